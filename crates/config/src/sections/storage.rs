@@ -1,0 +1,200 @@
+//! `storage:`, where blocks lie and how they are written.
+
+use std::collections::BTreeMap;
+
+use crate::bytesize::ByteSize;
+use crate::duration::GoDuration;
+use crate::ignored;
+use crate::sections::{hours, mins, secs};
+use crate::table::Shape::{Block, Dur, Inline, Int, Map, Str};
+use crate::values::Secret;
+
+section! {
+    /// `storage:`.
+    Storage {
+        trace: TraceStorage = TraceStorage::default(), "Of traces.";
+    }
+    ignored &[]
+}
+
+choice! {
+    /// Where blocks lie.
+    Backend {
+        Local = "local", "A folder.";
+        S3 = "s3", "Amazon S3, or what speaks like it.";
+        Gcs = "gcs", "Google Cloud Storage.";
+        Azure = "azure", "Azure Blob Storage.";
+    }
+}
+
+section! {
+    /// `storage.trace:`.
+    TraceStorage {
+        backend: Backend = Backend::Local, "Where blocks lie. Trackway's default is a folder.";
+        local: LocalStore = LocalStore::default(), "The folder.";
+        s3: S3 = S3::default(), "Amazon S3, or what speaks like it.";
+        gcs: Gcs = Gcs::default(), "Google Cloud Storage.";
+        azure: Azure = Azure::default(), "Azure Blob Storage.";
+        wal: Wal = Wal::default(), "The log of what is not yet in blocks.";
+        block: BlockFormat = BlockFormat::default(), "How blocks are written.";
+        blocklist_poll: GoDuration = mins(5), "How often to look for blocks that others wrote.";
+        blocklist_poll_concurrency: u32 = 50, "Most blocks looked at at the same time.";
+        blocklist_poll_tenant_concurrency: u32 = 1, "Most tenants looked at at the same time.";
+        blocklist_poll_fallback: bool = true, "List blocks when a tenant's index is missing or stale.";
+        blocklist_poll_tenant_index_builders: u32 = 2, "How many processes write a tenant's index.";
+        blocklist_poll_stale_tenant_index: GoDuration = GoDuration::ZERO, "When an index counts as stale; 0 is never.";
+        blocklist_poll_jitter_ms: u64 = 0, "Random delay before looking at a block, in ms.";
+        blocklist_poll_tolerate_consecutive_errors: u32 = 1, "Errors of one tenant in a row that are ignored.";
+        blocklist_poll_tolerate_tenant_failures: u32 = 1, "Failing tenants that are ignored.";
+        empty_tenant_deletion_enabled: bool = false, "Delete the index of tenants without blocks.";
+        empty_tenant_deletion_age: GoDuration = hours(12), "How old such an index must be.";
+    }
+    ignored &[
+        ("pool", Block(&[("max_workers", Int), ("queue_depth", Int)])),
+        ("search", Block(ignored::SEARCH)),
+        ("cache", Str),
+        ("cache_min_compaction_level", Int),
+        ("cache_max_block_age", Dur),
+        ("background_cache", Block(&[("writeback_goroutines", Int), ("writeback_buffer", Int)])),
+        ("memcached", Map),
+        ("redis", Map),
+    ]
+}
+
+section! {
+    /// `local:`.
+    LocalStore {
+        path: String = String::new(), "The folder; empty is `blocks` in `trackway.data_path`.";
+    }
+    ignored &[]
+}
+
+section! {
+    /// `storage.trace.wal:`.
+    Wal {
+        path: String = String::new(), "The log's folder; empty is `wal` in `trackway.data_path`.";
+        ingestion_time_range_slack: GoDuration = mins(2), "How far off the present a span may be without widening its block's time range.";
+    }
+    ignored &[
+        ("completedfilepath", Str),
+        ("blocksfilepath", Str),
+        ("v2_encoding", Str),
+        ("search_encoding", Str),
+        ("version", Str),
+    ]
+}
+
+section! {
+    /// `storage.trace.block:`.
+    BlockFormat {
+        version: String = "vParquet4".to_owned(), "Format of new blocks: `vParquet4` or `vParquet5`.";
+        bloom_filter_false_positive: f64 = 0.01, "Share of blocks looked into in vain for a trace id.";
+        bloom_filter_shard_size_bytes: ByteSize = ByteSize::new(102_400), "Size of one bloom filter file.";
+        parquet_row_group_size_bytes: ByteSize = ByteSize::new(100_000_000), "Data of one row group.";
+        parquet_dedicated_columns: Option<Vec<DedicatedColumn>> = None, "Attributes with a column of their own. Without it, Trackway chooses by size.";
+        create_with_no_compact_flag: bool = false, "Keep new blocks from being merged.";
+    }
+    ignored &[
+        ("search_encoding", Str),
+        ("search_page_size_bytes", Int),
+        ("", Inline(ignored::V2_BLOCK)),
+    ]
+}
+
+section! {
+    /// One of `parquet_dedicated_columns`.
+    DedicatedColumn {
+        scope: String = String::new(), "`resource`, `span` or `event`.";
+        name: String = String::new(), "The attribute.";
+        r#type: String = "string".to_owned(), "`string` or `int`.";
+        options: Vec<String> = Vec::new(), "`array` and `blob`.";
+    }
+    ignored &[]
+}
+
+section! {
+    /// `s3:`.
+    S3 {
+        bucket: String = String::new(), "The bucket.";
+        prefix: String = String::new(), "Path inside the bucket.";
+        endpoint: String = String::new(), "Host and port, such as `s3.eu-central-1.amazonaws.com`.";
+        region: String = String::new(), "Region; empty asks the endpoint.";
+        access_key: String = String::new(), "Access key; empty takes AWS' usual sources.";
+        secret_key: Secret = Secret::default(), "Secret key.";
+        session_token: Secret = Secret::default(), "Session token.";
+        insecure: bool = false, "Plain HTTP.";
+        part_size: ByteSize = ByteSize::new(0), "Part of a multipart upload; 0 chooses.";
+        hedge_requests_at: GoDuration = GoDuration::ZERO, "When a second request is sent for a slow one; 0 is never.";
+        hedge_requests_up_to: u32 = 2, "Most requests for one answer.";
+        retry_max_attempts: u32 = 10, "Most attempts.";
+        retry_backoff_initial: GoDuration = GoDuration::from_millis(200), "First wait between attempts.";
+        retry_backoff_max: GoDuration = secs(1), "Longest wait between attempts.";
+        signature_v2: bool = false, "Sign requests the old way.";
+        forcepathstyle: bool = false, "Bucket in the path instead of in the host name.";
+        enable_dual_stack: bool = false, "Use AWS' addresses with IPv6.";
+        bucket_lookup_type: u32 = 0, "0 automatic, 1 host name, 2 path.";
+        tags: BTreeMap<String, String> = BTreeMap::new(), "Tags of new objects.";
+        storage_class: String = String::new(), "Storage class of new objects.";
+        metadata: BTreeMap<String, String> = BTreeMap::new(), "Metadata of new objects.";
+        native_aws_auth_enabled: bool = false, "Deprecated; AWS' usual sources are always tried.";
+        list_blocks_concurrency: u32 = 3, "Most concurrent listings.";
+        disable_multipart_upload: bool = false, "Upload in one piece.";
+        sse: Sse = Sse::default(), "Encryption by the server.";
+        tls_cert_path: String = String::new(), "Client certificate, PEM.";
+        tls_key_path: String = String::new(), "Its private key, PEM.";
+        tls_ca_path: String = String::new(), "Authorities, PEM; empty is the system's.";
+        tls_server_name: String = String::new(), "Name expected in the server's certificate.";
+        tls_insecure_skip_verify: bool = false, "Do not check the server's certificate.";
+        tls_cipher_suites: String = String::new(), "Cipher suites.";
+        tls_min_version: String = "VersionTLS12".to_owned(), "Oldest TLS version.";
+    }
+    ignored &[]
+}
+
+section! {
+    /// `s3.sse:`.
+    Sse {
+        r#type: String = String::new(), "`SSE-S3`, `SSE-KMS` or `SSE-C`.";
+        kms_key_id: String = String::new(), "Key of `SSE-KMS`.";
+        kms_encryption_context: String = String::new(), "Context of `SSE-KMS`, JSON.";
+        encryption_key: Secret = Secret::default(), "Key of `SSE-C`.";
+    }
+    ignored &[]
+}
+
+section! {
+    /// `gcs:`.
+    Gcs {
+        bucket_name: String = String::new(), "The bucket.";
+        prefix: String = String::new(), "Path inside the bucket.";
+        chunk_buffer_size: ByteSize = ByteSize::new(10_485_760), "Part of an upload.";
+        endpoint: String = String::new(), "Another address than Google's.";
+        hedge_requests_at: GoDuration = GoDuration::ZERO, "When a second request is sent for a slow one; 0 is never.";
+        hedge_requests_up_to: u32 = 2, "Most requests for one answer.";
+        insecure: bool = false, "No authentication, and TLS unchecked.";
+        object_cache_control: String = String::new(), "Cache-Control of new objects.";
+        object_metadata: BTreeMap<String, String> = BTreeMap::new(), "Metadata of new objects.";
+        list_blocks_concurrency: u32 = 3, "Most concurrent listings.";
+        max_retries: u32 = 3, "Most repeated attempts.";
+    }
+    ignored &[]
+}
+
+section! {
+    /// `azure:`.
+    Azure {
+        storage_account_name: String = String::new(), "The storage account.";
+        storage_account_key: Secret = Secret::default(), "Its key.";
+        use_managed_identity: bool = false, "Authenticate as the machine.";
+        use_federated_token: bool = false, "Authenticate as the workload.";
+        user_assigned_id: String = String::new(), "Which of the machine's identities.";
+        container_name: String = String::new(), "The container.";
+        prefix: String = String::new(), "Path inside the container.";
+        endpoint_suffix: String = "blob.core.windows.net".to_owned(), "Domain of the account.";
+        max_buffers: u32 = 4, "Parts uploaded at the same time.";
+        buffer_size: ByteSize = ByteSize::mib(3), "Part of an upload.";
+        hedge_requests_at: GoDuration = GoDuration::ZERO, "When a second request is sent for a slow one; 0 is never.";
+        hedge_requests_up_to: u32 = 2, "Most requests for one answer.";
+    }
+    ignored &[("use_v2_sdk", crate::table::Shape::Bool)]
+}

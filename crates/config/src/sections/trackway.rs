@@ -1,0 +1,77 @@
+//! `trackway:`, everything that Tempo does not have. Nothing of Trackway's own may stand anywhere else in the file.
+
+use crate::bytesize::ByteSize;
+
+section! {
+    /// `trackway:`.
+    Trackway {
+        data_path: String = "./trackway-data".to_owned(), "Folder for everything that has no path of its own.";
+        listen: Option<String> = None, "Address that overrides every listen address, such as `0.0.0.0`; the ports stay.";
+        read_only: bool = false, "Answer questions only; take nothing in and write nothing.";
+        wal: TrackwayWal = TrackwayWal::default(), "The log.";
+        memory: Memory = Memory::default(), "Memory.";
+        head: Head = Head::default(), "Data not yet on disk in columns.";
+        segments: Segments = Segments::default(), "Data on disk in columns, not yet in blocks.";
+        block: TrackwayBlock = TrackwayBlock::default(), "Blocks.";
+        query: TrackwayQuery = TrackwayQuery::default(), "Questions.";
+    }
+    ignored &[]
+}
+
+choice! {
+    /// When a record of the log counts as written.
+    WalSync {
+        Always = "always", "When the disk has it: survives power loss.";
+        Os = "os", "When the operating system has it: survives a crash of the process only.";
+    }
+}
+
+section! {
+    /// `trackway.wal:`.
+    TrackwayWal {
+        sync: WalSync = WalSync::Always, "When a sender gets its OK: when the disk has the spans, or when the operating system has them.";
+        max_bytes: ByteSize = ByteSize::gib(1), "Largest log; beyond it, blocks are cut early.";
+    }
+    ignored &[]
+}
+
+section! {
+    /// `trackway.memory:`.
+    Memory {
+        limit: Option<ByteSize> = None, "Most memory that data may take; empty is a share of what the machine or the container has.";
+    }
+    ignored &[]
+}
+
+section! {
+    /// `trackway.head:`.
+    Head {
+        max_bytes: ByteSize = ByteSize::mib(64), "Largest head; beyond it, a segment is written.";
+    }
+    ignored &[]
+}
+
+section! {
+    /// `trackway.segments:`.
+    Segments {
+        max_bytes: ByteSize = ByteSize::gib(1), "Most data in segments; beyond it, blocks are cut early.";
+        max_count: u32 = 64, "Most segments; beyond it, blocks are cut early.";
+    }
+    ignored &[]
+}
+
+section! {
+    /// `trackway.block:`.
+    TrackwayBlock {
+        max_spans: u64 = 400_000, "Most spans of a freshly cut block.";
+    }
+    ignored &[]
+}
+
+section! {
+    /// `trackway.query:`.
+    TrackwayQuery {
+        threads: u32 = 0, "Threads that work on questions; 0 is one for each core.";
+    }
+    ignored &[]
+}

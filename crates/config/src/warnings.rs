@@ -1,0 +1,172 @@
+//! What `-config.verify` prints: settings that work and are probably not meant.
+
+use crate::check::Findings;
+use crate::config::Config;
+use crate::problem::Problem;
+use crate::sections::{Backend, DedicatedColumn};
+
+impl Config {
+    /// What is probably not meant, in Tempo's sense and in Trackway's; empty if nothing is.
+    pub fn warnings(&self) -> Vec<Problem> {
+        let mut found = Findings::new(self);
+        self.warn_ignored(&mut found);
+        self.warn_blocks(&mut found);
+        self.warn_columns(&mut found);
+        self.warn_queries(&mut found);
+        found.problems
+    }
+
+    fn warn_ignored(&self, found: &mut Findings<'_>) {
+        if !self.ignored.is_empty() {
+            let keys = self.ignored.join(", ");
+            found.add("", format!("accepted, but without meaning here: {keys}"));
+        }
+        for receiver in &self.unsupported_receivers {
+            let key = format!("distributor.receivers.{receiver}");
+            found.add(&key, format!("{key} is not supported yet; only otlp is served"));
+        }
+        for key in ["log_received_traces", "log_discarded_traces"] {
+            let full = format!("distributor.{key}");
+            if self.ignored.contains(&full) {
+                let new = key.replace("traces", "spans");
+                let message = format!("{full} is deprecated; use distributor.{new}.enabled");
+                found.add(&full, message);
+            }
+        }
+        if self.ignored.iter().any(|key| key == "storage.trace.cache") {
+            let message = "storage.trace.cache is deprecated; use cache.caches".to_owned();
+            found.add("storage.trace.cache", message);
+        }
+        if !self.flat_overrides.is_empty() {
+            let keys = self.flat_overrides.join(", ");
+            let message = format!("the flat spelling of overrides is deprecated; use overrides.defaults for {keys}");
+            found.add("overrides.defaults", message);
+        }
+        if self.auth_enabled.is_some() {
+            let message = "auth_enabled is deprecated; use multitenancy_enabled".to_owned();
+            found.add("auth_enabled", message);
+        }
+        if self.storage.trace.s3.native_aws_auth_enabled {
+            let key = "storage.trace.s3.native_aws_auth_enabled";
+            found.add(key, format!("{key} is deprecated; AWS' usual sources are always tried"));
+        }
+    }
+
+    fn warn_blocks(&self, found: &mut Findings<'_>) {
+        let trace = &self.storage.trace;
+        let timeout = self.flushing().complete_block_timeout;
+        if timeout < trace.blocklist_poll {
+            let message = format!(
+                "ingester.complete_block_timeout ({timeout}) is shorter than storage.trace.blocklist_poll ({}); \
+                 other processes may miss fresh blocks for a while",
+                trace.blocklist_poll
+            );
+            found.add("ingester.complete_block_timeout", message);
+        }
+        let compaction = self.compaction();
+        if compaction.block_retention.is_zero() {
+            let message = "compaction.block_retention is 0; data is kept for ever".to_owned();
+            found.add("compactor.compaction.block_retention", message);
+        }
+        if compaction.retention_concurrency == 0 {
+            let message = "compaction.retention_concurrency is 0; 10 is used".to_owned();
+            found.add("compactor.compaction.retention_concurrency", message);
+        }
+        if trace.blocklist_poll_concurrency == 0 {
+            let message = "storage.trace.blocklist_poll_concurrency is 0; 50 is used".to_owned();
+            found.add("storage.trace.blocklist_poll_concurrency", message);
+        }
+        let prune = self.backend_scheduler.work.prune_age;
+        if prune < trace.blocklist_poll {
+            let message = format!(
+                "backend_scheduler.work.prune_age ({prune}) is shorter than storage.trace.blocklist_poll ({})",
+                trace.blocklist_poll
+            );
+            found.add("backend_scheduler.work.prune_age", message);
+        }
+        if trace.backend == Backend::Local && self.target != "all" {
+            let message = format!(
+                "storage.trace.backend is local and target is {}; the processes find each other's blocks only on a \
+                 shared folder",
+                self.target
+            );
+            found.add("storage.trace.backend", message);
+        }
+        if !matches!(trace.block.version.as_str(), "" | "vParquet4" | "vParquet5") {
+            let message = format!(
+                "storage.trace.block.version is {}, which can be read but not written; vParquet4 is written",
+                trace.block.version
+            );
+            found.add("storage.trace.block.version", message);
+        }
+        let user = &self.overrides.user_configurable_overrides;
+        let same = match user.client.backend.as_str() {
+            "s3" => {
+                let (a, b) = (&user.client.s3, &trace.s3);
+                trace.backend == Backend::S3 && (&a.bucket, &a.prefix) == (&b.bucket, &b.prefix)
+            }
+            "gcs" => {
+                let (a, b) = (&user.client.gcs, &trace.gcs);
+                trace.backend == Backend::Gcs
+                    && (&a.bucket_name, &a.prefix) == (&b.bucket_name, &b.prefix)
+            }
+            "azure" => {
+                let (a, b) = (&user.client.azure, &trace.azure);
+                trace.backend == Backend::Azure
+                    && (&a.container_name, &a.prefix) == (&b.container_name, &b.prefix)
+            }
+            "local" => {
+                trace.backend == Backend::Local && user.client.local.path == trace.local.path
+            }
+            _ => false,
+        };
+        if user.enabled && same {
+            let message = "overrides.user_configurable_overrides and storage.trace share a place; give one a prefix";
+            found.add("overrides.user_configurable_overrides.client", message.to_owned());
+        }
+    }
+
+    fn warn_columns(&self, found: &mut Findings<'_>) {
+        let columns = self.storage.trace.block.parquet_dedicated_columns.as_deref();
+        let lists: [(&str, &[DedicatedColumn]); 2] = [
+            ("storage.trace.block.parquet_dedicated_columns", columns.unwrap_or(&[])),
+            (
+                "overrides.defaults.storage.parquet_dedicated_columns",
+                &self.overrides.defaults.storage.parquet_dedicated_columns,
+            ),
+        ];
+        for (key, list) in lists {
+            for scope in ["resource", "span", "event"] {
+                for (kind, most) in [("string", 20), ("int", 5)] {
+                    let count = list
+                        .iter()
+                        .filter(|column| column.scope == scope && column.r#type == kind)
+                        .count();
+                    if count > most {
+                        let message = format!(
+                            "{key} has {count} {kind} columns of scope {scope}; only the first {most} are kept"
+                        );
+                        found.add(key, message);
+                    }
+                }
+            }
+        }
+    }
+
+    fn warn_queries(&self, found: &mut Findings<'_>) {
+        let by_id = &self.query_frontend.trace_by_id;
+        if by_id.concurrent_shards > by_id.query_shards {
+            let key = "query_frontend.trace_by_id.concurrent_shards";
+            let message = format!(
+                "{key} ({}) is more than query_frontend.trace_by_id.query_shards ({})",
+                by_id.concurrent_shards, by_id.query_shards
+            );
+            found.add(key, message);
+        }
+        if self.query_frontend.mcp_server.enabled {
+            let key = "query_frontend.mcp_server.enabled";
+            let message = format!("{key} is true; language models that connect see the traces");
+            found.add(key, message);
+        }
+    }
+}

@@ -1,0 +1,497 @@
+//! OTLP/JSON in, OTLP protobuf out: one walk over the text that writes fields as it meets them.
+//!
+//! Must stay true: a wrong value inside a span refuses that span and nothing else; above the spans it refuses the
+//! request. A field that stands twice counts as its last value, also when that is zero. Names are those of
+//! [`crate::schema`], in either spelling, and what it does not name is skipped.
+
+use crate::encoding::{base64_decode, hex_decode};
+use crate::error::{Error, Fail};
+use crate::scan::{Reader, unescape};
+use crate::schema::{self, SPAN_ID_BYTES, SPAN_KINDS, STATUS_CODES, TRACE_ID_BYTES};
+use crate::wire::{close, open, put_bytes_field, put_fixed32_field, put_fixed64_field, put_varint_field};
+use crate::{MAX_JSON_BYTES, MAX_JSON_DEPTH, MAX_REASONS, MAX_VALUE_DEPTH, number};
+
+/// What a body may ask for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Largest body, see [`MAX_JSON_BYTES`].
+    pub max_bytes: usize,
+    /// Deepest nesting of objects and arrays, see [`MAX_JSON_DEPTH`].
+    pub max_depth: usize,
+    /// Deepest nesting of attribute values, see [`MAX_VALUE_DEPTH`].
+    pub max_value_depth: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { max_bytes: MAX_JSON_BYTES, max_depth: MAX_JSON_DEPTH, max_value_depth: MAX_VALUE_DEPTH }
+    }
+}
+
+/// A request as protobuf, and what had to be left out of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Converted {
+    /// The bytes of an `ExportTraceServiceRequest`.
+    pub protobuf: Vec<u8>,
+    /// How many spans the body holds, those refused included.
+    pub spans: usize,
+    /// How many of them are not in `protobuf`.
+    pub refused_spans: usize,
+    /// Which those are and why: the first [`MAX_REASONS`] of them.
+    pub refused: Vec<Refused>,
+}
+
+/// A span that was left out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// Its place among all spans of the body, counted from 0.
+    pub span: usize,
+    /// Why, with the path and the byte where it shows.
+    pub reason: String,
+}
+
+/// Converts an OTLP/JSON `ExportTraceServiceRequest` to protobuf.
+///
+/// Bytes that are not UTF-8 are read as U+FFFD. An empty id is passed on as empty; whether a trace can live with it
+/// is for the next layer to say.
+///
+/// # Errors
+/// If the body is too large, is not JSON, or has a wrong value above its spans.
+pub fn to_protobuf(json: &[u8], limits: &Limits) -> Result<Converted, Error> {
+    if json.len() > limits.max_bytes {
+        return Err(Error::TooLarge { bytes: json.len(), limit: limits.max_bytes });
+    }
+    let text = String::from_utf8_lossy(json);
+    let mut reader = Reader::new(&text, limits.max_depth);
+    let mut sink = Sink {
+        // JSON is about three times as large as the protobuf it stands for.
+        out: Vec::with_capacity(json.len() / 3 + 16),
+        spans: 0,
+        refused_spans: 0,
+        refused: Vec::new(),
+        place: [0; 3],
+        max_value_depth: limits.max_value_depth,
+    };
+    request(&mut reader, &mut sink).map_err(|fail| fail.into_error(&text))?;
+    let Sink { out, spans, refused_spans, refused, .. } = sink;
+    Ok(Converted { protobuf: out, spans, refused_spans, refused })
+}
+
+type Done = Result<(), Fail>;
+
+/// Where the protobuf goes.
+struct Sink {
+    out: Vec<u8>,
+    spans: usize,
+    refused_spans: usize,
+    refused: Vec<Refused>,
+    /// Indexes of the resource, scope and span that are being read, for the reasons of refused spans.
+    place: [usize; 3],
+    max_value_depth: usize,
+}
+
+impl Sink {
+    #[cold]
+    fn refuse(&mut self, span: usize, fail: &Fail) {
+        self.refused_spans += 1;
+        if self.refused.len() < MAX_REASONS {
+            let [resource, scope, index] = self.place;
+            let path = format!("resourceSpans[{resource}].scopeSpans[{scope}].spans[{index}]");
+            self.refused.push(Refused { span, reason: fail.reason(&path) });
+        }
+    }
+}
+
+/// Which fields of a message have been met. A zero is left out of proto3 unless it has to overrule an earlier value:
+/// of the same message, or (`again`) of an earlier one under the same key, which decoders merge with this one.
+#[derive(Default)]
+struct Seen(u32);
+
+impl Seen {
+    #[inline]
+    fn again(&mut self, field: u32) -> bool {
+        let bit = 1 << field;
+        let again = self.0 & bit != 0;
+        self.0 |= bit;
+        again
+    }
+}
+
+fn request(r: &mut Reader<'_>, s: &mut Sink) -> Done {
+    if !r.null()? {
+        r.object(schema::request, |r, _| {
+            r.array(|r, index| {
+                s.place[0] = index;
+                resource_spans(r, s)
+            })
+        })?;
+    }
+    r.finish()
+}
+
+fn resource_spans(r: &mut Reader<'_>, s: &mut Sink) -> Done {
+    if r.null()? {
+        return Ok(());
+    }
+    let message = open(&mut s.out, 1, 3);
+    let mut seen = Seen::default();
+    r.object(schema::resource_spans, |r, field| match field {
+        1 => resource(r, s, seen.again(field)),
+        2 => r.array(|r, index| {
+            s.place[1] = index;
+            scope_spans(r, s)
+        }),
+        _ => string(r, s, field, seen.again(field)),
+    })?;
+    close(&mut s.out, &message);
+    Ok(())
+}
+
+fn resource(r: &mut Reader<'_>, s: &mut Sink, again: bool) -> Done {
+    let message = open(&mut s.out, 1, 2);
+    let mut seen = Seen::default();
+    r.object(schema::resource, |r, field| match field {
+        1 => attributes(r, s, field),
+        _ => uint32(r, s, field, seen.again(field) || again),
+    })?;
+    close(&mut s.out, &message);
+    Ok(())
+}
+
+fn scope_spans(r: &mut Reader<'_>, s: &mut Sink) -> Done {
+    if r.null()? {
+        return Ok(());
+    }
+    let message = open(&mut s.out, 2, 3);
+    let mut seen = Seen::default();
+    r.object(schema::scope_spans, |r, field| match field {
+        1 => scope(r, s, seen.again(field)),
+        2 => r.array(|r, index| {
+            s.place[2] = index;
+            span_or_refuse(r, s)
+        }),
+        _ => string(r, s, field, seen.again(field)),
+    })?;
+    close(&mut s.out, &message);
+    Ok(())
+}
+
+fn scope(r: &mut Reader<'_>, s: &mut Sink, again: bool) -> Done {
+    let message = open(&mut s.out, 1, 1);
+    let mut seen = Seen::default();
+    r.object(schema::scope, |r, field| match field {
+        1 | 2 => string(r, s, field, seen.again(field) || again),
+        3 => attributes(r, s, field),
+        _ => uint32(r, s, field, seen.again(field) || again),
+    })?;
+    close(&mut s.out, &message);
+    Ok(())
+}
+
+/// A span; if a value in it is wrong, everything of it is taken back and the text is read over it once more.
+fn span_or_refuse(r: &mut Reader<'_>, s: &mut Sink) -> Done {
+    if r.null()? {
+        return Ok(());
+    }
+    let ordinal = s.spans;
+    s.spans += 1;
+    let (mark, length) = (r.mark(), s.out.len());
+    match span(r, s) {
+        Err(fail) if !fail.is_syntax() => {
+            s.out.truncate(length);
+            r.rewind(mark);
+            r.skip()?;
+            s.refuse(ordinal, &fail);
+            Ok(())
+        }
+        done => done,
+    }
+}
+
+fn span(r: &mut Reader<'_>, s: &mut Sink) -> Done {
+    let message = open(&mut s.out, 2, 2);
+    let mut seen = Seen::default();
+    r.object(schema::span, |r, field| {
+        match field {
+            9 => return attributes(r, s, field),
+            11 => return r.array(|r, _| event(r, s)),
+            13 => return r.array(|r, _| link(r, s)),
+            15 => return status(r, s, seen.again(field)),
+            _ => {}
+        }
+        let again = seen.again(field);
+        match field {
+            1 => id::<TRACE_ID_BYTES>(r, s, field, again),
+            2 | 4 => id::<SPAN_ID_BYTES>(r, s, field, again),
+            3 | 5 => string(r, s, field, again),
+            6 => enumeration(r, s, field, again, &SPAN_KINDS),
+            7 | 8 => fixed64(r, s, field, again),
+            16 => fixed32(r, s, field, again),
+            _ => uint32(r, s, field, again),
+        }
+    })?;
+    close(&mut s.out, &message);
+    Ok(())
+}
+
+fn event(r: &mut Reader<'_>, s: &mut Sink) -> Done {
+    if r.null()? {
+        return Ok(());
+    }
+    let message = open(&mut s.out, 11, 1);
+    let mut seen = Seen::default();
+    r.object(schema::event, |r, field| match field {
+        1 => fixed64(r, s, field, seen.again(field)),
+        2 => string(r, s, field, seen.again(field)),
+        3 => attributes(r, s, field),
+        _ => uint32(r, s, field, seen.again(field)),
+    })?;
+    close(&mut s.out, &message);
+    Ok(())
+}
+
+fn link(r: &mut Reader<'_>, s: &mut Sink) -> Done {
+    if r.null()? {
+        return Ok(());
+    }
+    let message = open(&mut s.out, 13, 1);
+    let mut seen = Seen::default();
+    r.object(schema::link, |r, field| match field {
+        1 => id::<TRACE_ID_BYTES>(r, s, field, seen.again(field)),
+        2 => id::<SPAN_ID_BYTES>(r, s, field, seen.again(field)),
+        3 => string(r, s, field, seen.again(field)),
+        4 => attributes(r, s, field),
+        5 => uint32(r, s, field, seen.again(field)),
+        _ => fixed32(r, s, field, seen.again(field)),
+    })?;
+    close(&mut s.out, &message);
+    Ok(())
+}
+
+fn status(r: &mut Reader<'_>, s: &mut Sink, again: bool) -> Done {
+    let message = open(&mut s.out, 15, 1);
+    let mut seen = Seen::default();
+    r.object(schema::status, |r, field| match field {
+        2 => string(r, s, field, seen.again(field) || again),
+        _ => enumeration(r, s, field, seen.again(field) || again, &STATUS_CODES),
+    })?;
+    close(&mut s.out, &message);
+    Ok(())
+}
+
+fn attributes(r: &mut Reader<'_>, s: &mut Sink, field: u32) -> Done {
+    r.array(|r, _| key_value(r, s, field, 1))
+}
+
+fn key_value(r: &mut Reader<'_>, s: &mut Sink, number: u32, depth: usize) -> Done {
+    if r.null()? {
+        return Ok(());
+    }
+    let message = open(&mut s.out, number, 1);
+    let mut seen = Seen::default();
+    let mut value = None;
+    r.object(schema::key_value, |r, field| match field {
+        1 => string(r, s, field, seen.again(field)),
+        _ => {
+            // A second value replaces the first; left in, a decoder would merge the two.
+            if let Some(first) = value.take() {
+                s.out.drain(first);
+            }
+            let start = s.out.len();
+            any_value(r, s, field, depth)?;
+            value = Some(start..s.out.len());
+            Ok(())
+        }
+    })?;
+    if value.is_none() {
+        put_bytes_field(&mut s.out, 2, &[]);
+    }
+    close(&mut s.out, &message);
+    Ok(())
+}
+
+fn any_value(r: &mut Reader<'_>, s: &mut Sink, number: u32, depth: usize) -> Done {
+    if r.peek()? == b'{' && depth > s.max_value_depth {
+        let message = format!("attribute values nested deeper than {}", s.max_value_depth);
+        return Err(Fail::value(r.at(), message));
+    }
+    let message = open(&mut s.out, number, 1);
+    let start = s.out.len();
+    if !r.null()? {
+        r.object(schema::any_value, |r, field| {
+            // Members of a oneof: the last one counts.
+            s.out.truncate(start);
+            match field {
+                1 => string(r, s, field, true),
+                2 => {
+                    put_varint_field(&mut s.out, field, u64::from(r.boolean()?));
+                    Ok(())
+                }
+                3 => {
+                    let value: i64 = integer(r, "a 64-bit integer")?;
+                    put_varint_field(&mut s.out, field, value as u64);
+                    Ok(())
+                }
+                4 => double(r, s, field),
+                7 => bytes(r, s, field),
+                _ => list(r, s, field, depth + 1),
+            }
+        })?;
+    }
+    close(&mut s.out, &message);
+    Ok(())
+}
+
+/// An `ArrayValue` (5) or a `KeyValueList` (6).
+fn list(r: &mut Reader<'_>, s: &mut Sink, number: u32, depth: usize) -> Done {
+    let message = open(&mut s.out, number, 1);
+    r.object(schema::values, |r, field| {
+        r.array(|r, _| match number {
+            5 => any_value(r, s, field, depth),
+            _ => key_value(r, s, field, depth),
+        })
+    })?;
+    close(&mut s.out, &message);
+    Ok(())
+}
+
+fn string(r: &mut Reader<'_>, s: &mut Sink, field: u32, even_empty: bool) -> Done {
+    let raw = r.string("a string")?;
+    if raw.escaped {
+        let text = open(&mut s.out, field, 1);
+        unescape(&mut s.out, raw.body);
+        close(&mut s.out, &text);
+    } else if even_empty || !raw.body.is_empty() {
+        put_bytes_field(&mut s.out, field, raw.body);
+    }
+    Ok(())
+}
+
+fn bytes(r: &mut Reader<'_>, s: &mut Sink, field: u32) -> Done {
+    r.peek()?;
+    let at = r.at();
+    let text = r.text("a base64 string")?;
+    let message = open(&mut s.out, field, 1);
+    base64_decode(&mut s.out, text.as_bytes()).ok_or_else(|| Fail::value(at, "not base64"))?;
+    close(&mut s.out, &message);
+    Ok(())
+}
+
+fn id<const N: usize>(r: &mut Reader<'_>, s: &mut Sink, field: u32, even_empty: bool) -> Done {
+    r.peek()?;
+    let at = r.at();
+    let text = r.text("a string of hex digits")?;
+    if text.is_empty() {
+        if even_empty {
+            put_bytes_field(&mut s.out, field, &[]);
+        }
+        return Ok(());
+    }
+    if text.len() != 2 * N {
+        let message = format!("expected an id of {} hex digits, found {}", 2 * N, text.len());
+        return Err(Fail::value(at, message));
+    }
+    let id =
+        hex_decode::<N>(text.as_bytes()).ok_or_else(|| Fail::value(at, "an id may only have hex digits"))?;
+    put_bytes_field(&mut s.out, field, &id);
+    Ok(())
+}
+
+fn integer<T: TryFrom<i128>>(r: &mut Reader<'_>, expected: &'static str) -> Result<T, Fail> {
+    r.peek()?;
+    let at = r.at();
+    let text = r.number_text(expected)?;
+    let value = number::integer(&text).and_then(|value| T::try_from(value).ok());
+    value.ok_or_else(|| Fail::value(at, format!("expected {expected}, found {:.40}", text)))
+}
+
+fn fixed64(r: &mut Reader<'_>, s: &mut Sink, field: u32, even_zero: bool) -> Done {
+    let value: u64 = integer(r, "nanoseconds as an unsigned 64-bit integer")?;
+    if value != 0 || even_zero {
+        put_fixed64_field(&mut s.out, field, value);
+    }
+    Ok(())
+}
+
+fn fixed32(r: &mut Reader<'_>, s: &mut Sink, field: u32, even_zero: bool) -> Done {
+    let value: u32 = integer(r, "an unsigned 32-bit integer")?;
+    if value != 0 || even_zero {
+        put_fixed32_field(&mut s.out, field, value);
+    }
+    Ok(())
+}
+
+fn uint32(r: &mut Reader<'_>, s: &mut Sink, field: u32, even_zero: bool) -> Done {
+    let value: u32 = integer(r, "an unsigned 32-bit integer")?;
+    if value != 0 || even_zero {
+        put_varint_field(&mut s.out, field, value.into());
+    }
+    Ok(())
+}
+
+fn double(r: &mut Reader<'_>, s: &mut Sink, field: u32) -> Done {
+    const EXPECTED: &str = "a number, \"NaN\", \"Infinity\" or \"-Infinity\"";
+    r.peek()?;
+    let at = r.at();
+    let text = r.number_text(EXPECTED)?;
+    let value = match text.as_ref() {
+        "NaN" => f64::NAN,
+        "Infinity" => f64::INFINITY,
+        "-Infinity" => f64::NEG_INFINITY,
+        text => number::float(text)
+            .ok_or_else(|| Fail::value(at, format!("expected {EXPECTED}, found {text:.40}")))?,
+    };
+    put_fixed64_field(&mut s.out, field, value.to_bits());
+    Ok(())
+}
+
+/// An enum by number or by name. Numbers without a name are kept: a newer sender may know more of them.
+fn enumeration(r: &mut Reader<'_>, s: &mut Sink, field: u32, even_zero: bool, names: &[&str]) -> Done {
+    const EXPECTED: &str = "a number or an enum name";
+    r.peek()?;
+    let at = r.at();
+    let text = r.number_text(EXPECTED)?;
+    let named = names.iter().position(|name| name.eq_ignore_ascii_case(&text));
+    let number = match named {
+        Some(index) => i32::try_from(index).ok(),
+        None => number::integer(&text).and_then(|value| i32::try_from(value).ok()),
+    };
+    let number = number.ok_or_else(|| Fail::value(at, format!("expected {EXPECTED}, found {text:.40}")))?;
+    if number != 0 || even_zero {
+        // Protobuf sends a negative enum number as a 64-bit one.
+        put_varint_field(&mut s.out, field, i64::from(number) as u64);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::put_varint;
+
+    #[test]
+    fn a_zero_is_written_only_to_overrule() {
+        let body = |span: &str| format!(r#"{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{span}]}}]}}]}}"#);
+        let bytes = |span: &str| to_protobuf(body(span).as_bytes(), &Limits::default()).unwrap().protobuf;
+        assert_eq!(bytes(r#"{"kind":0,"flags":0,"name":"","traceId":""}"#), [10, 4, 18, 2, 18, 0]);
+        assert_eq!(bytes(r#"{"kind":2,"kind":0}"#), [10, 8, 18, 6, 18, 4, 48, 2, 48, 0]);
+        assert_eq!(bytes(r#"{"name":"a","name":""}"#), [10, 9, 18, 7, 18, 5, 42, 1, b'a', 42, 0]);
+    }
+
+    #[test]
+    fn lengths_are_shortest() {
+        let mut out = Vec::new();
+        for (reserved, length) in
+            [(1, 0), (1, 127), (1, 128), (3, 5), (3, 20_000), (2, 20_000), (1, 3_000_000)]
+        {
+            out.clear();
+            let message = open(&mut out, 1, reserved);
+            out.resize(out.len() + length, 7);
+            close(&mut out, &message);
+            let mut expected = vec![10];
+            put_varint(&mut expected, length as u64);
+            expected.resize(expected.len() + length, 7);
+            assert_eq!(out, expected, "{reserved} for {length}");
+        }
+    }
+}

@@ -1,0 +1,467 @@
+//! A pull parser over JSON text: it hands out keys and values in place and builds nothing.
+//!
+//! Must stay true: one pass, no recursion except through nesting that is counted against a limit; text that is
+//! skipped is checked as strictly as text that is used, so that broken JSON is never half accepted. A complaint about
+//! the text itself is a syntax failure, one about its meaning a value failure; only the latter can be survived.
+
+use std::borrow::Cow;
+
+use crate::error::Fail;
+use crate::number;
+
+/// A string as it stands in the text, between its quotes. Its escapes have been checked.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Raw<'a> {
+    pub(crate) body: &'a [u8],
+    pub(crate) escaped: bool,
+}
+
+/// A place to come back to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Mark {
+    at: usize,
+    depth: usize,
+}
+
+/// Reads one JSON text from front to back.
+#[derive(Debug)]
+pub(crate) struct Reader<'a> {
+    text: &'a str,
+    bytes: &'a [u8],
+    at: usize,
+    depth: usize,
+    max_depth: usize,
+}
+
+impl<'a> Reader<'a> {
+    pub(crate) fn new(text: &'a str, max_depth: usize) -> Self {
+        // Some tools put a byte order mark in front; it is not part of the text.
+        let at = if text.starts_with('\u{feff}') { 3 } else { 0 };
+        Self { text, bytes: text.as_bytes(), at, depth: 0, max_depth }
+    }
+
+    pub(crate) fn mark(&self) -> Mark {
+        Mark { at: self.at, depth: self.depth }
+    }
+
+    pub(crate) fn rewind(&mut self, mark: Mark) {
+        self.at = mark.at;
+        self.depth = mark.depth;
+    }
+
+    /// Moves to the next token and shows its first byte.
+    #[inline]
+    pub(crate) fn peek(&mut self) -> Result<u8, Fail> {
+        loop {
+            match self.bytes.get(self.at) {
+                Some(b' ' | b'\n' | b'\r' | b'\t') => self.at += 1,
+                Some(&byte) => return Ok(byte),
+                None => return Err(Fail::syntax(self.at, "unexpected end of JSON input")),
+            }
+        }
+    }
+
+    /// Fails unless only white space is left.
+    pub(crate) fn finish(&mut self) -> Result<(), Fail> {
+        match self.peek() {
+            Ok(_) => Err(Fail::syntax(self.at, "unexpected text after the end of the JSON value")),
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Where the next token starts. Only after `peek` is white space behind.
+    pub(crate) fn at(&self) -> usize {
+        self.at
+    }
+
+    /// Complains that the next token is not what should stand here.
+    #[cold]
+    pub(crate) fn wrong(&mut self, expected: &str) -> Fail {
+        let found = match self.peek() {
+            Ok(b'{') => "an object",
+            Ok(b'[') => "an array",
+            Ok(b'"') => "a string",
+            Ok(b'-' | b'0'..=b'9') => "a number",
+            Ok(b't') => "true",
+            Ok(b'f') => "false",
+            Ok(b'n') => "null",
+            Ok(_) => return self.unexpected(),
+            Err(fail) => return fail,
+        };
+        Fail::value(self.at, format!("expected {expected}, found {found}"))
+    }
+
+    #[cold]
+    fn unexpected(&self) -> Fail {
+        let found = self.text.get(self.at..).and_then(|rest| rest.chars().next());
+        Fail::syntax(self.at, format!("not JSON: unexpected {:?}", found.unwrap_or('\u{fffd}')))
+    }
+
+    /// Takes `word` (`null`, `true`, `false`), whose first byte has been seen.
+    fn word(&mut self, word: &str) -> Result<(), Fail> {
+        if self.bytes[self.at..].starts_with(word.as_bytes()) {
+            self.at += word.len();
+            return Ok(());
+        }
+        Err(Fail::syntax(self.at, format!("not JSON: expected {word}")))
+    }
+
+    /// Takes a `null`, if one stands here.
+    #[inline]
+    pub(crate) fn null(&mut self) -> Result<bool, Fail> {
+        if self.peek()? != b'n' {
+            return Ok(false);
+        }
+        self.word("null").map(|()| true)
+    }
+
+    /// Takes `true` or `false`.
+    pub(crate) fn boolean(&mut self) -> Result<bool, Fail> {
+        match self.peek()? {
+            b't' => self.word("true").map(|()| true),
+            b'f' => self.word("false").map(|()| false),
+            _ => Err(self.wrong("true or false")),
+        }
+    }
+
+    /// Takes a string. `expected` names it in the complaint if something else stands here.
+    #[inline]
+    pub(crate) fn string(&mut self, expected: &str) -> Result<Raw<'a>, Fail> {
+        if self.peek()? != b'"' {
+            return Err(self.wrong(expected));
+        }
+        let start = self.at + 1;
+        let mut at = start;
+        let mut escaped = false;
+        loop {
+            at += plain_run(&self.bytes[at..]);
+            match self.bytes.get(at) {
+                Some(b'"') => {
+                    self.at = at + 1;
+                    return Ok(Raw { body: &self.bytes[start..at], escaped });
+                }
+                Some(b'\\') => {
+                    escaped = true;
+                    at += escape_length(&self.bytes[at..])
+                        .ok_or_else(|| Fail::syntax(at, "not JSON: unknown escape in a string"))?;
+                }
+                Some(_) => return Err(Fail::syntax(at, "not JSON: control character in a string")),
+                None => return Err(Fail::syntax(at, "unexpected end of JSON input in a string")),
+            }
+        }
+    }
+
+    /// Takes a string as text.
+    pub(crate) fn text(&mut self, expected: &str) -> Result<Cow<'a, str>, Fail> {
+        let raw = self.string(expected)?;
+        if raw.escaped {
+            let mut plain = Vec::with_capacity(raw.body.len());
+            unescape(&mut plain, raw.body);
+            return Ok(String::from_utf8_lossy(&plain).into_owned().into());
+        }
+        let start = self.at - 1 - raw.body.len();
+        Ok(self.text.get(start..self.at - 1).unwrap_or_default().into())
+    }
+
+    /// Takes a number, or the content of a string that may hold one.
+    #[inline]
+    pub(crate) fn number_text(&mut self, expected: &str) -> Result<Cow<'a, str>, Fail> {
+        match self.peek()? {
+            b'"' => self.text(expected),
+            b'-' | b'0'..=b'9' => self.number().map(Cow::Borrowed),
+            _ => Err(self.wrong(expected)),
+        }
+    }
+
+    fn number(&mut self) -> Result<&'a str, Fail> {
+        let start = self.at;
+        match number::scan(&self.bytes[start..]) {
+            Ok(length) => {
+                self.at = start + length;
+                Ok(self.text.get(start..self.at).unwrap_or_default())
+            }
+            Err(length) => Err(Fail::syntax(start + length, "not JSON: broken number")),
+        }
+    }
+
+    fn enter(&mut self) -> Result<(), Fail> {
+        if self.depth == self.max_depth {
+            let message = format!("nested deeper than {} objects and arrays", self.max_depth);
+            return Err(Fail::syntax(self.at, message));
+        }
+        self.depth += 1;
+        self.at += 1;
+        Ok(())
+    }
+
+    /// After a member: whether another one follows.
+    #[inline]
+    fn more(&mut self, end: u8) -> Result<bool, Fail> {
+        match self.peek()? {
+            b',' => {
+                self.at += 1;
+                Ok(true)
+            }
+            byte if byte == end => {
+                self.at += 1;
+                self.depth -= 1;
+                Ok(false)
+            }
+            _ => Err(self.unexpected()),
+        }
+    }
+
+    /// Takes an object. `names` turns a key into a number, `on` takes the value of a key that it knows (a number
+    /// other than 0); values of unknown keys and nulls are skipped.
+    #[inline]
+    pub(crate) fn object(
+        &mut self,
+        names: fn(&[u8]) -> u32,
+        mut on: impl FnMut(&mut Self, u32) -> Result<(), Fail>,
+    ) -> Result<(), Fail> {
+        if self.peek()? != b'{' {
+            return Err(self.wrong("an object"));
+        }
+        self.enter()?;
+        if self.peek()? == b'}' {
+            self.more(b'}')?;
+            return Ok(());
+        }
+        loop {
+            if self.peek()? != b'"' {
+                return Err(self.unexpected());
+            }
+            let key = self.string("a key")?;
+            let field = if key.escaped { name_unescaped(key.body, names) } else { names(key.body) };
+            if self.peek()? != b':' {
+                return Err(self.unexpected());
+            }
+            self.at += 1;
+            let taken = match self.null() {
+                Ok(true) => Ok(()),
+                Ok(false) if field == 0 => self.skip(),
+                Ok(false) => on(self, field),
+                Err(fail) => Err(fail),
+            };
+            taken.map_err(|fail| fail.under_key(key.body))?;
+            if !self.more(b'}')? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Takes an array; `on` takes each element, nulls too.
+    #[inline]
+    pub(crate) fn array(
+        &mut self,
+        mut on: impl FnMut(&mut Self, usize) -> Result<(), Fail>,
+    ) -> Result<(), Fail> {
+        if self.peek()? != b'[' {
+            return Err(self.wrong("an array"));
+        }
+        self.enter()?;
+        if self.peek()? == b']' {
+            self.more(b']')?;
+            return Ok(());
+        }
+        let mut index = 0;
+        loop {
+            on(self, index).map_err(|fail| fail.under_index(index))?;
+            index += 1;
+            if !self.more(b']')? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Takes whatever stands here, checking only that it is JSON.
+    pub(crate) fn skip(&mut self) -> Result<(), Fail> {
+        match self.peek()? {
+            b'{' => self.object(|_| 0, |_, _| Ok(())),
+            b'[' => self.array(|reader, _| reader.skip()),
+            b'"' => self.string("a string").map(|_| ()),
+            b'-' | b'0'..=b'9' => self.number().map(|_| ()),
+            b't' => self.word("true"),
+            b'f' => self.word("false"),
+            b'n' => self.word("null"),
+            _ => Err(self.unexpected()),
+        }
+    }
+}
+
+#[cold]
+fn name_unescaped(key: &[u8], names: fn(&[u8]) -> u32) -> u32 {
+    let mut plain = Vec::new();
+    unescape(&mut plain, key);
+    names(&plain)
+}
+
+const EACH: u64 = 0x0101_0101_0101_0101;
+const HIGH: u64 = 0x8080_8080_8080_8080;
+
+/// How many bytes at the start are neither a quote, a backslash nor a control character. Eight bytes a step: a mark
+/// in `hits` may be wrong only above a right one, and the lowest one is what counts.
+#[inline]
+fn plain_run(bytes: &[u8]) -> usize {
+    let mut at = 0;
+    while let Some(chunk) = bytes[at..].first_chunk::<8>() {
+        let word = u64::from_le_bytes(*chunk);
+        let quote = word ^ (EACH * b'"' as u64);
+        let backslash = word ^ (EACH * b'\\' as u64);
+        let hits = (quote.wrapping_sub(EACH) & !quote)
+            | (backslash.wrapping_sub(EACH) & !backslash)
+            | (word.wrapping_sub(EACH * 0x20) & !word);
+        if hits & HIGH != 0 {
+            return at + ((hits & HIGH).trailing_zeros() / 8) as usize;
+        }
+        at += 8;
+    }
+    let plain = |&&byte: &&u8| byte != b'"' && byte != b'\\' && byte >= 0x20;
+    at + bytes[at..].iter().take_while(plain).count()
+}
+
+/// Length of the escape at the start of `bytes`, if it is one.
+fn escape_length(bytes: &[u8]) -> Option<usize> {
+    match bytes.get(1)? {
+        b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Some(2),
+        b'u' => code_unit(bytes).map(|_| 6),
+        _ => None,
+    }
+}
+
+/// The UTF-16 code unit of a `\u` escape at the start of `bytes`.
+fn code_unit(bytes: &[u8]) -> Option<u32> {
+    let digits = bytes.strip_prefix(b"\\u")?.first_chunk::<4>()?;
+    digits.iter().try_fold(0, |unit, &digit| Some(unit << 4 | u32::from(crate::encoding::hex_digit(digit)?)))
+}
+
+/// Appends the text of a checked string with its escapes resolved. Halves of surrogate pairs that stand alone become
+/// U+FFFD, as in Go and JavaScript.
+pub(crate) fn unescape(out: &mut Vec<u8>, mut body: &[u8]) {
+    while let Some(plain) = body.iter().position(|&byte| byte == b'\\') {
+        out.extend_from_slice(&body[..plain]);
+        body = &body[plain..];
+        let simple = match body.get(1) {
+            Some(b'b') => 8,
+            Some(b'f') => 12,
+            Some(b'n') => b'\n',
+            Some(b'r') => b'\r',
+            Some(b't') => b'\t',
+            Some(b'u') => {
+                let (character, length) = unicode(body);
+                out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+                body = body.get(length..).unwrap_or_default();
+                continue;
+            }
+            Some(&byte) => byte,
+            None => b'\\',
+        };
+        out.push(simple);
+        body = body.get(2..).unwrap_or_default();
+    }
+    out.extend_from_slice(body);
+}
+
+/// The character of a `\u` escape, or of two that make a surrogate pair, and how many bytes they take.
+fn unicode(body: &[u8]) -> (char, usize) {
+    let high = code_unit(body).unwrap_or(0xfffd);
+    if let 0xd800..0xdc00 = high
+        && let Some(low @ 0xdc00..0xe000) = body.get(6..).and_then(code_unit)
+    {
+        let code = 0x1_0000 + ((high - 0xd800) << 10) + (low - 0xdc00);
+        return (char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER), 12);
+    }
+    (char::from_u32(high).unwrap_or(char::REPLACEMENT_CHARACTER), 6)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_runs_end_where_they_should() {
+        for stop in [b'"', b'\\', 0, 0x1f, b'\n'] {
+            for at in 0..40 {
+                let mut bytes = vec![b'x'; 40];
+                // Neighbours that a sloppy word trick would take for a stop.
+                for (index, byte) in bytes.iter_mut().enumerate() {
+                    *byte = [b'x', b'#', b'!', b' ', 0x7f, 0x80, 0xff, b']', b'['][index % 9];
+                }
+                bytes[at] = stop;
+                assert_eq!(plain_run(&bytes), at, "{stop} at {at}");
+            }
+        }
+        assert_eq!(plain_run(b""), 0);
+        assert_eq!(plain_run("ä€😀 plain text, long enough".as_bytes()), 33);
+    }
+
+    #[test]
+    fn escapes_are_resolved() {
+        let cases: [(&str, &str); 8] = [
+            (r#"\"\\\/\b\f\n\r\t"#, "\"\\/\u{8}\u{c}\n\r\t"),
+            (r"aA\u00e4\u20ACz", "aA\u{e4}\u{20ac}z"),
+            (r"\ud83d\ude00", "😀"),
+            (r"\ud83d", "\u{fffd}"),
+            (r"\ude00x", "\u{fffd}x"),
+            (r"\ud83dA", "\u{fffd}A"),
+            (r"\ud83d\ud83d\ude00", "\u{fffd}😀"),
+            (r"\u0000", "\0"),
+        ];
+        for (body, expected) in cases {
+            let mut out = Vec::new();
+            unescape(&mut out, body.as_bytes());
+            assert_eq!(String::from_utf8_lossy(&out), expected, "{body}");
+            let json = format!("\"{body}\"");
+            assert_eq!(Reader::new(&json, 8).text("text").unwrap(), expected, "{body}");
+        }
+    }
+
+    #[test]
+    fn skipping_takes_what_serde_takes() {
+        let texts = [
+            "1",
+            "-0",
+            "0.5e+3",
+            "01",
+            "1.",
+            ".5",
+            "-",
+            "+1",
+            "1e",
+            "tru",
+            "true",
+            "nul",
+            "null",
+            "\"a\"",
+            "\"a",
+            "\"\\x\"",
+            "\"\\u12\"",
+            "\"\n\"",
+            "[]",
+            "[1,]",
+            "[1 2]",
+            "[,]",
+            "{}",
+            "{\"a\":1,}",
+            "{\"a\"}",
+            "{a:1}",
+            "{\"a\":[{}]}",
+            "[",
+            "{",
+            "]",
+            "",
+            " ",
+            "[1] x",
+            "{\"a\":1 \"b\":2}",
+            "'a'",
+            "NaN",
+            "[[[]]]",
+        ];
+        for text in texts {
+            let mut reader = Reader::new(text, 64);
+            let ours = reader.skip().is_ok() && reader.finish().is_ok();
+            let theirs = serde_json::from_str::<serde_json::Value>(text).is_ok();
+            assert_eq!(ours, theirs, "{text:?}");
+        }
+    }
+}

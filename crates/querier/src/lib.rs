@@ -1,0 +1,3 @@
+//! Answers questions over live and stored spans.
+
+pub mod service;

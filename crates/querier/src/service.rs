@@ -1,0 +1,282 @@
+//! The questions that can be asked and the shape of their answers. HTTP and gRPC only turn these into bytes.
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+use trackway_common::{ErrorKind, Kinded, RequestCtx, TraceId};
+
+/// Seconds since the Unix epoch, both ends included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimeRange {
+    /// First second.
+    pub start: u64,
+    /// Last second.
+    pub end: u64,
+}
+
+/// Asks for one trace.
+#[derive(Clone, Debug)]
+pub struct TraceRequest {
+    /// Which one.
+    pub id: TraceId,
+    /// Only blocks that overlap are looked at; live data always is.
+    pub range: Option<TimeRange>,
+}
+
+/// One trace.
+#[derive(Clone, Debug, Default)]
+pub struct TraceAnswer {
+    /// OTLP `Trace` message (`repeated ResourceSpans = 1`), with `resource`, `scope` and `status` always present;
+    /// `None` when the trace is unknown.
+    pub trace: Option<Bytes>,
+    /// How much was read.
+    pub metrics: Metrics,
+    /// Whether all of it is there, and if not why.
+    pub completeness: Completeness,
+}
+
+/// Asks for the newest traces that match.
+#[derive(Clone, Debug)]
+pub struct SearchRequest {
+    /// What to look for.
+    pub filter: SearchFilter,
+    /// When the spans' traces must overlap; `None` for all time.
+    pub range: Option<TimeRange>,
+    /// At most so many traces.
+    pub limit: usize,
+    /// At most so many spans shown of a spanset.
+    pub spans_per_spanset: usize,
+}
+
+/// What a search looks for.
+#[derive(Clone, Debug)]
+pub enum SearchFilter {
+    /// A TraceQL query.
+    TraceQl(String),
+    /// The search of old: `tags=`, `minDuration=`, `maxDuration=` (nanoseconds, of the trace). All empty finds every
+    /// trace; its answers have no spansets.
+    Tags {
+        /// Key and value pairs that must all match.
+        tags: Vec<(String, String)>,
+        /// Shortest duration of the trace, in nanoseconds.
+        min_duration: Option<u64>,
+        /// Longest duration of the trace, in nanoseconds.
+        max_duration: Option<u64>,
+    },
+}
+
+/// Part of the answer to a search. A stream of these ends with one that says [`SearchUpdate::done`].
+#[derive(Clone, Debug, Default)]
+pub struct SearchUpdate {
+    /// Traces that were not sent before, newest first. Final: a trace is sent once.
+    pub traces: Vec<TraceResult>,
+    /// How far it is, and how much was read.
+    pub metrics: Metrics,
+    /// Whether anything was skipped.
+    pub completeness: Completeness,
+    /// Whether this is the last one.
+    pub done: bool,
+}
+
+/// A trace that matched.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TraceResult {
+    /// Its id.
+    pub id: TraceId,
+    /// Service of its root span; empty when there is no root or the root names none.
+    pub root_service: String,
+    /// Name of its root span; `None` when there is no root.
+    pub root_name: Option<String>,
+    /// Earliest start, Unix nanoseconds.
+    pub start: u64,
+    /// Latest end minus earliest start, nanoseconds.
+    pub duration: u64,
+    /// Spans that matched. Empty for a search by tags.
+    pub spansets: Vec<SpansetResult>,
+    /// `(service, spans, errors)`. Empty for a search by tags.
+    pub service_stats: Vec<(String, u32, u32)>,
+}
+
+/// Spans of one trace that matched together.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SpansetResult {
+    /// The spans shown, at most [`SearchRequest::spans_per_spanset`].
+    pub spans: Vec<SpanResult>,
+    /// How many matched.
+    pub matched: u32,
+    /// Attributes of the spanset: `by(…)`, `count()`.
+    pub attributes: Vec<(String, AttributeValue)>,
+}
+
+/// A span that matched.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SpanResult {
+    /// Its id.
+    pub id: u64,
+    /// Its name, when the query names it.
+    pub name: String,
+    /// Unix nanoseconds.
+    pub start: u64,
+    /// Nanoseconds.
+    pub duration: u64,
+    /// What the query names, by bare key.
+    pub attributes: Vec<(String, AttributeValue)>,
+}
+
+/// A value in an answer.
+#[derive(Clone, Debug, PartialEq)]
+pub enum AttributeValue {
+    /// Text; also statuses, kinds and ids.
+    String(String),
+    /// Integer.
+    Int(i64),
+    /// Floating-point number.
+    Float(f64),
+    /// Boolean.
+    Bool(bool),
+    /// Array of scalars.
+    Array(Vec<AttributeValue>),
+}
+
+/// How much was read, in the words of Tempo's `SearchMetrics`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Metrics {
+    /// Traces looked at.
+    pub inspected_traces: u64,
+    /// Bytes read and decoded.
+    pub inspected_bytes: u64,
+    /// Spans looked at.
+    pub inspected_spans: u64,
+    /// Blocks in the snapshot.
+    pub total_blocks: u32,
+    /// Their bytes.
+    pub total_block_bytes: u64,
+    /// Jobs that the question was cut into.
+    pub total_jobs: u32,
+    /// Jobs that are done; fewer than `total_jobs` at the end means that something was skipped.
+    pub completed_jobs: u32,
+}
+
+/// Whether an answer is complete.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Completeness {
+    /// Nothing was left out.
+    #[default]
+    Complete,
+    /// Something was, and this says what.
+    Partial(String),
+}
+
+/// Scopes that tag questions know, with Tempo's names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum TagScope {
+    /// `resource`
+    Resource,
+    /// `span`
+    Span,
+    /// `event`
+    Event,
+    /// `link`
+    Link,
+    /// `instrumentation`
+    Instrumentation,
+    /// `intrinsic`; with `trace` as its other name
+    Intrinsic,
+}
+
+/// Asks for the names of attributes.
+#[derive(Clone, Debug, Default)]
+pub struct TagsRequest {
+    /// Only this scope.
+    pub scope: Option<TagScope>,
+    /// Lenient TraceQL: only names on spans that match.
+    pub query: String,
+    /// Only blocks that overlap.
+    pub range: Option<TimeRange>,
+    /// At most so many names; 0 for no limit.
+    pub limit: usize,
+}
+
+/// Names of attributes by scope, sorted, intrinsics included when asked for or when no scope is named.
+#[derive(Clone, Debug, Default)]
+pub struct TagsAnswer {
+    /// Scope and names.
+    pub scopes: Vec<(TagScope, Vec<String>)>,
+    /// How much was read.
+    pub metrics: Metrics,
+    /// Whether anything was skipped.
+    pub completeness: Completeness,
+}
+
+/// Asks for the values of an attribute or intrinsic.
+#[derive(Clone, Debug)]
+pub struct TagValuesRequest {
+    /// A TraceQL identifier (`span.foo`, `.foo`, `name`), or for the old form a bare tag name.
+    pub name: String,
+    /// The old form (`/api/search/tag/{name}/values`).
+    pub legacy: bool,
+    /// Lenient TraceQL: only values on spans that match.
+    pub query: String,
+    /// Only blocks that overlap.
+    pub range: Option<TimeRange>,
+    /// At most so many values; 0 for no limit.
+    pub limit: usize,
+}
+
+/// Values of an attribute, those that occur most first.
+#[derive(Clone, Debug, Default)]
+pub struct TagValuesAnswer {
+    /// Type (`string`, `int`, `float`, `bool`, `duration`, `keyword`) and value as text.
+    pub values: Vec<(&'static str, String)>,
+    /// How much was read.
+    pub metrics: Metrics,
+    /// Whether anything was skipped.
+    pub completeness: Completeness,
+}
+
+/// A question that was not answered.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct QueryError {
+    /// What the asker must do.
+    pub kind: ErrorKind,
+    /// What to tell them, as Tempo words it where clients look for the words.
+    pub message: String,
+}
+
+impl QueryError {
+    /// An error of this kind.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into() }
+    }
+}
+
+impl Kinded for QueryError {
+    fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+}
+
+/// Answers questions.
+pub trait QueryService: Send + Sync + 'static {
+    /// Finds one trace.
+    fn trace(&self, ctx: RequestCtx, request: TraceRequest)
+    -> BoxFuture<'_, Result<TraceAnswer, QueryError>>;
+
+    /// Finds traces. An error, if any, is the last item.
+    fn search(
+        &self,
+        ctx: RequestCtx,
+        request: SearchRequest,
+    ) -> BoxStream<'static, Result<SearchUpdate, QueryError>>;
+
+    /// Lists names of attributes.
+    fn tags(&self, ctx: RequestCtx, request: TagsRequest) -> BoxFuture<'_, Result<TagsAnswer, QueryError>>;
+
+    /// Lists values of an attribute.
+    fn tag_values(
+        &self,
+        ctx: RequestCtx,
+        request: TagValuesRequest,
+    ) -> BoxFuture<'_, Result<TagValuesAnswer, QueryError>>;
+}

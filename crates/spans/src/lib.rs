@@ -1,0 +1,28 @@
+//! The one representation of spans between the wire and the answer: the [`SpanBatch`], its builder, the cursor that
+//! fills it from OTLP bytes, and the ways out of it (OTLP bytes, Arrow IPC).
+//!
+//! Live data, segments and stored blocks are all searched as `SpanBatch`es, so an attribute means the same thing
+//! wherever it lies. Nothing here does I/O.
+
+pub mod anyvalue;
+mod batch;
+mod builder;
+mod cursor;
+mod encode;
+mod ipc;
+mod merge;
+mod strings;
+mod tree;
+pub mod wire;
+
+pub use batch::{
+    AttrTable, Column, Events, Level, Links, Resources, Scopes, ServiceStats, SpanBatch, Spans, Traces, TypedAttrs,
+    Value, effective_duration,
+};
+pub use builder::BatchBuilder;
+pub use cursor::{Appended, AppendError, Limits, Refusal, Refused, append_request, peek_request};
+pub use encode::{encode_trace, encode_traces_by_id};
+pub use ipc::{IPC_VERSION, IpcError, read_ipc, write_ipc};
+pub use merge::merge_traces;
+pub use strings::{Interner, StrId, Strings};
+pub use tree::{NestedSet, TraceShape, nested_sets, root_span, shapes_of};

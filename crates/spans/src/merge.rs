@@ -1,0 +1,161 @@
+//! Joins the fragments of traces that lie in several batches into one batch, so that what looks at a whole trace
+//! (structure, root, duration, counts) does not depend on how the data is cut.
+
+use std::collections::HashMap;
+
+use trackway_common::TraceId;
+use xxhash_rust::xxh3::xxh3_128;
+
+use crate::batch::{Level, SpanBatch, or_zero};
+use crate::builder::{BatchBuilder, SpanFields};
+use crate::encode;
+use crate::strings::StrId;
+
+/// Gathers all spans of the wanted traces from all batches into one batch whose spans are grouped by trace, in the order
+/// of `wanted`, and within a trace by start and id. Stored trace-level columns are left out: they were about fragments.
+///
+/// All batches must hold all columns of spans, resources, scopes and whatever tables the reader wants to see joined.
+pub fn merge_traces(batches: &[&SpanBatch], wanted: &[TraceId]) -> SpanBatch {
+    let position: HashMap<TraceId, u32> = wanted.iter().zip(0..).map(|(id, at)| (*id, at)).collect();
+    let mut rows: Vec<(u32, u64, u64, u32, u32)> = Vec::new();
+    for (from, batch) in batches.iter().enumerate() {
+        let of_trace: Vec<Option<u32>> = batch.traces.ids().map(|id| position.get(&id).copied()).collect();
+        for (row, trace) in batch.spans.trace.iter().enumerate() {
+            if let Some(at) = of_trace[*trace as usize] {
+                rows.push((at, batch.spans.start[row], batch.spans.id[row], from as u32, row as u32));
+            }
+        }
+    }
+    rows.sort_unstable();
+    let mut sources: Vec<Source<'_>> = batches.iter().map(|batch| Source::new(batch)).collect();
+    let mut builder = BatchBuilder::new();
+    for (at, _, _, from, row) in rows {
+        sources[from as usize].copy_span(&mut builder, wanted[at as usize], row);
+    }
+    builder.finish()
+}
+
+/// A batch that is copied from, with what has been copied already.
+struct Source<'a> {
+    batch: &'a SpanBatch,
+    strings: Vec<Option<StrId>>,
+    scopes: Vec<Option<u32>>,
+}
+
+impl<'a> Source<'a> {
+    fn new(batch: &'a SpanBatch) -> Self {
+        Self {
+            batch,
+            strings: vec![None; batch.strings.len()],
+            scopes: vec![None; batch.scopes.resource.len()],
+        }
+    }
+
+    fn string(&mut self, builder: &mut BatchBuilder, id: StrId) -> StrId {
+        *self.strings[id as usize].get_or_insert_with(|| builder.strings.intern(self.batch.strings.get(id)))
+    }
+
+    fn copy_span(&mut self, builder: &mut BatchBuilder, trace: TraceId, row: u32) {
+        let (spans, from) = (&self.batch.spans, row as usize);
+        let to = builder.len() as u32;
+        let scope = self.scope(builder, spans.scope[from]);
+        self.attributes(builder, Level::Span, row, to);
+        for event in self.batch.events_of(row) {
+            self.copy_event(builder, event, to);
+        }
+        for link in self.batch.links_of(row) {
+            self.copy_link(builder, link, to);
+        }
+        let text = |column: &crate::Column<StrId>| column.get(from).copied().unwrap_or(0);
+        let (name, message, state) =
+            (text(&spans.name), text(&spans.status_message), text(&spans.trace_state));
+        let span = SpanFields {
+            id: spans.id[from],
+            parent: spans.parent.get(from).copied().unwrap_or(0),
+            name: self.string(builder, name),
+            kind: spans.kind.get(from).copied().unwrap_or(0),
+            status: spans.status.get(from).copied().unwrap_or(0),
+            status_message: self.string(builder, message),
+            trace_state: self.string(builder, state),
+            start: spans.start[from],
+            duration: spans.duration.get(from).copied().unwrap_or(0),
+            dropped: [&spans.dropped_attributes, &spans.dropped_events, &spans.dropped_links]
+                .map(|column| or_zero(column, from)),
+        };
+        let trace = builder.trace_row(trace);
+        builder.add_span(trace, scope, span);
+    }
+
+    fn copy_event(&mut self, builder: &mut BatchBuilder, from: usize, span: u32) {
+        let events = &self.batch.events;
+        let to = builder.events.span.len() as u32;
+        self.attributes(builder, Level::Event, from as u32, to);
+        let name = self.string(builder, events.name.get(from).copied().unwrap_or(0));
+        builder.events.span.push(span);
+        builder.events.since_start.push(events.since_start.get(from).copied().unwrap_or(0));
+        builder.events.name.push(name);
+        builder.events.dropped.push(or_zero(&events.dropped_attributes, from));
+    }
+
+    fn copy_link(&mut self, builder: &mut BatchBuilder, from: usize, span: u32) {
+        let links = &self.batch.links;
+        let to = builder.links.span.len() as u32;
+        self.attributes(builder, Level::Link, from as u32, to);
+        let [trace_id, span_id, state] = [&links.trace_id, &links.span_id, &links.trace_state]
+            .map(|column| self.string(builder, column.get(from).copied().unwrap_or(0)));
+        builder.links.span.push(span);
+        builder.links.trace_id.push(trace_id);
+        builder.links.span_id.push(span_id);
+        builder.links.trace_state.push(state);
+        builder.links.dropped.push(or_zero(&links.dropped_attributes, from));
+    }
+
+    fn attributes(&mut self, builder: &mut BatchBuilder, level: Level, from: u32, to: u32) {
+        let batch = self.batch;
+        let mut position = 0;
+        batch.attrs(level).for_each(&batch.strings, from, |key, value| {
+            let key = self.string(builder, key);
+            builder.attribute(level, to, position, key, value);
+            position += 1;
+        });
+    }
+
+    fn scope(&mut self, builder: &mut BatchBuilder, row: u32) -> u32 {
+        if let Some(scope) = self.scopes[row as usize] {
+            return scope;
+        }
+        let batch = self.batch;
+        let resource = self.resource(builder, batch.scopes.resource[row as usize]);
+        let mut bytes = Vec::new();
+        let named = !batch.scopes.name.is_empty();
+        if named {
+            encode::put_scope(&mut bytes, batch, row);
+        }
+        let fingerprint = xxh3_128(&bytes);
+        let scope = builder.known_scope(resource, fingerprint).unwrap_or_else(|| {
+            let to = builder.scopes.resource.len() as u32;
+            self.attributes(builder, Level::Scope, row, to);
+            let text = |column: &crate::Column<StrId>| column.get(row as usize).copied().unwrap_or(0);
+            let (name, version) = (text(&batch.scopes.name), text(&batch.scopes.version));
+            let names = (self.string(builder, name), self.string(builder, version));
+            let dropped = or_zero(&batch.scopes.dropped_attributes, row as usize);
+            builder.add_scope(resource, fingerprint, names, dropped)
+        });
+        self.scopes[row as usize] = Some(scope);
+        scope
+    }
+
+    fn resource(&mut self, builder: &mut BatchBuilder, row: u32) -> u32 {
+        let batch = self.batch;
+        let mut bytes = Vec::new();
+        encode::put_resource(&mut bytes, batch, row);
+        let fingerprint = xxh3_128(&bytes);
+        builder.known_resource(fingerprint).unwrap_or_else(|| {
+            let to = builder.resources.service.len() as u32;
+            self.attributes(builder, Level::Resource, row, to);
+            let service = self.string(builder, batch.resources.service[row as usize]);
+            let dropped = or_zero(&batch.resources.dropped_attributes, row as usize);
+            builder.add_resource(fingerprint, service, dropped)
+        })
+    }
+}
