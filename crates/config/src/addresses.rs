@@ -22,9 +22,7 @@ pub struct Addresses {
 
 /// The IPv6 form of an address on every interface, which takes IPv4 too where the system allows: to be tried first.
 pub fn dual_stack(address: &str) -> Option<String> {
-    address
-        .strip_prefix("0.0.0.0:")
-        .map(|port| format!("[::]:{port}"))
+    address.strip_prefix("0.0.0.0:").map(|port| format!("[::]:{port}"))
 }
 
 impl Config {
@@ -32,20 +30,10 @@ impl Config {
     pub fn resolve_addresses(&self) -> Addresses {
         let receivers = &self.distributor.receivers;
         Addresses {
-            http: self.server_address(
-                &self.server.http_listen_address,
-                self.server.http_listen_port,
-            ),
-            grpc: self.server_address(
-                &self.server.grpc_listen_address,
-                self.server.grpc_listen_port,
-            ),
-            otlp_grpc: receivers
-                .otlp_grpc()
-                .map(|grpc| self.endpoint(&grpc.endpoint, 4317)),
-            otlp_http: receivers
-                .otlp_http()
-                .map(|http| self.endpoint(&http.endpoint, 4318)),
+            http: self.server_address(&self.server.http_listen_address, self.server.http_listen_port),
+            grpc: self.server_address(&self.server.grpc_listen_address, self.server.grpc_listen_port),
+            otlp_grpc: receivers.otlp_grpc().map(|grpc| self.endpoint(&grpc.endpoint, 4317)),
+            otlp_http: receivers.otlp_http().map(|http| self.endpoint(&http.endpoint, 4318)),
         }
     }
 
@@ -122,20 +110,14 @@ mod tests {
             want(["0.0.0.0:3200", "0.0.0.0:9095", "127.0.0.1:4317", "127.0.0.1:4318"])
         );
         let grpc = "distributor: {receivers: {otlp: {protocols: {grpc: }}}}";
-        assert_eq!(
-            addresses(Some(grpc), &[]),
-            want(["0.0.0.0:3200", "0.0.0.0:9095", "127.0.0.1:4317", ""])
-        );
+        assert_eq!(addresses(Some(grpc), &[]), want(["0.0.0.0:3200", "0.0.0.0:9095", "127.0.0.1:4317", ""]));
         let http = "distributor: {receivers: {otlp: {protocols: {http: {endpoint: ':1'}}}}}";
         assert_eq!(
             addresses(Some(http), &["--listen=::1"]),
             want(["[::1]:3200", "[::1]:9095", "", "[::1]:1"])
         );
         let jaeger = "distributor: {receivers: {jaeger: }}\nserver: {http_listen_address: 10.0.0.1}";
-        assert_eq!(
-            addresses(Some(jaeger), &[]),
-            want(["10.0.0.1:3200", "0.0.0.0:9095", "", ""])
-        );
+        assert_eq!(addresses(Some(jaeger), &[]), want(["10.0.0.1:3200", "0.0.0.0:9095", "", ""]));
         assert_eq!(dual_stack("0.0.0.0:80").as_deref(), Some("[::]:80"));
     }
 }

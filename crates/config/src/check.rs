@@ -46,18 +46,11 @@ pub(crate) struct Findings<'a> {
 
 impl<'a> Findings<'a> {
     pub(crate) fn new(config: &'a Config) -> Self {
-        Self {
-            config,
-            problems: Vec::new(),
-        }
+        Self { config, problems: Vec::new() }
     }
 
     pub(crate) fn add(&mut self, key: &str, message: String) {
-        self.problems.push(Problem {
-            origin: self.config.origin(key),
-            key: key.to_owned(),
-            message,
-        });
+        self.problems.push(Problem { origin: self.config.origin(key), key: key.to_owned(), message });
     }
 
     fn one_of(&mut self, key: &str, value: &str, choices: &[&str]) {
@@ -170,8 +163,7 @@ impl Config {
                 found.required("storage.trace.gcs.bucket_name", &trace.gcs.bucket_name, why);
             }
             Backend::Azure => {
-                let (container, account) =
-                    (&trace.azure.container_name, &trace.azure.storage_account_name);
+                let (container, account) = (&trace.azure.container_name, &trace.azure.storage_account_name);
                 let why = "name the container (storage.trace.backend is azure)";
                 found.required("storage.trace.azure.container_name", container, why);
                 let why = "name the storage account (storage.trace.backend is azure)";
@@ -181,7 +173,11 @@ impl Config {
         let block = &trace.block;
         // Older formats are replaced by the default, with a warning.
         let versions = ["", "v2", "vParquet2", "vParquet3", "vParquet4", "vParquet5"];
-        found.one_of("storage.trace.block.version", &block.version, &versions);
+        if !versions.contains(&block.version.as_str()) {
+            let key = "storage.trace.block.version";
+            let message = format!("{key} is \"{}\"; use vParquet4 or vParquet5", block.version);
+            found.add(key, message);
+        }
         let share = block.bloom_filter_false_positive;
         if !(share > 0.0 && share < 1.0) {
             let key = "storage.trace.block.bloom_filter_false_positive";
@@ -252,8 +248,7 @@ impl Config {
 
 /// Whether two addresses cannot both be bound; a port of 0 is a free one.
 fn clash(a: &str, b: &str) -> bool {
-    let (Some((host_a, port_a)), Some((host_b, port_b))) = (a.rsplit_once(':'), b.rsplit_once(':'))
-    else {
+    let (Some((host_a, port_a)), Some((host_b, port_b))) = (a.rsplit_once(':'), b.rsplit_once(':')) else {
         return false;
     };
     let every = |host: &str| matches!(host, "0.0.0.0" | "[::]");

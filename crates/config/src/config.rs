@@ -79,25 +79,17 @@ impl Config {
         env: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Self, ConfigError> {
         let mut root = match file {
-            Some((name, text)) if flags.expand_env => {
-                node::parse(name, &expand_env(name, text, env)?)?
-            }
+            Some((name, text)) if flags.expand_env => node::parse(name, &expand_env(name, text, env)?)?,
             Some((name, text)) => node::parse(name, text)?,
             None => Node::null(Origin::Default),
         };
-        let mut reader = Reader {
-            root: Some(Settings::kind()),
-            ..Reader::default()
-        };
+        let mut reader = Reader::of(Settings::kind());
         let flat_overrides = move_overrides(&mut root, &mut reader.problems);
         for set in &flags.settings {
             let path: Vec<&str> = set.path.split('.').collect();
             let node = Node {
                 origin: Origin::Flag(set.flag.clone()),
-                value: NodeValue::Scalar {
-                    text: set.value.clone(),
-                    quoted: true,
-                },
+                value: NodeValue::Scalar { text: set.value.clone(), quoted: true },
             };
             root.insert(&path, node, None);
         }
@@ -108,20 +100,13 @@ impl Config {
                 Origin::File { line, .. } => *line,
                 _ => usize::MAX,
             });
-            return Err(ConfigError {
-                problems: reader.problems,
-            });
+            return Err(ConfigError { problems: reader.problems });
         }
         if let Some(old) = settings.auth_enabled {
             settings.multitenancy_enabled |= old;
         }
-        let mut unsupported: Vec<String> = settings
-            .distributor
-            .receivers
-            .others()
-            .into_iter()
-            .map(str::to_owned)
-            .collect();
+        let mut unsupported: Vec<String> =
+            settings.distributor.receivers.others().into_iter().map(str::to_owned).collect();
         unsupported.extend(reader.instances);
         Ok(Self {
             settings,
@@ -172,21 +157,9 @@ impl Config {
                 old.max_block_duration,
                 new.max_block_duration,
             ),
-            max_block_bytes: pick(
-                set("max_block_bytes"),
-                old.max_block_bytes,
-                new.max_block_bytes,
-            ),
-            trace_idle_period: pick(
-                set("trace_idle_period"),
-                old.trace_idle_period,
-                new.max_trace_idle,
-            ),
-            trace_live_period: pick(
-                set("trace_live_period"),
-                old.trace_live_period,
-                new.max_trace_live,
-            ),
+            max_block_bytes: pick(set("max_block_bytes"), old.max_block_bytes, new.max_block_bytes),
+            trace_idle_period: pick(set("trace_idle_period"), old.trace_idle_period, new.max_trace_idle),
+            trace_live_period: pick(set("trace_live_period"), old.trace_live_period, new.max_trace_live),
             flush_check_period: pick(
                 set("flush_check_period"),
                 old.flush_check_period,
@@ -213,11 +186,7 @@ impl Config {
     }
 
     fn path_or(&self, path: &str, name: &str) -> PathBuf {
-        if path.is_empty() {
-            PathBuf::from(&self.trackway.data_path).join(name)
-        } else {
-            PathBuf::from(path)
-        }
+        if path.is_empty() { PathBuf::from(&self.trackway.data_path).join(name) } else { PathBuf::from(path) }
     }
 }
 

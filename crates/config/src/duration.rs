@@ -86,22 +86,13 @@ impl FromStr for GoDuration {
         }
         let mut total: i128 = 0;
         while !rest.is_empty() {
-            let number_end = rest
-                .find(|c: char| !c.is_ascii_digit() && c != '.')
-                .ok_or(DurationError)?;
+            let number_end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or(DurationError)?;
             let (number, tail) = rest.split_at(number_end);
-            let unit_end = tail
-                .find(|c: char| c.is_ascii_digit() || c == '.')
-                .unwrap_or(tail.len());
+            let unit_end = tail.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(tail.len());
             let (unit, tail) = tail.split_at(unit_end);
-            let scale = UNITS
-                .iter()
-                .find(|(name, _)| *name == unit)
-                .map(|(_, scale)| *scale)
-                .ok_or(DurationError)?;
-            total = total
-                .checked_add(scaled(number, scale)?)
-                .ok_or(DurationError)?;
+            let scale =
+                UNITS.iter().find(|(name, _)| *name == unit).map(|(_, scale)| *scale).ok_or(DurationError)?;
+            total = total.checked_add(scaled(number, scale)?).ok_or(DurationError)?;
             rest = tail;
         }
         if negative {

@@ -20,10 +20,7 @@ pub fn expand_env(name: &str, text: &str, lookup: Lookup<'_>) -> Result<String, 
         let line = text.get(..offset).unwrap_or(text).matches('\n').count() + 1;
         ConfigError {
             problems: vec![Problem {
-                origin: Origin::File {
-                    name: name.into(),
-                    line,
-                },
+                origin: Origin::File { name: name.into(), line },
                 key: String::new(),
                 message,
             }],
@@ -79,9 +76,7 @@ fn reference(body: &str, lookup: Lookup<'_>, depth: usize) -> Result<String, Str
     if let Some(name) = body.strip_prefix('#') {
         return Ok(value(name).chars().count().to_string());
     }
-    let end = body
-        .find(|c: char| !c.is_alphanumeric() && c != '_')
-        .unwrap_or(body.len());
+    let end = body.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(body.len());
     let (name, function) = body.split_at(end);
     if name.is_empty() {
         return Err(format!("\"${{{body}}}\" names no variable"));
@@ -136,10 +131,7 @@ fn string_function(
 
 fn first_letter(value: &str, change: impl Fn(char) -> String) -> String {
     let mut chars = value.chars();
-    chars
-        .next()
-        .map(|c| change(c) + chars.as_str())
-        .unwrap_or_default()
+    chars.next().map(|c| change(c) + chars.as_str()).unwrap_or_default()
 }
 
 fn substring(value: &str, arguments: &str) -> Option<Result<String, String>> {
@@ -227,12 +219,8 @@ fn replace(value: &str, body: &str) -> String {
     }
     match mode {
         '/' => value.replace(&old, &new),
-        '#' => value
-            .strip_prefix(&old)
-            .map_or_else(|| value.to_owned(), |rest| new + rest),
-        '%' => value
-            .strip_suffix(&old)
-            .map_or_else(|| value.to_owned(), |rest| rest.to_owned() + &new),
+        '#' => value.strip_prefix(&old).map_or_else(|| value.to_owned(), |rest| new + rest),
+        '%' => value.strip_suffix(&old).map_or_else(|| value.to_owned(), |rest| rest.to_owned() + &new),
         _ => value.replacen(&old, &new, 1),
     }
 }

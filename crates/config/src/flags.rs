@@ -78,7 +78,11 @@ const PROCESS: &[(&str, bool, &str)] = &[
 
 /// Flags whose name is not their key's.
 const NAMED: &[(&str, &str, &str)] = &[
-    ("listen", "trackway.listen", "Address that overrides every listen address; opens the process to others."),
+    (
+        "listen",
+        "trackway.listen",
+        "Address that overrides every listen address; opens the process to others.",
+    ),
     ("read-only", "trackway.read_only", "Answer questions only."),
     ("data", "trackway.data_path", "Folder for everything that has no path of its own."),
     ("target", "target", "Which parts this process runs."),
@@ -87,12 +91,36 @@ const NAMED: &[(&str, &str, &str)] = &[
     ("log.level", "server.log_level", "Least important log lines shown."),
     ("log.format", "server.log_format", "Log lines as `logfmt` or `json`."),
     ("reporting.enabled", "usage_report.reporting_enabled", "Accepted; nothing is ever reported."),
-    ("querier.frontend-address", "querier.frontend_worker.frontend_address", "Host and port of the query-frontend."),
-    ("config.per-user-override-config", "overrides.per_tenant_override_config", "File with the limits of single tenants."),
-    ("config.per-user-override-period", "overrides.per_tenant_override_period", "How often that file is read again."),
-    ("config.enable-legacy-overrides", "overrides.enable_legacy_overrides", "Accepted; the flat spelling is always understood."),
-    ("distributor.log-received-spans.include-attributes", "distributor.log_received_spans.include_all_attributes", "With all attributes."),
-    ("distributor.log-discarded-spans.include-attributes", "distributor.log_discarded_spans.include_all_attributes", "With all attributes."),
+    (
+        "querier.frontend-address",
+        "querier.frontend_worker.frontend_address",
+        "Host and port of the query-frontend.",
+    ),
+    (
+        "config.per-user-override-config",
+        "overrides.per_tenant_override_config",
+        "File with the limits of single tenants.",
+    ),
+    (
+        "config.per-user-override-period",
+        "overrides.per_tenant_override_period",
+        "How often that file is read again.",
+    ),
+    (
+        "config.enable-legacy-overrides",
+        "overrides.enable_legacy_overrides",
+        "Accepted; the flat spelling is always understood.",
+    ),
+    (
+        "distributor.log-received-spans.include-attributes",
+        "distributor.log_received_spans.include_all_attributes",
+        "With all attributes.",
+    ),
+    (
+        "distributor.log-discarded-spans.include-attributes",
+        "distributor.log_discarded_spans.include_all_attributes",
+        "With all attributes.",
+    ),
     ("storage.trace.gcs.bucket", "storage.trace.gcs.bucket_name", "The bucket."),
     ("storage.trace.azure.endpoint", "storage.trace.azure.endpoint_suffix", "Domain of the account."),
     ("memberlist.host-port", "memberlist.join_members", "Accepted and ignored."),
@@ -152,10 +180,7 @@ impl Flags {
             let value = match given {
                 Some(value) => value,
                 None if boolean => "true".to_owned(),
-                None => rest
-                    .next()
-                    .cloned()
-                    .ok_or_else(|| FlagError::MissingValue(name.to_owned()))?,
+                None => rest.next().cloned().ok_or_else(|| FlagError::MissingValue(name.to_owned()))?,
             };
             flags.set(name, target, value)?;
         }
@@ -163,19 +188,13 @@ impl Flags {
     }
 
     fn set(&mut self, name: &str, target: Target, value: String) -> Result<(), FlagError> {
-        let boolean = |value: String| {
-            parse_bool(&value).ok_or(FlagError::NotBoolean {
-                flag: name.to_owned(),
-                value,
-            })
-        };
+        let boolean =
+            |value: String| parse_bool(&value).ok_or(FlagError::NotBoolean { flag: name.to_owned(), value });
         match target {
             Target::Nothing => {}
-            Target::Key { path, .. } => self.settings.push(FlagSetting {
-                flag: name.to_owned(),
-                path,
-                value,
-            }),
+            Target::Key { path, .. } => {
+                self.settings.push(FlagSetting { flag: name.to_owned(), path, value })
+            }
             Target::Process { .. } => match name {
                 "config.file" => self.config_file = Some(value),
                 "config.expand-env" => self.expand_env = boolean(value)?,
@@ -241,10 +260,7 @@ fn unknown(name: &str) -> FlagError {
         Some(flag) => format!("; did you mean -{flag}?"),
         None => String::new(),
     };
-    FlagError::Unknown {
-        flag: name.to_owned(),
-        hint,
-    }
+    FlagError::Unknown { flag: name.to_owned(), hint }
 }
 
 fn all_keys(section: &Section, prefix: &str, names: &mut Vec<String>) {
@@ -298,8 +314,7 @@ mod tests {
         .unwrap();
         assert_eq!(flags.config_file.as_deref(), Some("/conf/tempo.yaml"));
         assert!(flags.expand_env);
-        let config =
-            Config::load(Some(("f", "server: {http_listen_port: 1}")), &flags, &|_| None).unwrap();
+        let config = Config::load(Some(("f", "server: {http_listen_port: 1}")), &flags, &|_| None).unwrap();
         assert_eq!(config.target, "ingester");
         assert_eq!(config.server.http_listen_port, 3100);
         assert_eq!(config.server.log_level, "warn");

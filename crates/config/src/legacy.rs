@@ -105,8 +105,7 @@ pub(crate) fn scoped(key: &str) -> Option<String> {
     let rest = rest.strip_prefix("processor_")?;
     PROCESSORS.iter().find_map(|(processor, keys)| {
         let key = rest.strip_prefix(processor)?.strip_prefix('_')?;
-        keys.contains(&key)
-            .then(|| format!("metrics_generator.processor.{processor}.{key}"))
+        keys.contains(&key).then(|| format!("metrics_generator.processor.{processor}.{key}"))
     })
 }
 
@@ -131,10 +130,7 @@ pub(crate) fn move_flat(
         if block.at(&path).is_some() {
             problems.push(Problem {
                 origin: entry.origin,
-                message: format!(
-                    "{written} and {shown}.{} are the same setting; keep one",
-                    path.join(".")
-                ),
+                message: format!("{written} and {shown}.{} are the same setting; keep one", path.join(".")),
                 key: written,
             });
             continue;

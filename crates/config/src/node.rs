@@ -48,10 +48,7 @@ pub(crate) struct Entry {
 impl Node {
     /// A node that stands nowhere.
     pub(crate) fn null(origin: Origin) -> Self {
-        Self {
-            origin,
-            value: NodeValue::Null,
-        }
+        Self { origin, value: NodeValue::Null }
     }
 
     /// The value under a path of keys.
@@ -107,25 +104,19 @@ impl Node {
 pub(crate) fn parse(name: &str, text: &str) -> Result<Node, ConfigError> {
     let mut builder = Builder {
         events: Parser::new_from_str(text),
+        text,
         name: name.into(),
         anchors: HashMap::new(),
         nodes: 0,
         problems: Vec::new(),
     };
-    let node = builder.document().map_err(|problem| ConfigError {
-        problems: vec![problem],
-    })?;
-    if builder.problems.is_empty() {
-        Ok(node)
-    } else {
-        Err(ConfigError {
-            problems: builder.problems,
-        })
-    }
+    let node = builder.document().map_err(|problem| ConfigError { problems: vec![problem] })?;
+    if builder.problems.is_empty() { Ok(node) } else { Err(ConfigError { problems: builder.problems }) }
 }
 
 struct Builder<'a> {
     events: Parser<'a, granit_parser::StrInput<'a>>,
+    text: &'a str,
     name: Arc<str>,
     anchors: HashMap<usize, Node>,
     nodes: usize,
@@ -137,28 +128,34 @@ type Step<'a> = (Event<'a>, Span);
 
 impl<'a> Builder<'a> {
     fn problem(&self, line: usize, message: impl Into<String>) -> Problem {
-        Problem {
-            origin: self.origin(line),
-            key: String::new(),
-            message: message.into(),
-        }
+        Problem { origin: self.origin(line), key: String::new(), message: message.into() }
     }
 
     fn origin(&self, line: usize) -> Origin {
-        Origin::File {
-            name: Arc::clone(&self.name),
-            line,
-        }
+        Origin::File { name: Arc::clone(&self.name), line }
     }
 
     fn next(&mut self) -> Result<Option<Step<'a>>, Problem> {
         match self.events.next_event() {
             None => Ok(None),
             Some(Ok(step)) => Ok(Some(step)),
-            Some(Err(error)) => Err(self.problem(
-                error.marker().line(),
-                format!("not valid YAML: {}", error.info()),
-            )),
+            Some(Err(error)) => Err(self.invalid(error.marker().line(), &error.info())),
+        }
+    }
+
+    /// The parser blames the line before a tab that is meant as indentation; nobody would find it there.
+    fn invalid(&self, line: usize, info: &str) -> Problem {
+        let tab = self
+            .text
+            .lines()
+            .enumerate()
+            .skip(line.saturating_sub(1))
+            .find(|(_, text)| text.trim_start_matches(' ').starts_with('\t'));
+        match tab {
+            Some((index, _)) if info.contains("tab") => {
+                self.problem(index + 1, "not valid YAML: indent with spaces, not tabs")
+            }
+            _ => self.problem(line, format!("not valid YAML: {info}")),
         }
     }
 
@@ -196,10 +193,7 @@ impl<'a> Builder<'a> {
             }
             _ => return Err(self.problem(line, "not valid YAML: a value was expected")),
         };
-        let node = Node {
-            origin: self.origin(line),
-            value,
-        };
+        let node = Node { origin: self.origin(line), value };
         if anchor != 0 {
             self.anchors.insert(anchor, node.clone());
         }
@@ -238,9 +232,7 @@ impl<'a> Builder<'a> {
             let key_line = span.start.line();
             let key = match event {
                 Event::MappingEnd => break,
-                Event::Scalar(text, style, ..) => {
-                    (text.into_owned(), matches!(style, ScalarStyle::Plain))
-                }
+                Event::Scalar(text, style, ..) => (text.into_owned(), matches!(style, ScalarStyle::Plain)),
                 _ => return Err(self.problem(key_line, "a key must be a plain text")),
             };
             let (event, span) = self.child(key_line)?;
@@ -258,12 +250,7 @@ impl<'a> Builder<'a> {
                 continue;
             }
             seen.insert(key.clone(), key_line);
-            entries.push(Entry {
-                key,
-                origin: self.origin(key_line),
-                written: None,
-                node,
-            });
+            entries.push(Entry { key, origin: self.origin(key_line), written: None, node });
         }
         self.merge(&mut entries, merges)?;
         Ok(NodeValue::Map(entries))
@@ -302,10 +289,7 @@ fn scalar(text: &str, quoted: bool) -> NodeValue {
     if !quoted && matches!(text, "" | "~" | "null" | "Null" | "NULL") {
         return NodeValue::Null;
     }
-    NodeValue::Scalar {
-        text: text.to_owned(),
-        quoted,
-    }
+    NodeValue::Scalar { text: text.to_owned(), quoted }
 }
 
 fn size(node: &Node) -> usize {
@@ -345,7 +329,11 @@ mod tests {
             "f:4: duplicate key \"c\"; it already stands on line 3\n\
              f:5: duplicate key \"a\"; it already stands on line 1"
         );
-        let error = parse("f", "a: 1\n\tb: [").unwrap_err().to_string();
+        assert_eq!(
+            parse("f", "a: 1\n\tb: 2").unwrap_err().to_string(),
+            "f:2: not valid YAML: indent with spaces, not tabs"
+        );
+        let error = parse("f", "a: 1\nb: }\n").unwrap_err().to_string();
         assert!(error.starts_with("f:2: not valid YAML: "), "{error}");
         assert!(parse("f", "a: *nope").is_err());
         assert!(parse("f", "a: &a [*a]").is_err());

@@ -68,10 +68,7 @@ impl fmt::Display for ConfigError {
 }
 
 /// The candidate that was probably meant, or `None` if nothing is close.
-pub(crate) fn nearest<'a>(
-    wrong: &str,
-    candidates: impl Iterator<Item = &'a str>,
-) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(wrong: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let limit = (wrong.chars().count() / 3).clamp(1, 4);
     candidates
         .map(|candidate| (distance(wrong, candidate), candidate))
@@ -83,9 +80,7 @@ pub(crate) fn nearest<'a>(
 /// Edit distance with transpositions; upper and lower case, `-` and `_` are nearly the same.
 fn distance(a: &str, b: &str) -> usize {
     let fold = |text: &str| -> Vec<char> {
-        text.chars()
-            .map(|c| if c == '-' { '_' } else { c.to_ascii_lowercase() })
-            .collect()
+        text.chars().map(|c| if c == '-' { '_' } else { c.to_ascii_lowercase() }).collect()
     };
     let (a, b) = (fold(a), fold(b));
     let mut before: Vec<usize> = Vec::new();
@@ -94,9 +89,7 @@ fn distance(a: &str, b: &str) -> usize {
         let mut row = vec![i];
         for j in 1..=b.len() {
             let same = usize::from(a[i - 1] != b[j - 1]);
-            let mut best = (previous[j] + 1)
-                .min(row[j - 1] + 1)
-                .min(previous[j - 1] + same);
+            let mut best = (previous[j] + 1).min(row[j - 1] + 1).min(previous[j - 1] + same);
             if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
                 best = best.min(before[j - 2] + 1);
             }
@@ -114,10 +107,7 @@ mod tests {
     #[test]
     fn finds_what_was_meant() {
         let known = ["http_listen_port", "grpc_listen_port", "log_level"];
-        assert_eq!(
-            nearest("http_lisen_port", known.into_iter()),
-            Some("http_listen_port")
-        );
+        assert_eq!(nearest("http_lisen_port", known.into_iter()), Some("http_listen_port"));
         assert_eq!(nearest("loglevel", known.into_iter()), Some("log_level"));
         assert_eq!(nearest("banana", known.into_iter()), None);
     }

@@ -22,19 +22,23 @@ pub(crate) struct Reader {
     /// Where each used key was set.
     pub(crate) origins: BTreeMap<String, Origin>,
     /// The whole table, to say where a misplaced key belongs.
-    pub(crate) root: Option<Kind>,
+    root: Option<Kind>,
     path: Vec<(String, Option<String>)>,
 }
 
 impl Reader {
+    /// A reader that knows the whole table.
+    pub(crate) fn of(root: Kind) -> Self {
+        Self { root: Some(root), ..Self::default() }
+    }
+
     /// The full key as the user wrote it.
     pub(crate) fn written_path(&self) -> String {
         let from = self.path.iter().rposition(|(_, written)| written.is_some());
         let parts: Vec<&str> = match from {
-            Some(index) => self.path[index..]
-                .iter()
-                .map(|(key, written)| written.as_deref().unwrap_or(key))
-                .collect(),
+            Some(index) => {
+                self.path[index..].iter().map(|(key, written)| written.as_deref().unwrap_or(key)).collect()
+            }
             None => self.path.iter().map(|(key, _)| key.as_str()).collect(),
         };
         parts.join(".").replace(".[", "[")
@@ -93,12 +97,7 @@ impl Reader {
     }
 
     /// Hands each used key of a block to `read`, checks the ignored ones and reports the rest.
-    pub(crate) fn section(
-        &mut self,
-        node: &Node,
-        kind: &Kind,
-        read: &mut dyn FnMut(&str, &Node, &mut Self),
-    ) {
+    pub(crate) fn section(&mut self, node: &Node, kind: &Kind, read: &mut dyn FnMut(&str, &Node, &mut Self)) {
         let Kind::Section(section) = kind else { return };
         let entries = match &node.value {
             NodeValue::Null => return,
@@ -108,8 +107,7 @@ impl Reader {
         for entry in entries {
             self.path.push((entry.key.clone(), entry.written.clone()));
             if section.used.iter().any(|key| key.name == entry.key) {
-                self.origins
-                    .insert(self.canonical_path(), entry.origin.clone());
+                self.origins.insert(self.canonical_path(), entry.origin.clone());
                 read(&entry.key, &entry.node, self);
             } else if let Some(shape) = find_ignored(section.ignored, &entry.key) {
                 if matches!(entry.origin, Origin::File { .. }) {
@@ -128,8 +126,17 @@ impl Reader {
     }
 
     fn in_receivers(&self) -> bool {
-        let depth = self.path.len();
-        depth >= 2 && self.path[depth - 2].0 == "receivers"
+        self.parent() == Some("receivers")
+    }
+
+    /// Whether an empty value is a component with its defaults, as in a collector's configuration.
+    pub(crate) fn naming_is_enough(&self) -> bool {
+        matches!(self.parent(), Some("receivers" | "protocols"))
+    }
+
+    fn parent(&self) -> Option<&str> {
+        let index = self.path.len().checked_sub(2)?;
+        self.path.get(index).map(|(key, _)| key.as_str())
     }
 
     /// Checks the loose type of an ignored key and the keys below it.
@@ -168,11 +175,7 @@ impl Reader {
 
     fn unknown(&mut self, entry: &Entry, names: &[&str]) {
         let parent = self.written_path();
-        let place = if parent.is_empty() {
-            "at the top level".to_owned()
-        } else {
-            format!("in {parent}")
-        };
+        let place = if parent.is_empty() { "at the top level".to_owned() } else { format!("in {parent}") };
         let hint = match nearest(&entry.key, names.iter().copied()) {
             Some(name) => format!("; did you mean {name}?"),
             None => match self.belongs(&entry.key) {
@@ -180,11 +183,7 @@ impl Reader {
                 None => String::new(),
             },
         };
-        let key = if parent.is_empty() {
-            entry.key.clone()
-        } else {
-            format!("{parent}.{}", entry.key)
-        };
+        let key = if parent.is_empty() { entry.key.clone() } else { format!("{parent}.{}", entry.key) };
         self.problems.push(Problem {
             origin: entry.origin.clone(),
             message: format!("unknown key \"{}\" {place}{hint}", entry.key),
@@ -214,8 +213,7 @@ fn section_names(section: &Section) -> Vec<&'static str> {
 
 /// `otlp/second` where `otlp` is a known receiver; a collector lets several of a kind stand side by side.
 fn is_instance(section: &Section, key: &str) -> bool {
-    key.split_once('/')
-        .is_some_and(|(kind, _)| section.used.iter().any(|key| key.name == kind))
+    key.split_once('/').is_some_and(|(kind, _)| section.used.iter().any(|key| key.name == kind))
 }
 
 fn find_key(kind: &Kind, key: &str, path: &mut Vec<&'static str>, found: &mut Vec<String>) {

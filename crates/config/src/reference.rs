@@ -51,9 +51,7 @@ pub fn reference_markdown() -> String {
 
 fn block(path: &str, section: &Section, out: &mut String) {
     let heading = if path.is_empty() { "Top level".to_owned() } else { format!("`{path}`") };
-    out.push_str(&format!(
-        "\n## {heading}\n\n| key | type | default | meaning |\n|---|---|---|---|\n"
-    ));
+    out.push_str(&format!("\n## {heading}\n\n| key | type | default | meaning |\n|---|---|---|---|\n"));
     for key in &section.used {
         let default = match (key.default)() {
             Item::Map(_) => String::new(),

@@ -23,9 +23,7 @@ impl Config {
         let item = match mode {
             YamlMode::Full => self.settings.show(),
             YamlMode::Defaults => defaults(),
-            YamlMode::Diff => {
-                diff(&self.settings.show(), &defaults()).unwrap_or(Item::Map(Vec::new()))
-            }
+            YamlMode::Diff => diff(&self.settings.show(), &defaults()).unwrap_or(Item::Map(Vec::new())),
         };
         yaml::print(&item)
     }

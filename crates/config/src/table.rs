@@ -9,16 +9,18 @@ use crate::reader::Reader;
 /// A setting's value, printed.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Item {
-    /// Not set.
+    /// Not set: not printed, since an empty key may mean something else.
+    Absent,
+    /// An empty value.
     Null,
     /// A number, a boolean or a duration: printed as it is.
     Plain(String),
     /// Text: quoted where YAML needs it.
     Text(String),
     /// A sequence.
-    List(Vec<Item>),
+    List(Vec<Self>),
     /// A mapping.
-    Map(Vec<(String, Item)>),
+    Map(Vec<(String, Self)>),
 }
 
 /// What a setting takes, for errors and the reference page.
@@ -27,9 +29,9 @@ pub(crate) enum Kind {
     /// One value; the name of its type, as in "duration".
     Scalar(&'static str),
     /// A list of such values.
-    List(fn() -> Kind),
+    List(fn() -> Self),
     /// Free keys with such values.
-    Map(fn() -> Kind),
+    Map(fn() -> Self),
     /// Anything.
     Any,
     /// A block with known keys.

@@ -50,11 +50,5 @@ pub fn tenant_limits(
             tenants.insert(entry.key.clone(), limits);
         }
     });
-    if reader.problems.is_empty() {
-        Ok(tenants)
-    } else {
-        Err(ConfigError {
-            problems: reader.problems,
-        })
-    }
+    if reader.problems.is_empty() { Ok(tenants) } else { Err(ConfigError { problems: reader.problems }) }
 }

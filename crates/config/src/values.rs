@@ -58,11 +58,8 @@ impl Raw {
                         let key = entry.key.to_ascii_lowercase();
                         let hidden = SECRET_WORDS.iter().any(|word| key.contains(word))
                             && matches!(entry.node.value, NodeValue::Scalar { .. });
-                        let item = if hidden {
-                            Item::Plain("<secret>".to_owned())
-                        } else {
-                            Self::item(&entry.node)
-                        };
+                        let item =
+                            if hidden { Item::Plain("<secret>".to_owned()) } else { Self::item(&entry.node) };
                         (entry.key.clone(), item)
                     })
                     .collect(),
@@ -74,10 +71,10 @@ impl Raw {
 /// YAML 1.1 booleans, and Go's for flags.
 pub(crate) fn parse_bool(text: &str) -> Option<bool> {
     match text {
-        "true" | "True" | "TRUE" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" | "y" | "Y" | "t"
-        | "T" | "1" => Some(true),
-        "false" | "False" | "FALSE" | "no" | "No" | "NO" | "off" | "Off" | "OFF" | "n" | "N"
-        | "f" | "F" | "0" => Some(false),
+        "true" | "True" | "TRUE" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" | "y" | "Y" | "t" | "T"
+        | "1" => Some(true),
+        "false" | "False" | "FALSE" | "no" | "No" | "NO" | "off" | "Off" | "OFF" | "n" | "N" | "f" | "F"
+        | "0" => Some(false),
         _ => None,
     }
 }
@@ -207,11 +204,7 @@ impl Setting for Secret {
     }
 
     fn show(&self) -> Item {
-        if self.is_empty() {
-            Item::Text(String::new())
-        } else {
-            Item::Plain("<secret>".to_owned())
-        }
+        if self.is_empty() { Item::Text(String::new()) } else { Item::Plain("<secret>".to_owned()) }
     }
 
     fn zero() -> Self {
@@ -298,9 +291,9 @@ impl<T: Setting> Setting for Option<T> {
     }
 
     fn read(&mut self, node: &Node, reader: &mut Reader) {
-        // An empty block is a block with its defaults; an empty value is no value.
+        // A receiver or protocol that is only named is there with its defaults; anything else is not there.
         let is_block = matches!(T::kind(), Kind::Section(_) | Kind::Any);
-        if node.value == NodeValue::Null && !is_block {
+        if node.value == NodeValue::Null && !reader.naming_is_enough() {
             *self = None;
             return;
         }
@@ -313,7 +306,7 @@ impl<T: Setting> Setting for Option<T> {
     }
 
     fn show(&self) -> Item {
-        self.as_ref().map_or(Item::Null, Setting::show)
+        self.as_ref().map_or(Item::Absent, Setting::show)
     }
 
     fn zero() -> Self {
@@ -369,11 +362,7 @@ impl<T: Setting> Setting for BTreeMap<String, T> {
     }
 
     fn show(&self) -> Item {
-        Item::Map(
-            self.iter()
-                .map(|(key, value)| (key.clone(), value.show()))
-                .collect(),
-        )
+        Item::Map(self.iter().map(|(key, value)| (key.clone(), value.show())).collect())
     }
 
     fn zero() -> Self {

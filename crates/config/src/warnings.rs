@@ -39,7 +39,8 @@ impl Config {
         }
         if !self.flat_overrides.is_empty() {
             let keys = self.flat_overrides.join(", ");
-            let message = format!("the flat spelling of overrides is deprecated; use overrides.defaults for {keys}");
+            let message =
+                format!("the flat spelling of overrides is deprecated; use overrides.defaults for {keys}");
             found.add("overrides.defaults", message);
         }
         if self.auth_enabled.is_some() {
@@ -107,21 +108,19 @@ impl Config {
             }
             "gcs" => {
                 let (a, b) = (&user.client.gcs, &trace.gcs);
-                trace.backend == Backend::Gcs
-                    && (&a.bucket_name, &a.prefix) == (&b.bucket_name, &b.prefix)
+                trace.backend == Backend::Gcs && (&a.bucket_name, &a.prefix) == (&b.bucket_name, &b.prefix)
             }
             "azure" => {
                 let (a, b) = (&user.client.azure, &trace.azure);
                 trace.backend == Backend::Azure
                     && (&a.container_name, &a.prefix) == (&b.container_name, &b.prefix)
             }
-            "local" => {
-                trace.backend == Backend::Local && user.client.local.path == trace.local.path
-            }
+            "local" => trace.backend == Backend::Local && user.client.local.path == trace.local.path,
             _ => false,
         };
         if user.enabled && same {
-            let message = "overrides.user_configurable_overrides and storage.trace share a place; give one a prefix";
+            let message =
+                "overrides.user_configurable_overrides and storage.trace share a place; give one a prefix";
             found.add("overrides.user_configurable_overrides.client", message.to_owned());
         }
     }
@@ -138,10 +137,8 @@ impl Config {
         for (key, list) in lists {
             for scope in ["resource", "span", "event"] {
                 for (kind, most) in [("string", 20), ("int", 5)] {
-                    let count = list
-                        .iter()
-                        .filter(|column| column.scope == scope && column.r#type == kind)
-                        .count();
+                    let count =
+                        list.iter().filter(|column| column.scope == scope && column.r#type == kind).count();
                     if count > most {
                         let message = format!(
                             "{key} has {count} {kind} columns of scope {scope}; only the first {most} are kept"

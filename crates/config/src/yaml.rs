@@ -14,6 +14,9 @@ pub(crate) fn print(item: &Item) -> String {
 
 fn map(entries: &[(String, Item)], indent: usize, out: &mut String) {
     for (key, item) in entries {
+        if *item == Item::Absent {
+            continue;
+        }
         pad(indent, out);
         out.push_str(&text(key));
         out.push(':');
@@ -24,7 +27,7 @@ fn map(entries: &[(String, Item)], indent: usize, out: &mut String) {
 /// What follows a key's colon, with the line break.
 fn value(item: &Item, indent: usize, out: &mut String) {
     match item {
-        Item::Map(entries) if !entries.is_empty() => {
+        Item::Map(entries) if entries.iter().any(|(_, item)| *item != Item::Absent) => {
             out.push('\n');
             map(entries, indent + 1, out);
         }
@@ -62,7 +65,7 @@ fn list_item(item: &Item, indent: usize, out: &mut String) {
 
 fn inline(item: &Item) -> String {
     match item {
-        Item::Null => "null".to_owned(),
+        Item::Absent | Item::Null => "null".to_owned(),
         Item::Plain(plain) => plain.clone(),
         Item::Text(plain) => text(plain),
         Item::List(_) => "[]".to_owned(),
@@ -73,7 +76,7 @@ fn inline(item: &Item) -> String {
 /// A value as it is shown in a table: one line.
 pub(crate) fn short(item: &Item) -> String {
     match item {
-        Item::Null => String::new(),
+        Item::Absent | Item::Null => String::new(),
         Item::Text(plain) if plain.is_empty() => "empty".to_owned(),
         Item::List(items) if !items.is_empty() => {
             let items: Vec<String> = items.iter().map(short).collect();
@@ -93,9 +96,7 @@ fn pad(indent: usize, out: &mut String) {
 /// Text, quoted unless it reads back as the same text in YAML 1.1 and 1.2.
 fn text(plain: &str) -> String {
     let safe = !plain.is_empty()
-        && plain
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/' | '+'))
+        && plain.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/' | '+'))
         && !plain.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '-' | '.' | '+'))
         && crate::values::parse_bool(plain).is_none()
         && !matches!(plain, "null" | "Null" | "NULL");

@@ -12,6 +12,13 @@ use trackway_otlpjson::{Limits, LlmAnswer, Style, to_protobuf, write_llm_json, w
 const SPANS: usize = 20_000;
 const ROUNDS: u32 = 10;
 
+/// Time this thread has spent on a processor, where the system tells; else time that has passed.
+fn seconds(start: Instant) -> f64 {
+    let spent = std::fs::read_to_string("/proc/thread-self/schedstat");
+    let nanos = spent.ok().and_then(|text| text.split(' ').next()?.parse::<f64>().ok());
+    nanos.map_or_else(|| start.elapsed().as_secs_f64(), |nanos| nanos / 1e9)
+}
+
 /// A request as an SDK would send it: ten attributes a span, an event on every fourth.
 fn request() -> Result<String, std::fmt::Error> {
     let mut json = String::from(
@@ -49,10 +56,11 @@ fn measure(
     mut work: impl FnMut() -> Result<(), trackway_otlpjson::Error>,
 ) -> Result<(), trackway_otlpjson::Error> {
     let mut best = f64::INFINITY;
+    let origin = Instant::now();
     for _ in 0..ROUNDS {
-        let start = Instant::now();
+        let start = seconds(origin);
         work()?;
-        best = best.min(start.elapsed().as_secs_f64());
+        best = best.min(seconds(origin) - start);
     }
     let per_span = best * 1e9 / SPANS as f64;
     println!("{what:<28} {:>7.0} MB of JSON a second, {per_span:>6.0} ns a span", bytes as f64 / best / 1e6);

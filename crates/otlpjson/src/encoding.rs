@@ -58,9 +58,9 @@ pub(crate) fn hex_decode<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
 
 /// Appends lower-case hex.
 pub(crate) fn hex_encode(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.reserve(2 * bytes.len());
     for &byte in bytes {
-        out.push(HEX_DIGITS[usize::from(byte >> 4)]);
-        out.push(HEX_DIGITS[usize::from(byte & 15)]);
+        out.extend_from_slice(&[HEX_DIGITS[usize::from(byte >> 4)], HEX_DIGITS[usize::from(byte & 15)]]);
     }
 }
 
@@ -68,7 +68,7 @@ pub(crate) fn hex_encode(out: &mut Vec<u8>, bytes: &[u8]) {
 pub(crate) fn base64_decode(out: &mut Vec<u8>, text: &[u8]) -> Option<()> {
     let padding = text.iter().rev().take_while(|&&byte| byte == b'=').count();
     let digits = &text[..text.len() - padding];
-    if padding > 2 || (padding > 0 && text.len() % 4 != 0) || digits.len() % 4 == 1 {
+    if padding > 2 || (padding > 0 && !text.len().is_multiple_of(4)) || digits.len() % 4 == 1 {
         return None;
     }
     out.reserve(digits.len() / 4 * 3 + 2);
@@ -91,13 +91,20 @@ pub(crate) fn base64_decode(out: &mut Vec<u8>, text: &[u8]) -> Option<()> {
 
 /// Appends base64 in the standard alphabet, padded.
 pub(crate) fn base64_encode(out: &mut Vec<u8>, bytes: &[u8]) {
-    for group in bytes.chunks(3) {
-        let byte = |at: usize| u32::from(group.get(at).copied().unwrap_or(0));
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for at in 0..4 {
-            let digit = BASE64_DIGITS[(bits >> (18 - 6 * at) & 63) as usize];
-            out.push(if at <= group.len() { digit } else { b'=' });
+    let digit = |bits: u32| BASE64_DIGITS[(bits & 63) as usize];
+    out.reserve(bytes.len().div_ceil(3) * 4);
+    let (groups, rest) = bytes.as_chunks::<3>();
+    for &[a, b, c] in groups {
+        let bits = u32::from(a) << 16 | u32::from(b) << 8 | u32::from(c);
+        out.extend_from_slice(&[digit(bits >> 18), digit(bits >> 12), digit(bits >> 6), digit(bits)]);
+    }
+    match *rest {
+        [a] => out.extend_from_slice(&[digit(u32::from(a) >> 2), digit(u32::from(a) << 4), b'=', b'=']),
+        [a, b] => {
+            let bits = u32::from(a) << 10 | u32::from(b) << 2;
+            out.extend_from_slice(&[digit(bits >> 12), digit(bits >> 6), digit(bits), b'=']);
         }
+        _ => {}
     }
 }
 

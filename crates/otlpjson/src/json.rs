@@ -8,30 +8,45 @@ use std::io::Write;
 
 use crate::encoding::{base64_encode, hex_encode};
 
-/// Bytes that cannot stand in a JSON string as they are.
-const SPECIAL: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut byte = 0;
-    while byte < 0x20 {
-        table[byte] = true;
-        byte += 1;
+const EACH: u64 = 0x0101_0101_0101_0101;
+const HIGH: u64 = 0x8080_8080_8080_8080;
+
+/// Whether a byte can stand in a JSON string as it is, without a look at its neighbours.
+fn is_plain(byte: u8) -> bool {
+    (0x20..0x80).contains(&byte) && !matches!(byte, b'"' | b'\\' | b'<' | b'>' | b'&')
+}
+
+/// How many bytes at the start are plain. Eight bytes a step: a mark in `hits` may be wrong only above a right one,
+/// and the lowest one is what counts. `"` and `&` differ in one bit, so do `<` and `>`.
+fn plain_run(bytes: &[u8]) -> usize {
+    let (chunks, rest) = bytes.as_chunks::<8>();
+    for (index, chunk) in chunks.iter().enumerate() {
+        let word = u64::from_le_bytes(*chunk);
+        let quote = (word & !(EACH * 0x04)) ^ (EACH * b'"' as u64);
+        let angle = (word & !(EACH * 0x02)) ^ (EACH * b'<' as u64);
+        let backslash = word ^ (EACH * b'\\' as u64);
+        let hits = (quote.wrapping_sub(EACH) & !quote)
+            | (angle.wrapping_sub(EACH) & !angle)
+            | (backslash.wrapping_sub(EACH) & !backslash)
+            | word.wrapping_sub(EACH * 0x20)
+            | word;
+        if hits & HIGH != 0 {
+            return 8 * index + ((hits & HIGH).trailing_zeros() / 8) as usize;
+        }
     }
-    table[b'"' as usize] = true;
-    table[b'\\' as usize] = true;
-    table[b'<' as usize] = true;
-    table[b'>' as usize] = true;
-    table[b'&' as usize] = true;
-    // The first byte of U+2028 and U+2029, and of some that need no escape.
-    table[0xe2] = true;
-    table
-};
+    8 * chunks.len() + rest.iter().take_while(|&&byte| is_plain(byte)).count()
+}
 
 /// Writes a string with its quotes. Takes text, or bytes that should be text; each byte that is not becomes
 /// `\ufffd`.
 pub fn write_string(out: &mut Vec<u8>, text: impl AsRef<[u8]>) {
     let bytes = text.as_ref();
     out.push(b'"');
-    if std::str::from_utf8(bytes).is_ok() {
+    let (plain, bytes) = bytes.split_at(plain_run(bytes));
+    out.extend_from_slice(plain);
+    if bytes.is_empty() {
+        // Nearly all.
+    } else if std::str::from_utf8(bytes).is_ok() {
         write_valid(out, bytes);
     } else {
         for chunk in bytes.utf8_chunks() {
@@ -45,9 +60,10 @@ pub fn write_string(out: &mut Vec<u8>, text: impl AsRef<[u8]>) {
 }
 
 fn write_valid(out: &mut Vec<u8>, mut bytes: &[u8]) {
-    while let Some(plain) = bytes.iter().position(|&byte| SPECIAL[byte as usize]) {
+    loop {
+        let plain = plain_run(bytes);
         out.extend_from_slice(&bytes[..plain]);
-        let byte = bytes[plain];
+        let Some(&byte) = bytes.get(plain) else { return };
         let mut taken = 1;
         match byte {
             b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
@@ -63,6 +79,7 @@ fn write_valid(out: &mut Vec<u8>, mut bytes: &[u8]) {
                 }
                 _ => out.push(byte),
             },
+            0x80.. => out.push(byte),
             _ => {
                 out.extend_from_slice(b"\\u00");
                 hex_encode(out, &[byte]);
@@ -70,7 +87,6 @@ fn write_valid(out: &mut Vec<u8>, mut bytes: &[u8]) {
         }
         bytes = &bytes[plain + taken..];
     }
-    out.extend_from_slice(bytes);
 }
 
 /// Writes a float as a number, or as `"NaN"`, `"Infinity"`, `"-Infinity"`.
@@ -223,6 +239,22 @@ mod tests {
         assert_eq!(string(b"\xf0\x9f\x98"), r#""\ufffd\ufffd\ufffd""#);
         assert_eq!(string(b"\xe2\x80"), r#""\ufffd\ufffd""#);
         assert_eq!(string(b"\xed\xa0\x80<"), r#""\ufffd\ufffd\ufffd\u003c""#);
+    }
+
+    #[test]
+    fn plain_runs_end_at_every_special_byte() {
+        for stop in 0..=255u8 {
+            for at in 0..20 {
+                let mut bytes =
+                    [b' ', b'#', b'!', b'%', b'\'', b'=', b'?', b';', b'[', b']', 0x7f, b'~'].repeat(2);
+                bytes[at] = stop;
+                assert_eq!(
+                    plain_run(&bytes),
+                    if is_plain(stop) { bytes.len() } else { at },
+                    "{stop} at {at}"
+                );
+            }
+        }
     }
 
     #[test]

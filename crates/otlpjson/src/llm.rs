@@ -222,8 +222,11 @@ fn link(message: &[u8], out: &mut Vec<u8>) -> Done {
     Ok(())
 }
 
+/// Keys and the bytes of their `AnyValue`.
+type Attributes<'a> = Vec<(&'a [u8], &'a [u8])>;
+
 /// Attributes by key, each key once. Those without a value are left out.
-fn sorted(message: &[u8], number: u32) -> Result<Vec<(&[u8], &[u8])>, Error> {
+fn sorted(message: &[u8], number: u32) -> Result<Attributes<'_>, Error> {
     let mut attributes = Vec::new();
     for bytes in repeated(message, number) {
         if let (key, Some(value)) = pair(bytes?)? {

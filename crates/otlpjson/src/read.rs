@@ -4,6 +4,8 @@
 //! request. A field that stands twice counts as its last value, also when that is zero. Names are those of
 //! [`crate::schema`], in either spelling, and what it does not name is skipped.
 
+use std::borrow::Cow;
+
 use crate::encoding::{base64_decode, hex_decode};
 use crate::error::{Error, Fail};
 use crate::scan::{Reader, unescape};
@@ -61,7 +63,8 @@ pub fn to_protobuf(json: &[u8], limits: &Limits) -> Result<Converted, Error> {
     if json.len() > limits.max_bytes {
         return Err(Error::TooLarge { bytes: json.len(), limit: limits.max_bytes });
     }
-    let text = String::from_utf8_lossy(json);
+    // The lossy reading goes byte by byte, so it is kept for those who need it.
+    let text = str::from_utf8(json).map_or_else(|_| String::from_utf8_lossy(json), Cow::Borrowed);
     let mut reader = Reader::new(&text, limits.max_depth);
     let mut sink = Sink {
         // JSON is about three times as large as the protobuf it stands for.
@@ -284,6 +287,20 @@ fn attributes(r: &mut Reader<'_>, s: &mut Sink, field: u32) -> Done {
 }
 
 fn key_value(r: &mut Reader<'_>, s: &mut Sink, number: u32, depth: usize) -> Done {
+    r.peek()?;
+    if depth <= s.max_value_depth
+        && let Some((key, value)) = r.text_attribute()
+    {
+        let message = open(&mut s.out, number, 1);
+        if !key.is_empty() {
+            put_bytes_field(&mut s.out, 1, key);
+        }
+        let inner = open(&mut s.out, 2, 1);
+        put_bytes_field(&mut s.out, 1, value);
+        close(&mut s.out, &inner);
+        close(&mut s.out, &message);
+        return Ok(());
+    }
     if r.null()? {
         return Ok(());
     }

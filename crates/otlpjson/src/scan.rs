@@ -131,7 +131,16 @@ impl<'a> Reader<'a> {
             return Err(self.wrong(expected));
         }
         let start = self.at + 1;
-        let mut at = start;
+        let run = plain_run(&self.bytes[start..]);
+        if let Some(b'"') = self.bytes.get(start + run) {
+            self.at = start + run + 1;
+            return Ok(Raw { body: &self.bytes[start..start + run], escaped: false });
+        }
+        self.long_string(start, start + run)
+    }
+
+    /// A string that has more to it than plain text up to `at`.
+    fn long_string(&mut self, start: usize, mut at: usize) -> Result<Raw<'a>, Fail> {
         let mut escaped = false;
         loop {
             at += plain_run(&self.bytes[at..]);
@@ -155,9 +164,7 @@ impl<'a> Reader<'a> {
     pub(crate) fn text(&mut self, expected: &str) -> Result<Cow<'a, str>, Fail> {
         let raw = self.string(expected)?;
         if raw.escaped {
-            let mut plain = Vec::with_capacity(raw.body.len());
-            unescape(&mut plain, raw.body);
-            return Ok(String::from_utf8_lossy(&plain).into_owned().into());
+            return Ok(String::from_utf8_lossy(&unescaped(raw.body)).into_owned().into());
         }
         let start = self.at - 1 - raw.body.len();
         Ok(self.text.get(start..self.at - 1).unwrap_or_default().into())
@@ -171,6 +178,47 @@ impl<'a> Reader<'a> {
             b'-' | b'0'..=b'9' => self.number().map(Cow::Borrowed),
             _ => Err(self.wrong(expected)),
         }
+    }
+
+    /// Takes exactly these bytes, if they are next.
+    #[inline]
+    fn literal(&mut self, bytes: &[u8]) -> Option<()> {
+        let found = self.bytes.get(self.at..self.at + bytes.len())? == bytes;
+        self.at += if found { bytes.len() } else { 0 };
+        found.then_some(())
+    }
+
+    /// Takes a string that follows at once and has no escapes.
+    #[inline]
+    fn plain_string(&mut self) -> Option<&'a [u8]> {
+        self.literal(b"\"")?;
+        let body = self.bytes.get(self.at..)?;
+        let body = &body[..plain_run(body)];
+        self.at += body.len();
+        self.literal(b"\"")?;
+        Some(body)
+    }
+
+    /// Takes `{"key":"...","value":{"stringValue":"..."}}` spelled in just this way, which is how nearly all
+    /// attributes come. `None`, and nothing taken, if it is spelled or meant otherwise.
+    #[inline]
+    pub(crate) fn text_attribute(&mut self) -> Option<(&'a [u8], &'a [u8])> {
+        let mark = self.mark();
+        let attribute = self.try_text_attribute();
+        if attribute.is_none() {
+            self.rewind(mark);
+        }
+        attribute
+    }
+
+    #[inline]
+    fn try_text_attribute(&mut self) -> Option<(&'a [u8], &'a [u8])> {
+        self.literal(b"{\"key\":")?;
+        let key = self.plain_string()?;
+        self.literal(b",\"value\":{\"stringValue\":")?;
+        let value = self.plain_string()?;
+        self.literal(b"}}")?;
+        Some((key, value))
     }
 
     fn number(&mut self) -> Result<&'a str, Fail> {
@@ -216,7 +264,7 @@ impl<'a> Reader<'a> {
     #[inline]
     pub(crate) fn object(
         &mut self,
-        names: fn(&[u8]) -> u32,
+        names: impl Fn(&[u8]) -> u32,
         mut on: impl FnMut(&mut Self, u32) -> Result<(), Fail>,
     ) -> Result<(), Fail> {
         if self.peek()? != b'{' {
@@ -232,7 +280,7 @@ impl<'a> Reader<'a> {
                 return Err(self.unexpected());
             }
             let key = self.string("a key")?;
-            let field = if key.escaped { name_unescaped(key.body, names) } else { names(key.body) };
+            let field = if key.escaped { names(&unescaped(key.body)) } else { names(key.body) };
             if self.peek()? != b':' {
                 return Err(self.unexpected());
             }
@@ -290,10 +338,10 @@ impl<'a> Reader<'a> {
 }
 
 #[cold]
-fn name_unescaped(key: &[u8], names: fn(&[u8]) -> u32) -> u32 {
-    let mut plain = Vec::new();
-    unescape(&mut plain, key);
-    names(&plain)
+fn unescaped(body: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(body.len());
+    unescape(&mut plain, body);
+    plain
 }
 
 const EACH: u64 = 0x0101_0101_0101_0101;
@@ -303,8 +351,8 @@ const HIGH: u64 = 0x8080_8080_8080_8080;
 /// in `hits` may be wrong only above a right one, and the lowest one is what counts.
 #[inline]
 fn plain_run(bytes: &[u8]) -> usize {
-    let mut at = 0;
-    while let Some(chunk) = bytes[at..].first_chunk::<8>() {
+    let (chunks, rest) = bytes.as_chunks::<8>();
+    for (index, chunk) in chunks.iter().enumerate() {
         let word = u64::from_le_bytes(*chunk);
         let quote = word ^ (EACH * b'"' as u64);
         let backslash = word ^ (EACH * b'\\' as u64);
@@ -312,12 +360,11 @@ fn plain_run(bytes: &[u8]) -> usize {
             | (backslash.wrapping_sub(EACH) & !backslash)
             | (word.wrapping_sub(EACH * 0x20) & !word);
         if hits & HIGH != 0 {
-            return at + ((hits & HIGH).trailing_zeros() / 8) as usize;
+            return 8 * index + ((hits & HIGH).trailing_zeros() / 8) as usize;
         }
-        at += 8;
     }
     let plain = |&&byte: &&u8| byte != b'"' && byte != b'\\' && byte >= 0x20;
-    at + bytes[at..].iter().take_while(plain).count()
+    8 * chunks.len() + rest.iter().take_while(plain).count()
 }
 
 /// Length of the escape at the start of `bytes`, if it is one.

@@ -31,7 +31,18 @@ pub(crate) fn fields(message: &[u8]) -> Fields<'_> {
 }
 
 impl<'a> Fields<'a> {
+    #[inline]
     fn varint(&mut self) -> Result<u64, Error> {
+        if let Some((&byte, rest)) = self.rest.split_first()
+            && byte < 0x80
+        {
+            self.rest = rest;
+            return Ok(byte.into());
+        }
+        self.long_varint()
+    }
+
+    fn long_varint(&mut self) -> Result<u64, Error> {
         let mut value = 0u64;
         for (index, &byte) in self.rest.iter().take(10).enumerate() {
             value |= u64::from(byte & 0x7f) << (7 * index);
@@ -43,6 +54,7 @@ impl<'a> Fields<'a> {
         Err(Error::Wire("a varint does not end"))
     }
 
+    #[inline]
     fn field(&mut self) -> Result<(u32, Value<'a>), Error> {
         let tag = self.varint()?;
         let number = u32::try_from(tag >> 3).map_err(|_| Error::Wire("a field number is too large"))?;
@@ -77,6 +89,7 @@ impl<'a> Fields<'a> {
 impl<'a> Iterator for Fields<'a> {
     type Item = Result<(u32, Value<'a>), Error>;
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         if self.rest.is_empty() {
             return None;
@@ -90,6 +103,7 @@ impl<'a> Iterator for Fields<'a> {
 }
 
 /// Walks the nested messages (or strings) in a repeated field.
+#[inline]
 pub(crate) fn repeated(message: &[u8], number: u32) -> impl Iterator<Item = Result<&[u8], Error>> {
     fields(message).filter_map(move |field| match field {
         Ok((found, Value::Bytes(bytes))) if found == number => Some(Ok(bytes)),
@@ -151,20 +165,32 @@ pub(crate) struct Open {
     reserved: usize,
 }
 
+/// No length takes more bytes.
+const MAX_RESERVED: usize = 5;
+
 /// Starts a nested message. `reserved` is how many bytes its length will probably take; a wrong guess costs one
 /// move of the body, nothing else.
 #[inline]
 pub(crate) fn open(out: &mut Vec<u8>, number: u32, reserved: usize) -> Open {
     put_tag(out, number, BYTES);
-    out.resize(out.len() + reserved, 0);
+    out.extend_from_slice(&[0; MAX_RESERVED][..reserved]);
     Open { body: out.len(), reserved }
 }
 
 /// Ends a nested message: writes its length, moving the body if the room does not fit.
 #[inline]
 pub(crate) fn close(out: &mut Vec<u8>, open: &Open) {
+    let length = out.len() - open.body;
+    // Nearly all: an attribute and its value.
+    if open.reserved == 1 && length < 0x80 {
+        out[open.body - 1] = length as u8;
+    } else {
+        close_long(out, open, length);
+    }
+}
+
+fn close_long(out: &mut Vec<u8>, open: &Open, mut length: usize) {
     let end = out.len();
-    let mut length = end - open.body;
     let start = open.body - open.reserved;
     let needed = varint_bytes(length);
     if needed > open.reserved {

@@ -80,6 +80,10 @@ fn spans(resources: &Value) -> BTreeMap<String, Value> {
             for span in scope["spans"].as_array().unwrap() {
                 let mut span: Map<String, Value> = span.as_object().unwrap().clone();
                 span.remove("flags");
+                // Tempo keeps some attributes in columns of their own and answers them first.
+                if let Some(attributes) = span.get_mut("attributes").and_then(Value::as_array_mut) {
+                    attributes.sort_by_key(|attribute| attribute["key"].to_string());
+                }
                 if span.get("status") == Some(&json!({})) {
                     span.remove("status");
                 }

@@ -1,1 +1,83 @@
-//! Empty.
+//! Where spans come in: OTLP over gRPC and over HTTP, on any port that is given.
+//!
+//! What must stay true: a sender has its OK only after [`trackway_distributor::Push::push`] returned `Ok`; what it
+//! reads after a mistake says what to do about it; no sender can make this process hold more than the limits say.
+
+mod answer;
+mod body;
+mod cors;
+mod export;
+mod grpc;
+mod http;
+pub mod listen;
+mod route;
+mod seldom;
+mod tenant;
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use trackway_distributor::Push;
+
+/// How OTLP is received.
+#[derive(Clone, Debug)]
+pub struct OtlpConfig {
+    /// Where OTLP over gRPC is expected, as `host:port`. Whoever binds the listeners reads it; both protocols are
+    /// understood on either port.
+    pub grpc: Option<String>,
+    /// Where OTLP over HTTP is expected, as `host:port`.
+    pub http: Option<String>,
+    /// Largest gRPC message, decompressed (`max_recv_msg_size_mib`).
+    pub max_recv_bytes: usize,
+    /// Largest HTTP body, decompressed (`max_request_body_size`).
+    pub max_body_bytes: usize,
+    /// Which web pages may send.
+    pub cors: CorsConfig,
+    /// Whether senders must name their tenant in `X-Scope-OrgID`.
+    pub multitenancy: bool,
+}
+
+/// Which web pages may send spans from a browser.
+#[derive(Clone, Debug, Default)]
+pub struct CorsConfig {
+    /// `https://shop.example`, with `*` for any text; `*` alone for every page. Empty for none.
+    pub allowed_origins: Vec<String>,
+    /// Headers that pages may send besides the harmless ones; `*` for all.
+    pub allowed_headers: Vec<String>,
+    /// How long a browser may remember the answer.
+    pub max_age: Duration,
+}
+
+impl Default for OtlpConfig {
+    fn default() -> Self {
+        Self {
+            grpc: Some("127.0.0.1:4317".to_owned()),
+            http: Some("127.0.0.1:4318".to_owned()),
+            max_recv_bytes: 4 << 20,
+            max_body_bytes: 20 << 20,
+            cors: CorsConfig::default(),
+            multitenancy: false,
+        }
+    }
+}
+
+/// Receives OTLP on one port, gRPC and HTTP alike, until `shutdown`; then finishes what has begun.
+///
+/// # Errors
+/// If the listener cannot be used at all. What goes wrong with one connection is that sender's matter.
+pub async fn serve(
+    listener: TcpListener,
+    config: OtlpConfig,
+    push: Arc<dyn Push>,
+    shutdown: CancellationToken,
+) -> io::Result<()> {
+    let door = Arc::new(route::Door::new(config, push));
+    let service = tower::service_fn(move |request| {
+        let door = Arc::clone(&door);
+        async move { Ok::<_, std::convert::Infallible>(route::answer(door, request).await) }
+    });
+    listen::run(listener, service, shutdown).await
+}

@@ -11,6 +11,7 @@ mod cursor;
 mod encode;
 mod ipc;
 mod merge;
+mod needs;
 mod strings;
 mod tree;
 pub mod wire;
@@ -24,5 +25,6 @@ pub use cursor::{Appended, AppendError, Limits, Refusal, Refused, append_request
 pub use encode::{encode_trace, encode_traces_by_id};
 pub use ipc::{IPC_VERSION, IpcError, read_ipc, write_ipc};
 pub use merge::merge_traces;
+pub use needs::{AttrNeed, Columns, Needs, Prune, PruneOn};
 pub use strings::{Interner, StrId, Strings};
 pub use tree::{NestedSet, TraceShape, nested_sets, root_span, shapes_of};

@@ -178,7 +178,7 @@ fn part(tokens: &mut [Token], start: usize, end: usize, depth: usize) -> Option<
     }
     if tokens[start].tok == Tok::Symbol("(") {
         let close = start + closing(&tokens[start..end], "(", ")");
-        if close + 1 >= end && has_logic(&tokens[start..end]) {
+        if close == end || (close + 1 == end && has_logic(&tokens[start..end])) {
             return conditions(tokens, start + 1, close, depth + 1);
         }
     }

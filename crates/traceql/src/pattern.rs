@@ -127,6 +127,14 @@ fn escape<'a>(after: &'a str, in_class: bool, out: &mut String) -> &'a str {
         _ => {
             out.push('\\');
             out.push(c);
+            // `\p{Greek}`, `\x{10ffff}`: these braces belong to the escape.
+            if matches!(c, 'p' | 'P' | 'x')
+                && rest.starts_with('{')
+                && let Some(end) = rest.find('}')
+            {
+                out.push_str(&rest[..=end]);
+                return &rest[end + 1..];
+            }
         }
     }
     rest
@@ -158,6 +166,7 @@ mod tests {
             ("\\Qa.b\\E+", "a.bb", true),
             ("\\<a\\>", "<a>", true),
             ("\\p{Greek}", "α", true),
+            ("[\\x{3b1}]", "α", true),
             ("(?i)abc", "ABC", true),
             ("a\\.b\\*c\\(d\\)", "a.b*c(d)", true),
         ] {

@@ -12,6 +12,9 @@ use crate::ast::{
 };
 use crate::lexer::Tok;
 
+/// What has been read, and how deep it is. Boxed, since many of these are on the stack at once.
+type DeepVal = Deep<Box<Val>>;
+
 /// What has been read.
 enum Val {
     /// `{…}`, `{…} >> {…}`
@@ -89,7 +92,7 @@ impl Parser<'_> {
     /// Everything before the hints.
     pub(super) fn root(&mut self) -> Result<(Root, Option<MetricsPipeline>)> {
         let (first, _) = self.combined(0)?;
-        let first = match first {
+        let first = match *first {
             Val::Pipelines(expr) => return Ok((Root::PipelineExpr(expr), None)),
             Val::PipelineFilter(filter) => return Ok((Root::ScalarPipelineFilter(filter), None)),
             first => first,
@@ -100,7 +103,7 @@ impl Parser<'_> {
             metrics = self.metrics_if_any()?;
             if metrics.is_none() {
                 let (next, _) = self.stage()?;
-                stages.push(self.as_stage(next)?);
+                stages.push(self.as_stage(*next)?);
             }
         }
         Ok((Root::Pipeline(Pipeline { stages }), metrics))
@@ -115,22 +118,22 @@ impl Parser<'_> {
     }
 
     /// What may stand behind a pipe.
-    fn stage(&mut self) -> Result<Deep<Val>> {
+    fn stage(&mut self) -> Result<DeepVal> {
         if self.is_word("coalesce") {
             self.bump();
             self.expect("(")?;
             self.expect(")")?;
-            return Ok((Val::Stage(Stage::Coalesce), 0));
+            return Ok((Box::new(Val::Stage(Stage::Coalesce)), 0));
         }
         self.combined(0)
     }
 
     /// Operands combined by operators that bind at least so strong.
-    fn combined(&mut self, min: u8) -> Result<Deep<Val>> {
+    fn combined(&mut self, min: u8) -> Result<DeepVal> {
         self.nested(|parser| parser.combined_inner(min))
     }
 
-    fn combined_inner(&mut self, min: u8) -> Result<Deep<Val>> {
+    fn combined_inner(&mut self, min: u8) -> Result<DeepVal> {
         let mut lhs = self.operand()?;
         while let Some((op, strength)) = self.infix_after(&lhs.0).filter(|(_, strength)| *strength >= min) {
             self.bump();
@@ -138,13 +141,13 @@ impl Parser<'_> {
             if matches!(op, Infix::Spanset(_)) && !self.is("{") && !self.is("(") {
                 return self.unexpected(&["{", "("]);
             }
-            let rhs = if matches!((&lhs.0, op), (Val::ScalarPipeline(_), Infix::Compare(_))) && !self.is("(") {
-                (Val::ScalarPipeline(ScalarExpr::Static(self.number(&[])?)), 0)
+            let rhs = if matches!((&*lhs.0, op), (Val::ScalarPipeline(_), Infix::Compare(_))) && !self.is("(") {
+                (Box::new(Val::ScalarPipeline(ScalarExpr::Static(self.number(&[])?))), 0)
             } else {
                 self.combined(right_side(strength))?
             };
             let depth = self.deeper(lhs.1.max(rhs.1))?;
-            let Some(val) = combine(op, lhs.0, rhs.0) else { return self.bad_operand(start, op) };
+            let Some(val) = combine(op, *lhs.0, *rhs.0) else { return self.bad_operand(start, op) };
             lhs = (val, depth);
         }
         Ok(lhs)
@@ -171,37 +174,40 @@ impl Parser<'_> {
         self.unexpected_at(start + open, expected)
     }
 
-    fn operand(&mut self) -> Result<Deep<Val>> {
-        match self.peek() {
+    fn operand(&mut self) -> Result<DeepVal> {
+        if self.take("(") {
+            return self.parenthesized();
+        }
+        Ok((self.leaf()?, 0))
+    }
+
+    /// An operand that holds no others.
+    fn leaf(&mut self) -> Result<Box<Val>> {
+        let val = match self.peek() {
             Tok::Symbol("{") => {
                 self.bump();
-                Ok((Val::Spanset(SpansetExpr::Filter(self.filter_body()?)), 0))
-            }
-            Tok::Symbol("(") => {
-                self.bump();
-                self.parenthesized()
+                Val::Spanset(SpansetExpr::Filter(self.filter_body()?))
             }
             Tok::Symbol("-") | Tok::Int(_) | Tok::Float(_) | Tok::Duration(_) => {
                 let value = self.number(&["INTEGER", "FLOAT", "DURATION", "-"])?;
-                Ok((Val::Scalar(ScalarExpr::Static(value)), 0))
+                Val::Scalar(ScalarExpr::Static(value))
             }
             Tok::Word("by") => {
                 self.bump();
                 self.expect("(")?;
-                let expr = self.whole_argument()?;
-                Ok((Val::Stage(Stage::By(expr)), 0))
+                Val::Stage(Stage::By(self.whole_argument()?))
             }
             Tok::Word("select") => {
                 self.bump();
                 self.expect("(")?;
-                Ok((Val::Stage(Stage::Select(self.fields()?)), 0))
+                Val::Stage(Stage::Select(self.fields()?))
             }
             Tok::Word(word @ ("count" | "min" | "max" | "avg" | "sum")) => {
-                let aggregate = self.aggregate(word)?;
-                Ok((Val::Scalar(ScalarExpr::Aggregate(aggregate)), 0))
+                Val::Scalar(ScalarExpr::Aggregate(self.aggregate(word)?))
             }
-            _ => self.unexpected(&[]),
-        }
+            _ => return self.unexpected(&[]),
+        };
+        Ok(Box::new(val))
     }
 
     fn aggregate(&mut self, word: &str) -> Result<Aggregate> {
@@ -246,13 +252,14 @@ impl Parser<'_> {
     }
 
     /// Whatever stands in parentheses, behind the opening one.
-    fn parenthesized(&mut self) -> Result<Deep<Val>> {
+    fn parenthesized(&mut self) -> Result<DeepVal> {
         let (first, depth) = self.combined(0)?;
-        if !self.is("|") {
-            return self.close(first, depth);
-        }
-        let mut depth = depth;
-        let mut stages = match first {
+        if self.is("|") { self.rest_of_pipeline(first, depth) } else { self.close(first, depth) }
+    }
+
+    /// A pipeline in parentheses, behind its first stage.
+    fn rest_of_pipeline(&mut self, first: Box<Val>, mut depth: usize) -> Result<DeepVal> {
+        let mut stages = match *first {
             // Whole pipelines and numbers cannot be continued.
             Val::Pipelines(_) | Val::PipelineFilter(_) | Val::ScalarPipeline(_) => return self.unexpected(&[")"]),
             first => vec![self.as_stage(first)?],
@@ -260,30 +267,34 @@ impl Parser<'_> {
         while self.take("|") {
             let (next, next_depth) = self.stage()?;
             depth = depth.max(next_depth);
-            if let Val::Scalar(ScalarExpr::Aggregate(aggregate)) = next {
-                self.expect_of(")", &[])?;
-                let pipeline = Pipeline { stages };
-                return Ok((Val::ScalarPipeline(ScalarExpr::Pipeline { pipeline, aggregate }), self.deeper(depth)?));
+            match *next {
+                Val::Scalar(ScalarExpr::Aggregate(aggregate)) => {
+                    self.expect_of(")", &[])?;
+                    let pipeline = Pipeline { stages };
+                    let val = Val::ScalarPipeline(ScalarExpr::Pipeline { pipeline, aggregate });
+                    return Ok((Box::new(val), self.deeper(depth)?));
+                }
+                next => stages.push(self.as_stage(next)?),
             }
-            stages.push(self.as_stage(next)?);
         }
         self.expect_of(")", &[")", "|"])?;
-        Ok((Val::Pipelines(PipelineExpr::Pipeline(Pipeline { stages })), self.deeper(depth)?))
+        let val = Val::Pipelines(PipelineExpr::Pipeline(Pipeline { stages }));
+        Ok((Box::new(val), self.deeper(depth)?))
     }
 
     /// Closes parentheses around a single thing.
-    fn close(&mut self, val: Val, depth: usize) -> Result<Deep<Val>> {
-        let expected: &[&str] = match val {
+    fn close(&mut self, val: Box<Val>, depth: usize) -> Result<DeepVal> {
+        let expected: &[&str] = match *val {
             Val::Scalar(_) | Val::ScalarPipeline(_) => &[],
             Val::PipelineFilter(_) => return self.unexpected(&[]),
             _ => &[")", "|"],
         };
         self.expect_of(")", expected)?;
         Ok((
-            match val {
-                Val::Filter(filter) => Val::Pipelines(one_stage(Stage::ScalarFilter(filter))),
-                Val::Stage(stage) => Val::Pipelines(one_stage(stage)),
-                val => val,
+            match *val {
+                Val::Filter(filter) => Box::new(Val::Pipelines(one_stage(Stage::ScalarFilter(filter)))),
+                Val::Stage(stage) => Box::new(Val::Pipelines(one_stage(stage))),
+                val => Box::new(val),
             },
             depth,
         ))
@@ -291,8 +302,8 @@ impl Parser<'_> {
 }
 
 /// Joins two sides, if the operator takes such sides.
-fn combine(op: Infix, lhs: Val, rhs: Val) -> Option<Val> {
-    Some(match (op, lhs, rhs) {
+fn combine(op: Infix, lhs: Val, rhs: Val) -> Option<Box<Val>> {
+    Some(Box::new(match (op, lhs, rhs) {
         (Infix::Spanset(op), Val::Spanset(lhs), Val::Spanset(rhs)) => {
             Val::Spanset(SpansetExpr::Operation { op, lhs: Box::new(lhs), rhs: Box::new(rhs) })
         }
@@ -311,5 +322,5 @@ fn combine(op: Infix, lhs: Val, rhs: Val) -> Option<Val> {
             Val::ScalarPipeline(ScalarExpr::Binary { op, lhs: Box::new(lhs), rhs: Box::new(rhs) })
         }
         _ => return None,
-    })
+    }))
 }

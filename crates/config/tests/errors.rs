@@ -1,0 +1,141 @@
+//! Every kind of error ends the matter: file, line, key, value, and what to write instead.
+
+use trackway_config::{Config, reference_markdown};
+
+fn errors(text: &str) -> Vec<String> {
+    match Config::from_yaml("tempo.yaml", text) {
+        Ok(_) => Vec::new(),
+        Err(error) => error.problems.iter().map(ToString::to_string).collect(),
+    }
+}
+
+#[test]
+fn unknown_keys_are_all_reported() {
+    let text = "server:\n  http_lisen_port: 1\nsever: {}\nquerier:\n  block_retention: 1h\n  xyzzy: 1\nmemberlist:\n  join_member: [a]\ntrackway: {wal: {synk: os}}\nmax_outstanding_per_tenant: 1\n";
+    assert_eq!(
+        errors(text),
+        [
+            "tempo.yaml:2: unknown key \"http_lisen_port\" in server; did you mean http_listen_port?",
+            "tempo.yaml:3: unknown key \"sever\" at the top level; did you mean server?",
+            "tempo.yaml:5: unknown key \"block_retention\" in querier",
+            "tempo.yaml:6: unknown key \"xyzzy\" in querier",
+            "tempo.yaml:8: unknown key \"join_member\" in memberlist; did you mean join_members?",
+            "tempo.yaml:9: unknown key \"synk\" in trackway.wal; did you mean sync?",
+            "tempo.yaml:10: unknown key \"max_outstanding_per_tenant\" at the top level; it belongs in query_frontend",
+        ]
+    );
+}
+
+#[test]
+fn wrong_types_name_key_value_and_expectation() {
+    let text = "server:\n  http_listen_port: 99999\n  graceful_shutdown_timeout: 30\n  grpc_server_max_recv_msg_size: big\nmultitenancy_enabled: maybe\nstorage:\n  trace:\n    backend: s4\n    local: x\n    block:\n      parquet_dedicated_columns:\n        - {scope: [span]}\ncompactor:\n  ring: {heartbeat_period: soon}\ntarget: {}\nquery_frontend:\n  url_deny_list: x\noverrides:\n  max_bytes_per_trace: lots\ntrackway: {wal: {sync: never}}\n";
+    assert_eq!(
+        errors(text),
+        [
+            "tempo.yaml:2: server.http_listen_port is \"99999\"; expected a port number from 0 to 65535",
+            "tempo.yaml:3: server.graceful_shutdown_timeout is \"30\"; expected a duration with a unit, such as 300ms, 30s, 1h30m or 14d",
+            "tempo.yaml:4: server.grpc_server_max_recv_msg_size is \"big\"; expected a number of bytes, such as 16777216, 256MB or 1GiB",
+            "tempo.yaml:5: multitenancy_enabled is \"maybe\"; expected true or false",
+            "tempo.yaml:8: storage.trace.backend is \"s4\"; expected one of local, s3, gcs, azure",
+            "tempo.yaml:9: storage.trace.local is \"x\"; expected a block of settings",
+            "tempo.yaml:12: storage.trace.block.parquet_dedicated_columns[0].scope is a list; expected text",
+            "tempo.yaml:14: compactor.ring.heartbeat_period is \"soon\"; expected a duration such as 30s or 1h30m",
+            "tempo.yaml:15: target is a block of settings; expected text",
+            "tempo.yaml:17: query_frontend.url_deny_list is \"x\"; expected a list",
+            "tempo.yaml:19: overrides.max_bytes_per_trace is \"lots\"; expected a number of bytes, such as 16777216, 256MB or 1GiB",
+            "tempo.yaml:20: trackway.wal.sync is \"never\"; expected one of always, os",
+        ]
+    );
+    assert_eq!(
+        errors("just text"),
+        ["tempo.yaml:1: the file is \"just text\"; expected a block of settings"]
+    );
+}
+
+#[test]
+fn duplicates_and_bad_yaml_are_errors() {
+    assert_eq!(
+        errors("server: {}\nserver: {}\n"),
+        ["tempo.yaml:2: duplicate key \"server\"; it already stands on line 1"]
+    );
+    assert!(errors("server: {\n")[0].contains("not valid YAML"));
+    assert_eq!(
+        errors("overrides:\n  max_bytes_per_trace: 1\n  defaults: {global: {max_bytes_per_trace: 2}}\n"),
+        [
+            "tempo.yaml:2: overrides.max_bytes_per_trace and overrides.defaults.global.max_bytes_per_trace are the same setting; keep one"
+        ]
+    );
+}
+
+#[test]
+fn leniency_of_go() {
+    let text = "---\nserver:\n  http_listen_port: 0x50\n  log_level: ~\n  grpc_server_max_recv_msg_size: 1.6e7\n  http_server_read_timeout: 30000000000\ndistributor:\nmultitenancy_enabled: yes\nhttp_api_prefix: 12\nauth_enabled: false\n";
+    let config = Config::from_yaml("f", text).unwrap();
+    assert_eq!(config.server.http_listen_port, 80);
+    assert_eq!(config.server.log_level, "info");
+    assert_eq!(config.server.grpc_server_max_recv_msg_size.bytes(), 16_000_000);
+    assert_eq!(config.server.http_server_read_timeout.to_string(), "30s");
+    assert!(config.multitenancy_enabled);
+    assert_eq!(config.http_api_prefix, "12");
+    assert!(Config::from_yaml("f", "").unwrap() != Config::default());
+}
+
+#[test]
+fn receivers_that_are_not_served_are_listed() {
+    let text = "distributor:\n  receivers:\n    otlp/2: {protocols: {grpc: }}\n    jaeger: {protocols: {thrift_http: {endpoint: 0.0.0.0:14268}}}\n    zipkin:\n    otlp: {protocols: {http: {tls: {cert_file: a, key_file: b}, cors: {allowed_origins: ['*'], max_age: 7200}}}}\n";
+    let config = Config::from_yaml("f", text).unwrap();
+    assert_eq!(config.unsupported_receivers, ["jaeger", "zipkin", "otlp/2"]);
+    let http = config.distributor.receivers.otlp_http().unwrap();
+    assert_eq!(http.tls.unwrap().cert_file, "a");
+    assert_eq!(http.cors.unwrap().allowed_origins, ["*"]);
+    assert!(config.distributor.receivers.otlp_grpc().is_none());
+}
+
+#[test]
+fn contradictions_name_the_way_out() {
+    let text = "target: ingster\nhttp_api_prefix: tempo\nserver: {log_level: loud, grpc_listen_port: 3200}\nstorage: {trace: {backend: s3, block: {version: vParquet9, bloom_filter_false_positive: 2, parquet_dedicated_columns: [{scope: scope, name: ''}]}}}\nquery_frontend: {search: {default_result_limit: 10, max_result_limit: 5}}\ntrackway: {memory: {limit: 1MB}, segments: {max_count: 0}, listen: '1::2::3'}\ndistributor: {receivers: {otlp: {protocols: {grpc: {endpoint: 'host:port'}}}}}\n";
+    let config = Config::from_yaml("f", text).unwrap();
+    let found: Vec<String> = config.validate().iter().map(ToString::to_string).collect();
+    for want in [
+        "f:1: target is \"ingster\"; did you mean ingester?",
+        "f:2: http_api_prefix is \"tempo\"; begin it with a slash: \"/tempo\"",
+        "f:3: server.log_level is \"loud\"; use one of debug, info, warn, error",
+        "configuration: storage.trace.s3.bucket is empty; name the bucket (storage.trace.backend is s3)",
+        "f:4: storage.trace.block.version is \"vParquet9\"; use vParquet4 or vParquet5",
+        "f:4: storage.trace.block.bloom_filter_false_positive is 2; use a number between 0 and 1, such as 0.01",
+        "f:6: trackway.memory.limit is 1000000; use at least 64MiB, or leave it out",
+        "f:6: trackway.segments.max_count is 0; use more, or leave it out",
+        "f:6: trackway.listen is \"1::2::3\"; give an address without a port, such as 0.0.0.0",
+        "f:7: distributor.receivers.otlp.protocols.grpc.endpoint is \"host:port\"; write host:port, such as 0.0.0.0:4317",
+    ] {
+        assert!(found.iter().any(|found| found == want), "{want}\nnot in {found:#?}");
+    }
+    assert!(found.iter().any(|found| found.contains("both want")), "{found:#?}");
+    assert_eq!(Config::default().validate(), []);
+    assert_eq!(Config::default().warnings(), []);
+}
+
+#[test]
+fn warnings_for_verify() {
+    let text = "target: querier\ncompactor: {compaction: {block_retention: 0s, retention_concurrency: 0}}\ningester: {complete_block_timeout: 1m}\nquery_frontend: {trace_by_id: {concurrent_shards: 99}, mcp_server: {enabled: true}}\ndistributor: {log_received_traces: true}\nauth_enabled: true\nstorage: {trace: {blocklist_poll_concurrency: 0, cache: redis, block: {version: vParquet3}}}\n";
+    let config = Config::from_yaml("f", text).unwrap();
+    let found: Vec<String> = config.warnings().iter().map(ToString::to_string).collect();
+    assert_eq!(found.len(), 12, "{found:#?}");
+    assert!(config.multitenancy_enabled);
+}
+
+#[test]
+fn the_reference_has_every_setting() {
+    let text = reference_markdown();
+    for want in [
+        "| `http_listen_port` | port | `3200` |",
+        "## `storage.trace.s3`",
+        "| `sync` | `always`, `os` | `always` |",
+        "## `cache.caches`",
+        "`memberlist` (node_name,",
+        "| `max_bytes` | bytes | `67108864` |",
+    ] {
+        assert!(text.contains(want), "{want}");
+    }
+    assert!(text.lines().all(|line| !line.ends_with("|  |")), "a setting without a meaning");
+}

@@ -1,0 +1,97 @@
+//! OTLP over HTTP: `POST /v1/traces` with protobuf or JSON, compressed or not.
+//!
+//! What must stay true: statuses, content types and texts are those that a Collector's receiver gives.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use ::http::{HeaderMap, Method, Request, Response, StatusCode};
+use axum::body::Body;
+use bytes::Bytes;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use trackway_common::ErrorKind;
+use trackway_distributor::PushError;
+
+use crate::answer::{http_error, http_success, respond};
+use crate::body::{Encoding, Format, decode, too_large};
+use crate::cors;
+use crate::export::{Batch, push};
+use crate::route::Door;
+
+/// The one path.
+const TRACES: &str = "/v1/traces";
+/// How long a body may take to arrive.
+const BODY: Duration = Duration::from_secs(60);
+/// From here on, decompression and conversion are moved off the threads that serve connections: some milliseconds.
+const LARGE: usize = 64 << 10;
+
+/// Answers any HTTP request that is not gRPC.
+pub(crate) async fn answer(door: Arc<Door>, request: Request<Incoming>) -> Response<Body> {
+    let (parts, body) = request.into_parts();
+    let is_post = parts.method == Method::POST;
+    if parts.uri.path() != TRACES {
+        let hint = is_post && parts.uri.path() == "/";
+        let text = if hint { "404 page not found: the path is /v1/traces\n" } else { "404 page not found\n" };
+        return respond(StatusCode::NOT_FOUND, "text/plain; charset=utf-8", text);
+    }
+    if cors::is_preflight(&parts.method, &parts.headers) {
+        return cors::preflight(&door.config.cors, &parts.headers, &door.origins_refused);
+    }
+    let mut response = if is_post {
+        traces(&door, &parts.headers, body).await
+    } else {
+        let text = "405 method not allowed, supported: [POST]";
+        respond(StatusCode::METHOD_NOT_ALLOWED, "text/plain", text)
+    };
+    cors::allow(&door.config.cors, &parts.headers, &mut response);
+    response
+}
+
+async fn traces(door: &Door, headers: &HeaderMap, body: Incoming) -> Response<Body> {
+    let Some(format) = headers.get(CONTENT_TYPE).and_then(|name| Format::parse(name.as_bytes())) else {
+        let text = "415 unsupported media type, supported: [application/json, application/x-protobuf]";
+        return respond(StatusCode::UNSUPPORTED_MEDIA_TYPE, "text/plain", text);
+    };
+    let answer = async {
+        let batch = receive(door, headers, body, format).await?;
+        push(&*door.push, headers, door.config.multitenancy, "OTLP HTTP", batch).await
+    };
+    match answer.await {
+        Ok(answer) => http_success(&answer, format),
+        Err(error) => http_error(&error, format),
+    }
+}
+
+async fn receive(
+    door: &Door,
+    headers: &HeaderMap,
+    body: Incoming,
+    format: Format,
+) -> Result<Batch, PushError> {
+    let encoding = Encoding::parse(headers)?;
+    let limit = door.config.max_body_bytes;
+    let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    if announced.is_some_and(|length| length > limit) {
+        return Err(too_large(limit));
+    }
+    let body = read(body, limit).await?;
+    if body.len() < LARGE || (encoding, format) == (Encoding::Identity, Format::Protobuf(format.content_type())) {
+        return decode(body, encoding, format, limit);
+    }
+    let decoded = tokio::task::spawn_blocking(move || decode(body, encoding, format, limit)).await;
+    decoded.unwrap_or_else(|error| Err(PushError::new(ErrorKind::Internal, error.to_string())))
+}
+
+async fn read(body: Incoming, limit: usize) -> Result<Bytes, PushError> {
+    let body = tokio::time::timeout(BODY, Limited::new(body, limit).collect()).await;
+    match body {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large(limit)),
+        Ok(Err(error)) => {
+            Err(PushError::new(ErrorKind::Invalid, format!("the body could not be read: {error}")))
+        }
+        Err(_) => Err(PushError::new(ErrorKind::Deadline, format!("the body took longer than {BODY:?}"))),
+    }
+}

@@ -1,0 +1,418 @@
+//! One leaf column of one row group: its pages decoded into levels and values, or only those of chosen rows.
+
+use std::sync::Arc;
+
+use parquet::basic::{Encoding, Type as Physical};
+use parquet::column::page::{Page, PageReader};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::ColumnChunkMetaData;
+use parquet::file::page_index::offset_index::PageLocation;
+use parquet::file::serialized_reader::SerializedPageReader;
+
+use crate::decode::{self, ByteValues};
+use crate::read::Fetched;
+
+/// A column that cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum LeafError {
+    /// The bytes end too early.
+    #[error("a page ends too early")]
+    Truncated,
+    /// Over 4 GiB of strings in one column chunk.
+    #[error("a column chunk holds more than 4 GiB")]
+    TooLarge,
+    /// Bytes that contradict each other.
+    #[error("damaged page: {0}")]
+    Damaged(&'static str),
+    /// An encoding that no Tempo writes.
+    #[error("encoding {0} of a {1} column is not supported")]
+    Encoding(Encoding, Physical),
+    /// Parquet's own objection.
+    #[error("{0}")]
+    Parquet(#[from] ParquetError),
+}
+
+/// Decoded values, without the nulls.
+#[derive(Debug)]
+pub(crate) enum Values {
+    /// Byte strings, by id in a dictionary. Columns without one have an entry for each value.
+    Bytes { ids: Vec<u32>, dictionary: ByteValues },
+    /// Integers of either width.
+    Ints(Vec<i64>),
+    /// Floating-point numbers.
+    Floats(Vec<f64>),
+    /// Booleans, 0 or 1.
+    Bools(Vec<u8>),
+}
+
+/// A decoded leaf. `rep` and `def` are empty where they were not asked for.
+#[derive(Debug)]
+pub(crate) struct Leaf {
+    pub(crate) rep: Vec<u8>,
+    pub(crate) def: Vec<u8>,
+    pub(crate) values: Values,
+}
+
+impl Leaf {
+    pub(crate) fn ints(&self) -> &[i64] {
+        if let Values::Ints(values) = &self.values { values } else { &[] }
+    }
+
+    pub(crate) fn floats(&self) -> &[f64] {
+        if let Values::Floats(values) = &self.values { values } else { &[] }
+    }
+
+    pub(crate) fn bools(&self) -> &[u8] {
+        if let Values::Bools(values) = &self.values { values } else { &[] }
+    }
+
+    /// Ids and dictionary of a column of byte strings.
+    pub(crate) fn bytes(&self) -> Option<(&[u32], &ByteValues)> {
+        if let Values::Bytes { ids, dictionary } = &self.values { Some((ids, dictionary)) } else { None }
+    }
+}
+
+/// What is to be decoded.
+pub(crate) struct Wanted<'a> {
+    pub(crate) chunk: &'a ColumnChunkMetaData,
+    pub(crate) pages: Option<&'a [PageLocation]>,
+    /// Rows of the row group.
+    pub(crate) total_rows: usize,
+    /// Only these rows, ascending; `None` for all.
+    pub(crate) rows: Option<&'a [u32]>,
+    pub(crate) rep: bool,
+    pub(crate) def: bool,
+}
+
+/// The pages that hold any of `rows`: one flag a page.
+pub(crate) fn pages_of(pages: &[PageLocation], total_rows: usize, rows: &[u32]) -> Vec<bool> {
+    (0..pages.len())
+        .map(|page| {
+            let first = pages[page].first_row_index;
+            let end = pages.get(page + 1).map_or(total_rows as i64, |next| next.first_row_index);
+            let at = rows.partition_point(|row| i64::from(*row) < first);
+            rows.get(at).is_some_and(|row| i64::from(*row) < end)
+        })
+        .collect()
+}
+
+/// Decodes a leaf from the bytes that were fetched for it.
+pub(crate) fn decode(wanted: &Wanted<'_>, fetched: &Arc<Fetched>) -> Result<Leaf, LeafError> {
+    let descriptor = wanted.chunk.column_descr();
+    let physical = descriptor.physical_type();
+    let mut state = Decoding {
+        max_rep: descriptor.max_rep_level(),
+        max_def: descriptor.max_def_level(),
+        physical,
+        keep_rep: wanted.rep || wanted.rows.is_some(),
+        keep_def: wanted.def || wanted.rows.is_some(),
+        leaf: Leaf {
+            rep: Vec::new(),
+            def: Vec::new(),
+            values: match physical {
+                Physical::BYTE_ARRAY | Physical::FIXED_LEN_BYTE_ARRAY => {
+                    Values::Bytes { ids: Vec::new(), dictionary: ByteValues::default() }
+                }
+                Physical::DOUBLE | Physical::FLOAT => Values::Floats(Vec::new()),
+                Physical::BOOLEAN => Values::Bools(Vec::new()),
+                _ => Values::Ints(Vec::new()),
+            },
+        },
+        dictionary_ints: Vec::new(),
+        dictionary_floats: Vec::new(),
+        dictionary_bytes: 0,
+    };
+    let selected = match (wanted.rows, wanted.pages) {
+        (Some(rows), Some(pages)) => Some(pages_of(pages, wanted.total_rows, rows)),
+        _ => None,
+    };
+    let mut kept_rows = Vec::new();
+    let locations = wanted.pages.map(<[PageLocation]>::to_vec);
+    let mut reader =
+        SerializedPageReader::new(Arc::clone(fetched), wanted.chunk, wanted.total_rows, locations)?;
+    let mut page_index = 0;
+    while let Some(next) = reader.peek_next_page()? {
+        if next.is_dict {
+            if let Some(page) = reader.get_next_page()? {
+                state.dictionary(&page)?;
+            }
+            continue;
+        }
+        let skip = selected.as_ref().is_some_and(|selected| !selected.get(page_index).is_some_and(|keep| *keep));
+        if skip {
+            reader.skip_next_page()?;
+        } else if let Some(page) = reader.get_next_page()? {
+            if let Some(pages) = wanted.pages {
+                kept_rows.push((state.leaf.rep.len(), pages.get(page_index).map_or(0, |p| p.first_row_index)));
+            } else if kept_rows.is_empty() {
+                kept_rows.push((0, 0));
+            }
+            state.page(&page)?;
+        }
+        page_index += 1;
+    }
+    match wanted.rows {
+        Some(rows) => Ok(trim(state, rows, &kept_rows)),
+        None => Ok(state.leaf),
+    }
+}
+
+struct Decoding {
+    max_rep: i16,
+    max_def: i16,
+    physical: Physical,
+    keep_rep: bool,
+    keep_def: bool,
+    leaf: Leaf,
+    dictionary_ints: Vec<i64>,
+    dictionary_floats: Vec<f64>,
+    /// Entries that came from the dictionary page; those behind came from pages without.
+    dictionary_bytes: usize,
+}
+
+impl Decoding {
+    fn dictionary(&mut self, page: &Page) -> Result<(), LeafError> {
+        let (bytes, count) = (page.buffer(), page.num_values() as usize);
+        match &mut self.leaf.values {
+            Values::Bytes { dictionary, .. } => {
+                decode::plain_bytes(bytes, count, dictionary)?;
+                self.dictionary_bytes = dictionary.len();
+            }
+            Values::Ints(_) => plain_ints(self.physical, bytes, count, &mut self.dictionary_ints)?,
+            Values::Floats(_) => {
+                decode::plain::<8, _>(bytes, count, &mut self.dictionary_floats, f64::from_le_bytes)?;
+            }
+            Values::Bools(_) => return Err(LeafError::Encoding(Encoding::RLE_DICTIONARY, self.physical)),
+        }
+        Ok(())
+    }
+
+    fn page(&mut self, page: &Page) -> Result<(), LeafError> {
+        let count = page.num_values() as usize;
+        let (values, encoding, present) = match page {
+            Page::DataPage { buf, encoding, .. } => {
+                let mut rest: &[u8] = buf;
+                let rep = prefixed(&mut rest, self.max_rep)?;
+                let def = prefixed(&mut rest, self.max_def)?;
+                (rest, *encoding, self.levels(rep, def, count)?)
+            }
+            Page::DataPageV2 { buf, encoding, def_levels_byte_len, rep_levels_byte_len, num_nulls, .. } => {
+                let (rep, rest) =
+                    buf.split_at_checked(*rep_levels_byte_len as usize).ok_or(LeafError::Truncated)?;
+                let (def, rest) =
+                    rest.split_at_checked(*def_levels_byte_len as usize).ok_or(LeafError::Truncated)?;
+                self.levels(rep, def, count)?;
+                (rest, *encoding, count.saturating_sub(*num_nulls as usize))
+            }
+            Page::DictionaryPage { .. } => return Err(LeafError::Damaged("a second dictionary")),
+        };
+        self.values(values, encoding, present)
+    }
+
+    /// Keeps the levels that are wanted and returns how many values the page holds.
+    fn levels(&mut self, rep: &[u8], def: &[u8], count: usize) -> Result<usize, LeafError> {
+        if self.keep_rep {
+            if self.max_rep > 0 {
+                decode::levels(rep, self.max_rep, count, &mut self.leaf.rep)?;
+            } else {
+                self.leaf.rep.resize(self.leaf.rep.len() + count, 0);
+            }
+        }
+        if self.max_def == 0 {
+            if self.keep_def {
+                self.leaf.def.resize(self.leaf.def.len() + count, 0);
+            }
+            return Ok(count);
+        }
+        let before = self.leaf.def.len();
+        decode::levels(def, self.max_def, count, &mut self.leaf.def)?;
+        let max = self.max_def as u8;
+        let present = self.leaf.def[before..].iter().filter(|level| **level == max).count();
+        if !self.keep_def {
+            self.leaf.def.truncate(before);
+        }
+        Ok(present)
+    }
+
+    fn values(&mut self, bytes: &[u8], encoding: Encoding, count: usize) -> Result<(), LeafError> {
+        let unsupported = || LeafError::Encoding(encoding, self.physical);
+        #[allow(deprecated)] // other writers still use it
+        let from_dictionary = matches!(encoding, Encoding::RLE_DICTIONARY | Encoding::PLAIN_DICTIONARY);
+        match &mut self.leaf.values {
+            Values::Bytes { ids, dictionary } if from_dictionary => {
+                decode::dictionary_ids(bytes, count, self.dictionary_bytes, ids)?;
+                let _ = dictionary;
+            }
+            Values::Bytes { ids, dictionary } => {
+                let first = dictionary.len() as u32;
+                match encoding {
+                    Encoding::PLAIN => decode::plain_bytes(bytes, count, dictionary)?,
+                    Encoding::DELTA_LENGTH_BYTE_ARRAY if count > 0 => {
+                        decode::delta_length_bytes(bytes, count, dictionary)?;
+                    }
+                    Encoding::DELTA_BYTE_ARRAY if count > 0 => decode::delta_bytes(bytes, count, dictionary)?,
+                    Encoding::DELTA_LENGTH_BYTE_ARRAY | Encoding::DELTA_BYTE_ARRAY => {}
+                    _ => return Err(unsupported()),
+                }
+                ids.extend(first..dictionary.len() as u32);
+            }
+            Values::Ints(out) if from_dictionary => {
+                let mut ids = Vec::new();
+                decode::dictionary_ids(bytes, count, self.dictionary_ints.len(), &mut ids)?;
+                out.extend(ids.into_iter().map(|id| self.dictionary_ints[id as usize]));
+            }
+            Values::Ints(out) => match encoding {
+                Encoding::PLAIN => plain_ints(self.physical, bytes, count, out)?,
+                Encoding::DELTA_BINARY_PACKED if count > 0 => {
+                    out.reserve(count);
+                    let (found, _) = decode::delta(bytes, count, |value| out.push(value))?;
+                    if found != count {
+                        return Err(LeafError::Damaged("fewer numbers than values"));
+                    }
+                }
+                Encoding::DELTA_BINARY_PACKED => {}
+                _ => return Err(unsupported()),
+            },
+            Values::Floats(out) if from_dictionary => {
+                let mut ids = Vec::new();
+                decode::dictionary_ids(bytes, count, self.dictionary_floats.len(), &mut ids)?;
+                out.extend(ids.into_iter().map(|id| self.dictionary_floats[id as usize]));
+            }
+            Values::Floats(out) if encoding == Encoding::PLAIN => {
+                decode::plain::<8, _>(bytes, count, out, f64::from_le_bytes)?;
+            }
+            Values::Bools(out) => match encoding {
+                Encoding::PLAIN => decode::plain_booleans(bytes, count, out)?,
+                Encoding::RLE => decode::rle_booleans(bytes, count, out)?,
+                _ => return Err(unsupported()),
+            },
+            Values::Floats(_) => return Err(unsupported()),
+        }
+        Ok(())
+    }
+}
+
+fn plain_ints(physical: Physical, bytes: &[u8], count: usize, out: &mut Vec<i64>) -> Result<(), LeafError> {
+    if physical == Physical::INT32 {
+        decode::plain::<4, _>(bytes, count, out, |bytes| i64::from(i32::from_le_bytes(bytes)))
+    } else {
+        decode::plain::<8, _>(bytes, count, out, i64::from_le_bytes)
+    }
+}
+
+/// Levels of a version 1 page, with their length in front.
+fn prefixed<'a>(rest: &mut &'a [u8], max: i16) -> Result<&'a [u8], LeafError> {
+    if max == 0 {
+        return Ok(b"");
+    }
+    let (length, after) = rest.split_first_chunk::<4>().ok_or(LeafError::Truncated)?;
+    let (levels, after) =
+        after.split_at_checked(u32::from_le_bytes(*length) as usize).ok_or(LeafError::Truncated)?;
+    *rest = after;
+    Ok(levels)
+}
+
+/// Drops the entries of rows that were not asked for. `starts` says which row begins at which entry, for each run of
+/// pages that was read.
+fn trim(state: Decoding, rows: &[u32], starts: &[(usize, i64)]) -> Leaf {
+    let Decoding { leaf, max_def, .. } = state;
+    let Leaf { rep, def, values } = leaf;
+    let mut keep = Keep::new(values);
+    let (mut new_rep, mut new_def) = (Vec::new(), Vec::new());
+    let (mut row, mut next_start, mut value) = (-1_i64, 0, 0);
+    let mut wanted = false;
+    for entry in 0..rep.len() {
+        if starts.get(next_start).is_some_and(|(at, _)| *at == entry) {
+            row = starts[next_start].1 - 1;
+            next_start += 1;
+        }
+        if rep[entry] == 0 {
+            row += 1;
+            wanted = u32::try_from(row).is_ok_and(|row| rows.binary_search(&row).is_ok());
+        }
+        let present = def[entry] == max_def as u8;
+        if wanted {
+            new_rep.push(rep[entry]);
+            new_def.push(def[entry]);
+            if present {
+                keep.value(value);
+            }
+        }
+        value += usize::from(present);
+    }
+    Leaf { rep: new_rep, def: new_def, values: keep.finish() }
+}
+
+/// Copies chosen values.
+enum Keep {
+    Bytes { from: Vec<u32>, to: Vec<u32>, dictionary: ByteValues },
+    Ints(Vec<i64>, Vec<i64>),
+    Floats(Vec<f64>, Vec<f64>),
+    Bools(Vec<u8>, Vec<u8>),
+}
+
+impl Keep {
+    fn new(values: Values) -> Self {
+        match values {
+            Values::Bytes { ids, dictionary } => Self::Bytes { from: ids, to: Vec::new(), dictionary },
+            Values::Ints(values) => Self::Ints(values, Vec::new()),
+            Values::Floats(values) => Self::Floats(values, Vec::new()),
+            Values::Bools(values) => Self::Bools(values, Vec::new()),
+        }
+    }
+
+    fn value(&mut self, index: usize) {
+        match self {
+            Self::Bytes { from, to, .. } => to.extend(from.get(index)),
+            Self::Ints(from, to) => to.extend(from.get(index)),
+            Self::Floats(from, to) => to.extend(from.get(index)),
+            Self::Bools(from, to) => to.extend(from.get(index)),
+        }
+    }
+
+    fn finish(self) -> Values {
+        match self {
+            Self::Bytes { to, dictionary, .. } => Values::Bytes { ids: to, dictionary },
+            Self::Ints(_, to) => Values::Ints(to),
+            Self::Floats(_, to) => Values::Floats(to),
+            Self::Bools(_, to) => Values::Bools(to),
+        }
+    }
+}
+
+/// Whether all pages of a chunk of byte strings use its dictionary, by what the footer says of its encodings.
+pub(crate) fn dictionary_only(chunk: &ColumnChunkMetaData) -> bool {
+    // Without a plain fallback the only encodings are the dictionary's and those of levels and of the dictionary page.
+    // PLAIN stands for the dictionary page itself, so the tell-tale is a chunk-wide statement of the pages.
+    if chunk.dictionary_page_offset().is_none() {
+        return false;
+    }
+    #[allow(deprecated)] // other writers still use it
+    let dictionary = |encoding: &Encoding| {
+        matches!(encoding, Encoding::RLE_DICTIONARY | Encoding::PLAIN_DICTIONARY)
+    };
+    let encodings: Vec<Encoding> = chunk.encodings().collect();
+    let fallback = |encoding: &Encoding| {
+        matches!(encoding, Encoding::DELTA_LENGTH_BYTE_ARRAY | Encoding::DELTA_BYTE_ARRAY)
+    };
+    match chunk.page_encoding_stats_mask() {
+        Some(mask) => mask.encodings().all(|encoding| dictionary(&encoding)),
+        None => encodings.iter().any(dictionary) && !encodings.iter().any(fallback),
+    }
+}
+
+/// Decodes only the dictionary of a column chunk.
+pub(crate) fn decode_dictionary(
+    chunk: &ColumnChunkMetaData,
+    pages: &[PageLocation],
+    total_rows: usize,
+    fetched: &Arc<Fetched>,
+) -> Result<Leaf, LeafError> {
+    let mut dictionary = ByteValues::default();
+    let mut reader =
+        SerializedPageReader::new(Arc::clone(fetched), chunk, total_rows, Some(pages.to_vec()))?;
+    if let Some(page @ Page::DictionaryPage { .. }) = reader.get_next_page()? {
+        decode::plain_bytes(page.buffer(), page.num_values() as usize, &mut dictionary)?;
+    }
+    Ok(Leaf { rep: Vec::new(), def: Vec::new(), values: Values::Bytes { ids: Vec::new(), dictionary } })
+}

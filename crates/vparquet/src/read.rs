@@ -1,0 +1,362 @@
+//! Reads blocks: an opened file, its row groups, and the spans in them as [`SpanBatch`]es that hold just the columns
+//! that were asked for.
+//!
+//! Sans-I/O: [`BlockFile::open`] and [`RowGroup::load`] say which byte ranges they need, the caller fetches them
+//! ([`Fetched::add`]) and asks again. What has been decoded is kept between the calls.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+pub use bytes::Bytes;
+use bytes::Buf;
+use parking_lot::RwLock;
+use parquet::errors::ParquetError;
+use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
+use parquet::file::page_index::offset_index::PageLocation;
+use parquet::file::reader::{ChunkReader, Length};
+use trackway_spans::{Level, Needs, Prune, SpanBatch};
+
+use crate::leaf::{self, Leaf, LeafError, Wanted};
+use crate::meta::DedicatedColumn;
+
+mod assemble;
+mod prune;
+
+/// Bytes of a file that have been fetched so far.
+#[derive(Debug, Default)]
+pub struct Fetched {
+    parts: RwLock<Vec<(u64, Bytes)>>,
+    size: u64,
+}
+
+impl Fetched {
+    /// Nothing yet, of a file of this size.
+    pub fn new(size: u64) -> Arc<Self> {
+        Arc::new(Self { parts: RwLock::default(), size })
+    }
+
+    /// Adds the bytes that start at `offset`.
+    pub fn add(&self, offset: u64, bytes: Bytes) {
+        let mut parts = self.parts.write();
+        let at = parts.partition_point(|(start, _)| *start <= offset);
+        parts.insert(at, (offset, bytes));
+    }
+
+    fn find(&self, start: u64, length: u64) -> Option<Bytes> {
+        let parts = self.parts.read();
+        let end = start.checked_add(length)?;
+        let at = parts.partition_point(|(offset, _)| *offset <= start);
+        parts[..at].iter().rev().find_map(|(offset, bytes)| {
+            let fits = end <= offset + bytes.len() as u64;
+            fits.then(|| bytes.slice((start - offset) as usize..(end - offset) as usize))
+        })
+    }
+
+    fn has(&self, range: &Range<u64>) -> bool {
+        self.find(range.start, range.end - range.start).is_some()
+    }
+
+    /// Bytes fetched.
+    pub fn bytes(&self) -> u64 {
+        self.parts.read().iter().map(|(_, bytes)| bytes.len() as u64).sum()
+    }
+}
+
+impl Length for Fetched {
+    fn len(&self) -> u64 {
+        self.size
+    }
+}
+
+impl ChunkReader for Fetched {
+    type T = bytes::buf::Reader<Bytes>;
+
+    fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
+        let parts = self.parts.read();
+        let at = parts.partition_point(|(offset, _)| *offset <= start);
+        let part = parts[..at].iter().rev().find(|(offset, bytes)| start < offset + bytes.len() as u64);
+        let (offset, bytes) = part.ok_or(ParquetError::IndexOutOfBound(start as usize, self.size as usize))?;
+        Ok(bytes.slice((start - offset) as usize..).reader())
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
+        let found = self.find(start, length as u64);
+        found.ok_or(ParquetError::IndexOutOfBound(start as usize, self.size as usize))
+    }
+}
+
+/// Either what was asked for, or what is needed first.
+#[derive(Debug)]
+pub enum Read<T> {
+    /// Fetch these ranges, [`Fetched::add`] them, and ask again.
+    NeedsRanges(Vec<Range<u64>>),
+    /// Here it is.
+    Ready(T),
+}
+
+/// A block that cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The footer cannot be read.
+    #[error("footer: {0}")]
+    Footer(ParquetError),
+    /// A column cannot be read.
+    #[error("column {path} of row group {row_group}: {source}")]
+    Leaf {
+        /// Path of the column.
+        path: String,
+        /// Number of the row group.
+        row_group: usize,
+        /// What is wrong.
+        source: LeafError,
+    },
+    /// Columns contradict each other, or one is missing that every block has.
+    #[error("row group {row_group}: {problem}")]
+    Structure {
+        /// Number of the row group.
+        row_group: usize,
+        /// What is wrong.
+        problem: &'static str,
+    },
+}
+
+/// The opened data file of a block: its footer, and where its columns are.
+#[derive(Debug)]
+pub struct BlockFile {
+    metadata: ParquetMetaData,
+    leaves: HashMap<String, usize>,
+    dedicated: Vec<(Level, Vec<u8>, String)>,
+    size: u64,
+}
+
+impl BlockFile {
+    /// How many bytes from the end to fetch first.
+    pub const TAIL: u64 = 256 * 1024;
+
+    /// Reads the footer from what has been fetched of the end of the file. `dedicated` is the list in the block's
+    /// `meta.json`.
+    ///
+    /// # Errors
+    /// [`ReadError::Footer`] when it is not a Parquet file.
+    pub fn open(
+        tail: &Bytes,
+        size: u64,
+        dedicated: &[DedicatedColumn],
+    ) -> Result<Read<Arc<Self>>, ReadError> {
+        let mut reader = ParquetMetaDataReader::new().with_page_index_policy(PageIndexPolicy::Optional);
+        match reader.try_parse_sized(tail, size) {
+            Ok(()) => {}
+            Err(ParquetError::NeedMoreData(needed)) if (needed as u64) <= size => {
+                return Ok(Read::NeedsRanges(vec![size - needed as u64..size]));
+            }
+            Err(error) => return Err(ReadError::Footer(error)),
+        }
+        let metadata = reader.finish().map_err(ReadError::Footer)?;
+        let columns = metadata.file_metadata().schema_descr().columns();
+        let leaves = columns.iter().enumerate().map(|(at, column)| (column.path().string(), at)).collect();
+        let dedicated = crate::meta::dedicated_paths(dedicated);
+        Ok(Read::Ready(Arc::new(Self { metadata, leaves, dedicated, size })))
+    }
+
+    /// Number of row groups.
+    pub fn row_groups(&self) -> usize {
+        self.metadata.num_row_groups()
+    }
+
+    /// Traces in a row group.
+    pub fn rows(&self, row_group: usize) -> usize {
+        usize::try_from(self.metadata.row_group(row_group).num_rows()).unwrap_or(0)
+    }
+
+    /// Bytes of the file.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn leaf(&self, path: &str) -> Option<usize> {
+        self.leaves.get(path).copied()
+    }
+
+    fn pages(&self, row_group: usize, leaf: usize) -> Option<&[PageLocation]> {
+        let index = self.metadata.page_index()?.offset_index(row_group, leaf)?;
+        Some(index.page_locations())
+    }
+
+    /// The ranges that hold a leaf, or its pages with these rows.
+    fn ranges(&self, row_group: usize, leaf: usize, rows: Option<&[u32]>) -> Vec<Range<u64>> {
+        let chunk = self.metadata.row_group(row_group).column(leaf);
+        let (start, length) = chunk.byte_range();
+        let whole = start..start + length;
+        let (Some(rows), Some(pages)) = (rows, self.pages(row_group, leaf)) else { return vec![whole] };
+        let keep = leaf::pages_of(pages, self.rows(row_group), rows);
+        let mut ranges = Vec::new();
+        if let Some(first) = pages.first()
+            && first.offset as u64 > start
+        {
+            ranges.push(start..first.offset as u64);
+        }
+        for (page, keep) in pages.iter().zip(keep) {
+            if keep {
+                let (offset, length) = (page.offset as u64, page.compressed_page_size as u64);
+                ranges.push(offset..offset + length);
+            }
+        }
+        ranges
+    }
+}
+
+/// One row group, being read.
+#[derive(Debug)]
+pub struct RowGroup {
+    file: Arc<BlockFile>,
+    index: usize,
+    rows: Option<Vec<u32>>,
+    fetched: Arc<Fetched>,
+    leaves: HashMap<usize, Arc<Leaf>>,
+}
+
+impl RowGroup {
+    /// All traces of a row group.
+    pub fn new(file: &Arc<BlockFile>, index: usize) -> Self {
+        Self {
+            file: Arc::clone(file),
+            index,
+            rows: None,
+            fetched: Fetched::new(file.size),
+            leaves: HashMap::new(),
+        }
+    }
+
+    /// Only some traces of a row group: `rows`, ascending.
+    pub fn with_rows(file: &Arc<BlockFile>, index: usize, rows: Vec<u32>) -> Self {
+        Self { rows: Some(rows), ..Self::new(file, index) }
+    }
+
+    /// Where fetched ranges go.
+    pub fn fetched(&self) -> &Arc<Fetched> {
+        &self.fetched
+    }
+
+    /// How many traces it is about.
+    pub fn rows(&self) -> usize {
+        self.rows.as_ref().map_or_else(|| self.file.rows(self.index), Vec::len)
+    }
+
+    /// The spans, with at least the columns that are needed.
+    ///
+    /// # Errors
+    /// [`ReadError`] when the file is damaged.
+    pub fn load(&mut self, needs: &Needs) -> Result<Read<SpanBatch>, ReadError> {
+        assemble::load(self, needs)
+    }
+
+    /// Whether spans that meet all of these may be in the row group.
+    ///
+    /// # Errors
+    /// [`ReadError`] when the file is damaged.
+    pub fn may_match(&mut self, prunes: &[Prune]) -> Result<Read<bool>, ReadError> {
+        prune::may_match(self, prunes)
+    }
+
+    fn structure(&self, problem: &'static str) -> ReadError {
+        ReadError::Structure { row_group: self.index, problem }
+    }
+
+    fn failed(&self, leaf: usize, source: LeafError) -> ReadError {
+        let path = self.file.metadata.row_group(self.index).column(leaf).column_path().string();
+        ReadError::Leaf { path, row_group: self.index, source }
+    }
+
+    /// Decodes these leaves, or says which ranges are missing for them. With each goes whether its levels are needed.
+    fn decode(&mut self, wanted: &[(usize, bool)]) -> Result<Read<()>, ReadError> {
+        let mut missing = Vec::new();
+        for (leaf, _) in wanted {
+            if !self.leaves.contains_key(leaf) {
+                let ranges = self.file.ranges(self.index, *leaf, self.rows.as_deref());
+                missing.extend(ranges.into_iter().filter(|range| !self.fetched.has(range)));
+            }
+        }
+        if !missing.is_empty() {
+            return Ok(Read::NeedsRanges(missing));
+        }
+        for (leaf, levels) in wanted {
+            if self.leaves.contains_key(leaf) {
+                continue;
+            }
+            let wanted = Wanted {
+                chunk: self.file.metadata.row_group(self.index).column(*leaf),
+                pages: self.file.pages(self.index, *leaf),
+                total_rows: self.file.rows(self.index),
+                rows: self.rows.as_deref(),
+                rep: *levels,
+                def: *levels,
+            };
+            let decoded = leaf::decode(&wanted, &self.fetched).map_err(|error| self.failed(*leaf, error))?;
+            self.leaves.insert(*leaf, Arc::new(decoded));
+        }
+        Ok(Read::Ready(()))
+    }
+
+    fn decoded(&self, leaf: usize) -> Option<&Arc<Leaf>> {
+        self.leaves.get(&leaf)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use trackway_common::TraceId;
+
+    pub(crate) fn open(path: &str, dedicated: &[DedicatedColumn]) -> (Arc<BlockFile>, Bytes) {
+        let bytes = Bytes::from(std::fs::read(path).unwrap());
+        match BlockFile::open(&bytes, bytes.len() as u64, dedicated).unwrap() {
+            Read::Ready(file) => (file, bytes),
+            Read::NeedsRanges(_) => panic!("the whole file was given"),
+        }
+    }
+
+    pub(crate) fn load(group: &mut RowGroup, bytes: &Bytes, needs: &Needs) -> SpanBatch {
+        loop {
+            match group.load(needs).unwrap() {
+                Read::Ready(batch) => return batch,
+                Read::NeedsRanges(ranges) => {
+                    for range in ranges {
+                        let part = bytes.slice(range.start as usize..range.end as usize);
+                        group.fetched().add(range.start, part);
+                    }
+                }
+            }
+        }
+    }
+
+    pub(crate) fn trace_ids(path: &str) -> Vec<TraceId> {
+        let (file, bytes) = open(path, &[]);
+        let groups = 0..file.row_groups();
+        groups
+            .flat_map(|index| {
+                let batch = load(&mut RowGroup::new(&file, index), &bytes, &Needs::default());
+                batch.traces.ids().collect::<Vec<_>>()
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_block_of_tempos_is_read_whole_and_row_by_row() {
+        let folder = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../../tests/golden/v4/single-tenant/728a1849-365c-4c4b-beef-cd37283c2b4d"
+        );
+        let (file, bytes) =
+            open(&format!("{folder}/data.parquet"), &crate::meta::default_dedicated_columns());
+        let whole = load(&mut RowGroup::new(&file, 0), &bytes, &Needs::everything());
+        assert_eq!((whole.traces.len(), whole.len()), (271, 5123));
+        let by_id = trackway_spans::encode_traces_by_id(&whole);
+        for row in [0, 7, 134, 270] {
+            let one = load(&mut RowGroup::with_rows(&file, 0, vec![row]), &bytes, &Needs::everything());
+            let id = whole.traces.id(row as usize);
+            assert_eq!(one.traces.ids().collect::<Vec<_>>(), [id]);
+            assert_eq!(trackway_spans::encode_trace(&one), by_id[&id], "row {row}");
+        }
+    }
+}

@@ -1,0 +1,669 @@
+//! Puts decoded leaves together into a [`SpanBatch`].
+//!
+//! One leaf of the span level, the spine, tells by its levels which span belongs to which scope, resource and trace;
+//! the other required leaves of the level then need no levels at all, since their values come in the same order.
+
+use arrow_buffer::ArrowNativeType;
+use trackway_spans::{
+    AttrTable, Column, Columns, Interner, Level, Needs, SpanBatch, StrId, TypedAttrs, Value, anyvalue,
+};
+
+use super::{Read, ReadError, RowGroup};
+use crate::decode::ByteValues;
+use crate::json;
+use crate::leaf::Leaf;
+use crate::schema::{RESOURCE_COLUMNS, SPAN_COLUMNS, SPAN_INT_COLUMN, path};
+
+/// Returns early with the ranges that are missing.
+macro_rules! ready {
+    ($read:expr) => {
+        match $read? {
+            Read::Ready(value) => value,
+            Read::NeedsRanges(ranges) => return Ok(Read::NeedsRanges(ranges)),
+        }
+    };
+}
+pub(super) use ready;
+
+/// Where the leaves of a level are, and how deep.
+struct LevelInfo {
+    prefix: &'static str,
+    /// Repetition and definition level of the owner.
+    rep: u8,
+    def: u8,
+}
+
+fn info(level: Level) -> LevelInfo {
+    match level {
+        Level::Resource => LevelInfo { prefix: path::RESOURCE, rep: 1, def: 1 },
+        Level::Scope => LevelInfo { prefix: path::SCOPE, rep: 2, def: 2 },
+        Level::Span => LevelInfo { prefix: path::SPAN, rep: 3, def: 3 },
+        Level::Event => LevelInfo { prefix: path::EVENT, rep: 4, def: 4 },
+        Level::Link => LevelInfo { prefix: path::LINK, rep: 4, def: 4 },
+    }
+}
+
+pub(super) fn load(group: &mut RowGroup, needs: &Needs) -> Result<Read<SpanBatch>, ReadError> {
+    let plan = Plan::new(group, needs)?;
+    ready!(group.decode(&plan.first));
+    // Values are read only for levels that have any of the keys.
+    let mut second = Vec::new();
+    let mut strings = Interner::new();
+    let mut found = Vec::new();
+    for level in Level::ALL {
+        let hits = hits(group, needs, level, &mut strings);
+        if hits.as_ref().is_some_and(|hits| !hits.is_empty()) {
+            let prefix = info(level).prefix;
+            for (name, levels) in VALUE_LEAVES {
+                let leaf = group.file.leaf(&format!("{prefix}.Attrs.list.element.{name}"));
+                second.extend(leaf.map(|leaf| (leaf, levels)));
+            }
+        }
+        found.push(hits);
+    }
+    ready!(group.decode(&second));
+    let mut assembly = Assembly { group, strings, batch: SpanBatch::default() };
+    assembly.spine(&plan)?;
+    assembly.traces(needs.columns);
+    assembly.owners(needs.columns);
+    assembly.spans(needs.columns);
+    assembly.children(needs.columns)?;
+    for (level, hits) in Level::ALL.into_iter().zip(found) {
+        let table = assembly.attributes(level, hits.unwrap_or_default(), needs)?;
+        assembly.batch.attrs[level as usize] = table;
+    }
+    let Assembly { strings, mut batch, .. } = assembly;
+    batch.strings = strings.finish();
+    Ok(Read::Ready(batch))
+}
+
+/// Leaves of an attribute's value, and whether their levels are needed.
+const VALUE_LEAVES: [(&str, bool); 6] = [
+    ("IsArray", false),
+    ("Value.list.element", true),
+    ("ValueInt.list.element", true),
+    ("ValueDouble.list.element", true),
+    ("ValueBool.list.element", true),
+    ("ValueUnsupported", true),
+];
+
+/// What is decoded in any case.
+struct Plan {
+    first: Vec<(usize, bool)>,
+    spine: usize,
+}
+
+impl Plan {
+    fn new(group: &RowGroup, needs: &Needs) -> Result<Self, ReadError> {
+        let file = &group.file;
+        let spine = file.leaf(&format!("{}.StatusCode", path::SPAN));
+        let spine = spine.ok_or_else(|| group.structure("no span columns"))?;
+        let mut first = vec![(spine, true)];
+        let mut add = |path: String, levels: bool| {
+            if let Some(leaf) = file.leaf(&path)
+                && leaf != spine
+            {
+                first.push((leaf, levels));
+            }
+        };
+        add("TraceID".to_owned(), false);
+        let columns = needs.columns;
+        for (set, prefix, names, levels) in COLUMN_LEAVES {
+            if columns.has(*set) {
+                names.iter().for_each(|name| add(format!("{prefix}{name}"), *levels));
+            }
+        }
+        for level in Level::ALL {
+            let need = &needs.attrs[level as usize];
+            if *need == trackway_spans::AttrNeed::None {
+                continue;
+            }
+            let prefix = info(level).prefix;
+            add(format!("{prefix}.Attrs.list.element.Key"), true);
+            for (column, key) in well_known(level) {
+                if need.wants(key.as_bytes()) {
+                    add(format!("{prefix}.{column}"), true);
+                }
+            }
+            for (_, key, column) in file.dedicated.iter().filter(|(of, ..)| *of == level) {
+                if need.wants(key) {
+                    add(column.clone(), true);
+                }
+            }
+        }
+        Ok(Self { first, spine })
+    }
+}
+
+/// Columns with the leaves behind them: set, prefix, names, whether levels are needed.
+const COLUMN_LEAVES: &[(Columns, &str, &[&str], bool)] = &[
+    (Columns::TRACE_TIMES, "", &["StartTimeUnixNano", "EndTimeUnixNano"], false),
+    (Columns::TRACE_ROOT, "", &["RootServiceName", "RootSpanName"], false),
+    (Columns::TRACE_STATS, "ServiceStats.key_value.", &["key"], true),
+    (Columns::TRACE_STATS, "ServiceStats.key_value.value.", &["SpanCount", "ErrorCount"], false),
+    (Columns::SERVICE, "rs.list.element.Resource.", &["ServiceName"], false),
+    (Columns::SCOPE_NAME, "rs.list.element.ss.list.element.Scope.", &["Name"], false),
+    (Columns::SCOPE_VERSION, "rs.list.element.ss.list.element.Scope.", &["Version"], false),
+    (Columns::ID, SPAN_DOT, &["SpanID"], false),
+    (Columns::PARENT, SPAN_DOT, &["ParentSpanID"], false),
+    (Columns::NAME, SPAN_DOT, &["Name"], false),
+    (Columns::KIND, SPAN_DOT, &["Kind"], false),
+    (Columns::STATUS, SPAN_DOT, &["StatusCode"], false),
+    (Columns::STATUS_MESSAGE, SPAN_DOT, &["StatusMessage"], false),
+    (Columns::START, SPAN_DOT, &["StartTimeUnixNano"], false),
+    (Columns::DURATION, SPAN_DOT, &["DurationNano"], false),
+    (Columns::NESTED_SET, SPAN_DOT, &["ParentID", "NestedSetLeft", "NestedSetRight"], false),
+    (Columns::EVENTS, SPAN_DOT, &["Events.list.element.TimeSinceStartNano"], true),
+    (Columns::EVENT_NAME, SPAN_DOT, &["Events.list.element.Name"], false),
+    (Columns::LINKS, SPAN_DOT, &["Links.list.element.TraceID"], true),
+    (Columns::LINKS, SPAN_DOT, &["Links.list.element.SpanID"], false),
+    (
+        Columns::REST,
+        SPAN_DOT,
+        &[
+            "TraceState",
+            "DroppedAttributesCount",
+            "DroppedEventsCount",
+            "DroppedLinksCount",
+            "Events.list.element.DroppedAttributesCount",
+            "Links.list.element.TraceState",
+            "Links.list.element.DroppedAttributesCount",
+        ],
+        false,
+    ),
+    (Columns::REST, "rs.list.element.Resource.", &["DroppedAttributesCount"], false),
+    (Columns::REST, "rs.list.element.ss.list.element.Scope.", &["DroppedAttributesCount"], false),
+];
+
+const SPAN_DOT: &str = "rs.list.element.ss.list.element.Spans.list.element.";
+
+/// Text columns that a level has in every block, with their keys.
+fn well_known(level: Level) -> impl Iterator<Item = (&'static str, &'static str)> {
+    let texts: &[(&str, &str)] = match level {
+        Level::Resource => &RESOURCE_COLUMNS,
+        Level::Span => &SPAN_COLUMNS,
+        _ => &[],
+    };
+    let ints = (level == Level::Span).then_some(SPAN_INT_COLUMN);
+    texts.iter().copied().chain(ints).map(|(key, column)| (column, key))
+}
+
+/// An attribute that is needed: its place among all attributes of the level, its owner, its key.
+#[derive(Clone, Copy)]
+struct Hit {
+    attribute: u32,
+    owner: u32,
+    key: StrId,
+}
+
+/// The attributes of a level that are needed; `None` when the level has no such column.
+fn hits(group: &RowGroup, needs: &Needs, level: Level, strings: &mut Interner) -> Option<Vec<Hit>> {
+    let need = &needs.attrs[level as usize];
+    let info = info(level);
+    let leaf = group.file.leaf(&format!("{}.Attrs.list.element.Key", info.prefix))?;
+    let leaf = group.decoded(leaf)?;
+    let (ids, dictionary) = leaf.bytes()?;
+    let wanted: Vec<Option<StrId>> = dictionary
+        .iter()
+        .map(|key| need.wants(key).then(|| strings.intern(key)))
+        .collect();
+    if wanted.iter().all(Option::is_none) {
+        return Some(Vec::new());
+    }
+    let mut hits = Vec::new();
+    let (mut owner, mut attribute) = (u32::MAX, 0);
+    for (rep, def) in leaf.rep.iter().zip(&leaf.def) {
+        if *rep <= info.rep && *def >= info.def {
+            owner = owner.wrapping_add(1);
+        }
+        if *def > info.def {
+            if let Some(key) = ids.get(attribute as usize).and_then(|id| wanted[*id as usize]) {
+                hits.push(Hit { attribute, owner, key });
+            }
+            attribute += 1;
+        }
+    }
+    Some(hits)
+}
+
+/// Translates ids of a leaf's dictionary into ids of the batch, each entry once.
+struct Translate<'a> {
+    ids: &'a [u32],
+    dictionary: &'a ByteValues,
+    known: Vec<Option<StrId>>,
+}
+
+impl<'a> Translate<'a> {
+    fn new(leaf: &'a Leaf) -> Option<Self> {
+        let (ids, dictionary) = leaf.bytes()?;
+        Some(Self { ids, dictionary, known: vec![None; dictionary.len()] })
+    }
+
+    fn get(&mut self, strings: &mut Interner, value: usize) -> StrId {
+        let Some(id) = self.ids.get(value) else { return 0 };
+        let id = *id as usize;
+        *self.known[id].get_or_insert_with(|| strings.intern(self.dictionary.get(id)))
+    }
+}
+
+struct Assembly<'g> {
+    group: &'g RowGroup,
+    strings: Interner,
+    batch: SpanBatch,
+}
+
+impl Assembly<'_> {
+    fn leaf(&self, path: &str) -> Option<std::sync::Arc<Leaf>> {
+        self.group.file.leaf(path).and_then(|leaf| self.group.decoded(leaf)).cloned()
+    }
+
+    /// Builds the indices from spans to scopes to resources, and from spans to traces.
+    fn spine(&mut self, plan: &Plan) -> Result<(), ReadError> {
+        let leaf = self.group.decoded(plan.spine).cloned();
+        let leaf = leaf.ok_or_else(|| self.group.structure("no span columns"))?;
+        let (mut trace, mut resource, mut scope) = (u32::MAX, u32::MAX, u32::MAX);
+        let (mut traces, mut scopes, mut scope_resource) = (Vec::new(), Vec::new(), Vec::new());
+        let mut resources = 0_u32;
+        for (rep, def) in leaf.rep.iter().zip(&leaf.def) {
+            if *rep == 0 {
+                trace = trace.wrapping_add(1);
+            }
+            if *rep <= 1 && *def >= 1 {
+                resource = resource.wrapping_add(1);
+                resources += 1;
+            }
+            if *rep <= 2 && *def >= 2 {
+                scope = scope.wrapping_add(1);
+                scope_resource.push(resource);
+            }
+            if *def >= 3 {
+                traces.push(trace);
+                scopes.push(scope);
+            }
+        }
+        if trace.wrapping_add(1) as usize != self.group.rows() {
+            return Err(self.group.structure("the number of rows differs from the footer's"));
+        }
+        let spans = traces.len();
+        self.batch.spans.trace = traces.into();
+        self.batch.spans.scope = scopes.into();
+        self.batch.scopes.resource = scope_resource.into();
+        self.batch.resources.service = vec![0; resources as usize].into();
+        if leaf.ints().len() == spans {
+            self.batch.spans.status = leaf.ints().iter().map(|status| small(*status)).collect();
+            Ok(())
+        } else {
+            Err(self.group.structure("fewer status codes than spans"))
+        }
+    }
+
+    /// A required column of numbers, which must have `rows` of them; missing columns are zeros.
+    fn numbers<T: ArrowNativeType + Default>(
+        &self,
+        path: &str,
+        rows: usize,
+        convert: impl Fn(i64) -> T,
+    ) -> Column<T> {
+        match self.leaf(path) {
+            Some(leaf) if leaf.ints().len() == rows => leaf.ints().iter().map(|v| convert(*v)).collect(),
+            _ => vec![T::default(); rows].into(),
+        }
+    }
+
+    fn counts(&self, path: &str, rows: usize) -> Column<u32> {
+        match self.leaf(path) {
+            Some(leaf) if leaf.ints().len() == rows && leaf.ints().iter().any(|count| *count != 0) => {
+                leaf.ints().iter().map(|count| *count as u32).collect()
+            }
+            _ => Vec::new().into(),
+        }
+    }
+
+    /// A required column of strings.
+    fn texts(&mut self, path: &str, rows: usize) -> Column<StrId> {
+        let leaf = self.leaf(path);
+        let Some(mut translate) = leaf.as_deref().and_then(Translate::new) else {
+            return vec![0; rows].into();
+        };
+        (0..rows).map(|row| translate.get(&mut self.strings, row)).collect()
+    }
+
+    /// A required column of span ids.
+    fn ids(&self, path: &str, rows: usize) -> Column<u64> {
+        let leaf = self.leaf(path);
+        let Some((ids, dictionary)) = leaf.as_deref().and_then(Leaf::bytes) else {
+            return vec![0; rows].into();
+        };
+        let id = |bytes: &[u8]| bytes.iter().fold(0, |id, byte| id << 8 | u64::from(*byte));
+        (0..rows).map(|row| ids.get(row).map_or(0, |at| id(dictionary.get(*at as usize)))).collect()
+    }
+
+    fn traces(&mut self, columns: Columns) {
+        let rows = self.group.rows();
+        let leaf = self.leaf("TraceID");
+        let id = |row: usize| {
+            let (ids, dictionary) = leaf.as_deref().and_then(Leaf::bytes)?;
+            let bytes = dictionary.get(*ids.get(row)? as usize);
+            trackway_common::TraceId::from_bytes(bytes)
+        };
+        let ids: Vec<u128> = (0..rows).map(|row| id(row).unwrap_or_default().0).collect();
+        self.batch.traces.id_high = ids.iter().map(|id| (id >> 64) as u64).collect();
+        self.batch.traces.id_low = ids.iter().map(|id| *id as u64).collect();
+        if columns.has(Columns::TRACE_TIMES) {
+            self.batch.traces.start = self.numbers("StartTimeUnixNano", rows, i64::cast_unsigned);
+            self.batch.traces.end = self.numbers("EndTimeUnixNano", rows, i64::cast_unsigned);
+        }
+        if columns.has(Columns::TRACE_ROOT) {
+            self.batch.traces.root_service = self.texts("RootServiceName", rows);
+            self.batch.traces.root_name = self.texts("RootSpanName", rows);
+        }
+        if columns.has(Columns::TRACE_STATS) {
+            self.stats();
+        }
+    }
+
+    fn stats(&mut self) {
+        let Some(keys) = self.leaf("ServiceStats.key_value.key") else { return };
+        let mut trace = u32::MAX;
+        let mut traces = Vec::new();
+        for (rep, def) in keys.rep.iter().zip(&keys.def) {
+            trace = trace.wrapping_add(u32::from(*rep == 0));
+            if *def >= 1 {
+                traces.push(trace);
+            }
+        }
+        let rows = traces.len();
+        self.batch.traces.stats.trace = traces.into();
+        self.batch.traces.stats.service = self.texts("ServiceStats.key_value.key", rows);
+        let count = |value: i64| value as u32;
+        self.batch.traces.stats.spans = self.numbers("ServiceStats.key_value.value.SpanCount", rows, count);
+        self.batch.traces.stats.errors = self.numbers("ServiceStats.key_value.value.ErrorCount", rows, count);
+    }
+
+    fn owners(&mut self, columns: Columns) {
+        let (resources, scopes) = (self.batch.resources.service.len(), self.batch.scopes.resource.len());
+        if columns.has(Columns::SERVICE) {
+            self.batch.resources.service = self.texts(&format!("{}.ServiceName", path::RESOURCE), resources);
+        }
+        self.batch.scopes.name = self.texts(&format!("{}.Name", path::SCOPE), scopes);
+        self.batch.scopes.version = self.texts(&format!("{}.Version", path::SCOPE), scopes);
+        self.batch.resources.dropped_attributes =
+            self.counts(&format!("{}.DroppedAttributesCount", path::RESOURCE), resources);
+        self.batch.scopes.dropped_attributes =
+            self.counts(&format!("{}.DroppedAttributesCount", path::SCOPE), scopes);
+    }
+
+    fn spans(&mut self, columns: Columns) {
+        let rows = self.batch.len();
+        let span = |name: &str| format!("{}.{name}", path::SPAN);
+        if columns.has(Columns::ID) {
+            self.batch.spans.id = self.ids(&span("SpanID"), rows);
+        }
+        if columns.has(Columns::PARENT) {
+            self.batch.spans.parent = self.ids(&span("ParentSpanID"), rows);
+        }
+        if columns.has(Columns::NAME) {
+            self.batch.spans.name = self.texts(&span("Name"), rows);
+        }
+        if columns.has(Columns::KIND) {
+            self.batch.spans.kind = self.numbers(&span("Kind"), rows, small);
+        }
+        if columns.has(Columns::STATUS_MESSAGE) {
+            self.batch.spans.status_message = self.texts(&span("StatusMessage"), rows);
+        }
+        if columns.has(Columns::START) {
+            self.batch.spans.start = self.numbers(&span("StartTimeUnixNano"), rows, i64::cast_unsigned);
+        }
+        if columns.has(Columns::DURATION) {
+            self.batch.spans.duration = self.numbers(&span("DurationNano"), rows, i64::cast_unsigned);
+        }
+        if columns.has(Columns::NESTED_SET) {
+            let number = |value: i64| value as i32;
+            self.batch.spans.nested_left = self.numbers(&span("NestedSetLeft"), rows, number);
+            self.batch.spans.nested_right = self.numbers(&span("NestedSetRight"), rows, number);
+            self.batch.spans.nested_parent = self.numbers(&span("ParentID"), rows, number);
+        }
+        if columns.has(Columns::REST) {
+            self.batch.spans.trace_state = self.texts(&span("TraceState"), rows);
+            self.batch.spans.dropped_attributes = self.counts(&span("DroppedAttributesCount"), rows);
+            self.batch.spans.dropped_events = self.counts(&span("DroppedEventsCount"), rows);
+            self.batch.spans.dropped_links = self.counts(&span("DroppedLinksCount"), rows);
+        }
+    }
+
+    /// The span of each event or link, by the levels of one of its leaves.
+    fn child_owners(&self, leaf: &str) -> Column<u32> {
+        let Some(leaf) = self.leaf(leaf) else { return Vec::new().into() };
+        let (mut span, mut owners) = (u32::MAX, Vec::new());
+        for (rep, def) in leaf.rep.iter().zip(&leaf.def) {
+            if *rep <= 3 && *def >= 3 {
+                span = span.wrapping_add(1);
+            }
+            if *def >= 4 {
+                owners.push(span);
+            }
+        }
+        owners.into()
+    }
+
+    fn children(&mut self, columns: Columns) -> Result<(), ReadError> {
+        if columns.has(Columns::EVENTS) {
+            let time = format!("{}.TimeSinceStartNano", path::EVENT);
+            self.batch.events.span = self.child_owners(&time);
+            let rows = self.batch.events.span.len();
+            self.batch.events.since_start = self.numbers(&time, rows, i64::cast_unsigned);
+            self.batch.events.name = self.texts(&format!("{}.Name", path::EVENT), rows);
+            self.batch.events.dropped_attributes =
+                self.counts(&format!("{}.DroppedAttributesCount", path::EVENT), rows);
+        }
+        if columns.has(Columns::LINKS) {
+            let trace_id = format!("{}.TraceID", path::LINK);
+            self.batch.links.span = self.child_owners(&trace_id);
+            let rows = self.batch.links.span.len();
+            self.batch.links.trace_id = self.texts(&trace_id, rows);
+            self.batch.links.span_id = self.texts(&format!("{}.SpanID", path::LINK), rows);
+            self.batch.links.trace_state = self.texts(&format!("{}.TraceState", path::LINK), rows);
+            self.batch.links.dropped_attributes =
+                self.counts(&format!("{}.DroppedAttributesCount", path::LINK), rows);
+        }
+        let spans = self.batch.len() as u32;
+        let stray = |owners: &Column<u32>| owners.iter().any(|span| *span >= spans);
+        if stray(&self.batch.events.span) || stray(&self.batch.links.span) {
+            return Err(self.group.structure("events or links of more spans than there are"));
+        }
+        Ok(())
+    }
+
+    fn attributes(&mut self, level: Level, hits: Vec<Hit>, needs: &Needs) -> Result<AttrTable, ReadError> {
+        let mut rows = Rows::default();
+        if !hits.is_empty() {
+            self.generic(level, &hits, &mut rows)?;
+        }
+        let need = &needs.attrs[level as usize];
+        let prefix = info(level).prefix;
+        let dedicated = self.group.file.dedicated.clone();
+        let of_level = dedicated.iter().filter(|(of, ..)| *of == level);
+        let columns: Vec<(String, Vec<u8>)> = well_known(level)
+            .map(|(column, key)| (format!("{prefix}.{column}"), key.as_bytes().to_vec()))
+            .chain(of_level.map(|(_, key, column)| (column.clone(), key.clone())))
+            .filter(|(_, key)| need.wants(key))
+            .collect();
+        for (column, key) in columns {
+            self.dedicated(level, &column, &key, &mut rows);
+        }
+        let owners = match level {
+            Level::Resource => self.batch.resources.service.len(),
+            Level::Scope => self.batch.scopes.resource.len(),
+            Level::Span => self.batch.len(),
+            Level::Event => self.batch.events.span.len(),
+            Level::Link => self.batch.links.span.len(),
+        };
+        rows.finish(owners).ok_or_else(|| self.group.structure("attributes of more owners than there are"))
+    }
+
+    /// A column that holds one attribute: one optional value an owner.
+    fn dedicated(&mut self, level: Level, column: &str, key: &[u8], rows: &mut Rows) {
+        let Some(leaf) = self.leaf(column) else { return };
+        let (info, key) = (info(level), self.strings.intern(key));
+        let (mut owner, mut value) = (u32::MAX, 0);
+        let mut translate = Translate::new(&leaf);
+        for (rep, def) in leaf.rep.iter().zip(&leaf.def) {
+            if *rep <= info.rep && *def >= info.def {
+                owner = owner.wrapping_add(1);
+            }
+            if *def > info.def {
+                match &mut translate {
+                    Some(texts) => rows.strings.push((owner, key, texts.get(&mut self.strings, value))),
+                    None => rows.ints.push((owner, key, leaf.ints().get(value).copied().unwrap_or(0))),
+                }
+                value += 1;
+            }
+        }
+    }
+
+    /// The generic attributes: each has a list of values a type, all but one of them empty.
+    fn generic(&mut self, level: Level, hits: &[Hit], rows: &mut Rows) -> Result<(), ReadError> {
+        let prefix = info(level).prefix;
+        let leaf = |name: &str| self.leaf(&format!("{prefix}.Attrs.list.element.{name}"));
+        let is_array = leaf("IsArray");
+        let array = |hit: &Hit| {
+            is_array.as_ref().is_some_and(|leaf| {
+                leaf.bools().get(hit.attribute as usize).is_some_and(|is_array| *is_array != 0)
+            })
+        };
+        let (texts, ints, floats, bools, unsupported) = (
+            leaf("Value.list.element"),
+            leaf("ValueInt.list.element"),
+            leaf("ValueDouble.list.element"),
+            leaf("ValueBool.list.element"),
+            leaf("ValueUnsupported"),
+        );
+        let mut arrays: Vec<Option<Vec<u8>>> = hits.iter().map(|hit| array(hit).then(Vec::new)).collect();
+        let mut element = |hit: usize, value: Value<'_>| match &mut arrays[hit] {
+            Some(elements) => {
+                trackway_spans::wire::put_message(elements, 1, |out| anyvalue::put(out, value));
+                true
+            }
+            None => false,
+        };
+        if let Some(leaf) = texts
+            && let Some(mut translate) = Translate::new(&leaf)
+        {
+            let strings = &mut self.strings;
+            values_of(&leaf, level, hits, |at, value| {
+                let text = translate.ids.get(value).map_or(&b""[..], |id| translate.dictionary.get(*id as usize));
+                if !element(at, Value::String(text)) {
+                    let id = translate.get(strings, value);
+                    rows.strings.push((hits[at].owner, hits[at].key, id));
+                }
+            });
+        }
+        if let Some(leaf) = ints {
+            values_of(&leaf, level, hits, |at, value| {
+                let number = leaf.ints().get(value).copied().unwrap_or(0);
+                if !element(at, Value::Int(number)) {
+                    rows.ints.push((hits[at].owner, hits[at].key, number));
+                }
+            });
+        }
+        if let Some(leaf) = floats {
+            values_of(&leaf, level, hits, |at, value| {
+                let number = leaf.floats().get(value).copied().unwrap_or(0.0);
+                if !element(at, Value::Float(number)) {
+                    rows.floats.push((hits[at].owner, hits[at].key, number));
+                }
+            });
+        }
+        if let Some(leaf) = bools {
+            values_of(&leaf, level, hits, |at, value| {
+                let truth = leaf.bools().get(value).copied().unwrap_or(0);
+                if !element(at, Value::Bool(truth != 0)) {
+                    rows.bools.push((hits[at].owner, hits[at].key, truth));
+                }
+            });
+        }
+        for (hit, elements) in hits.iter().zip(arrays) {
+            if let Some(elements) = elements {
+                let mut message = Vec::new();
+                trackway_spans::wire::put_bytes(&mut message, 5, &elements);
+                rows.others.push((hit.owner, hit.key, self.strings.intern(&message)));
+            }
+        }
+        if let Some(leaf) = unsupported
+            && let Some(translate) = Translate::new(&leaf)
+        {
+            let strings = &mut self.strings;
+            values_of(&leaf, level, hits, |at, value| {
+                let text = translate.ids.get(value).map_or(&b""[..], |id| translate.dictionary.get(*id as usize));
+                let message = json::any_value_from_json(text).unwrap_or_default();
+                rows.others.push((hits[at].owner, hits[at].key, strings.intern(&message)));
+            });
+        }
+        Ok(())
+    }
+}
+
+/// Calls `each` with (place of the hit, place of the value) for every value of the wanted attributes in a leaf.
+fn values_of(leaf: &Leaf, level: Level, hits: &[Hit], mut each: impl FnMut(usize, usize)) {
+    let info = info(level);
+    let (attribute_rep, attribute_def) = (info.rep + 1, info.def + 1);
+    let (mut attribute, mut value, mut at) = (u32::MAX, 0, 0);
+    for (rep, def) in leaf.rep.iter().zip(&leaf.def) {
+        if *rep <= attribute_rep && *def >= attribute_def {
+            attribute = attribute.wrapping_add(1);
+        }
+        if *def > attribute_def {
+            while hits.get(at).is_some_and(|hit| hit.attribute < attribute) {
+                at += 1;
+            }
+            match hits.get(at) {
+                Some(hit) if hit.attribute == attribute => each(at, value),
+                Some(_) => {}
+                None => return,
+            }
+            value += 1;
+        }
+    }
+}
+
+type Row<T> = (u32, StrId, T);
+
+/// Attribute rows before they are put in the order of their owners.
+#[derive(Default)]
+struct Rows {
+    strings: Vec<Row<StrId>>,
+    ints: Vec<Row<i64>>,
+    floats: Vec<Row<f64>>,
+    bools: Vec<Row<u8>>,
+    others: Vec<Row<StrId>>,
+}
+
+impl Rows {
+    fn finish(self, owners: usize) -> Option<AttrTable> {
+        Some(AttrTable {
+            strings: finish(self.strings, owners)?,
+            ints: finish(self.ints, owners)?,
+            floats: finish(self.floats, owners)?,
+            bools: finish(self.bools, owners)?,
+            others: finish(self.others, owners)?,
+        })
+    }
+}
+
+fn finish<T: ArrowNativeType>(mut rows: Vec<Row<T>>, owners: usize) -> Option<TypedAttrs<T>> {
+    if !rows.is_sorted_by_key(|row| row.0) {
+        rows.sort_by_key(|row| row.0); // stable: an owner's attributes keep their order
+    }
+    if rows.last().is_some_and(|row| row.0 as usize >= owners) {
+        return None;
+    }
+    Some(TypedAttrs {
+        owner: rows.iter().map(|row| row.0).collect(),
+        key: rows.iter().map(|row| row.1).collect(),
+        value: rows.iter().map(|row| row.2).collect(),
+    })
+}
+
+fn small(value: i64) -> u8 {
+    u8::try_from(value).unwrap_or(0)
+}

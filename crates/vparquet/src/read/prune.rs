@@ -1,0 +1,142 @@
+//! Passes over row groups that cannot hold what is looked for, by their dictionaries and statistics.
+
+use std::sync::Arc;
+
+use trackway_spans::{Level, Prune, PruneOn};
+
+use super::assemble::ready;
+use super::{Read, ReadError, RowGroup};
+use crate::leaf::Leaf;
+use crate::schema::{RESOURCE_COLUMNS, SPAN_COLUMNS, SPAN_INT_COLUMN, path};
+
+pub(super) fn may_match(group: &mut RowGroup, prunes: &[Prune]) -> Result<Read<bool>, ReadError> {
+    for prune in prunes {
+        if !ready!(one(group, prune)) {
+            return Ok(Read::Ready(false));
+        }
+    }
+    Ok(Read::Ready(true))
+}
+
+fn one(group: &mut RowGroup, prune: &Prune) -> Result<Read<bool>, ReadError> {
+    match &prune.on {
+        PruneOn::Name => any_entry(group, &format!("{}.Name", path::SPAN), prune),
+        PruneOn::Status(code) => Ok(Read::Ready(in_range(group, "StatusCode", i64::from(*code)))),
+        PruneOn::Kind(code) => Ok(Read::Ready(in_range(group, "Kind", i64::from(*code)))),
+        PruneOn::Attr { levels, key, value } => {
+            for level in levels {
+                if ready!(attribute(group, *level, key, *value, prune)) {
+                    return Ok(Read::Ready(true));
+                }
+            }
+            Ok(Read::Ready(false))
+        }
+    }
+}
+
+/// Whether a number lies between the least and the greatest of a span column.
+fn in_range(group: &RowGroup, column: &str, wanted: i64) -> bool {
+    use parquet::file::statistics::Statistics;
+    let Some(leaf) = group.file.leaf(&format!("{}.{column}", path::SPAN)) else { return true };
+    match group.file.metadata.row_group(group.index).column(leaf).statistics() {
+        Some(Statistics::Int64(range)) => {
+            let (low, high) = (range.min_opt(), range.max_opt());
+            low.is_none_or(|low| *low <= wanted) && high.is_none_or(|high| wanted <= *high)
+        }
+        _ => true,
+    }
+}
+
+fn attribute(
+    group: &mut RowGroup,
+    level: Level,
+    key: &[u8],
+    value: bool,
+    prune: &Prune,
+) -> Result<Read<bool>, ReadError> {
+    let prefix = match level {
+        Level::Resource => path::RESOURCE,
+        Level::Scope => path::SCOPE,
+        Level::Span => path::SPAN,
+        Level::Event => path::EVENT,
+        Level::Link => path::LINK,
+    };
+    if level == Level::Resource && key == b"service.name" {
+        return any_entry(group, &format!("{prefix}.ServiceName"), prune);
+    }
+    for column in own_columns(group, level, key) {
+        let holds = if value { any_entry(group, &column, prune)? } else { any_value(group, &column)? };
+        match holds {
+            Read::Ready(false) => {}
+            other => return Ok(other),
+        }
+    }
+    let keys = format!("{prefix}.Attrs.list.element.Key");
+    let Some(dictionary) = ready!(dictionary(group, &keys)) else { return Ok(Read::Ready(true)) };
+    let has_key = dictionary.bytes().is_none_or(|(_, entries)| entries.iter().any(|entry| entry == key));
+    if !has_key {
+        return Ok(Read::Ready(false));
+    }
+    if !value {
+        return Ok(Read::Ready(true));
+    }
+    any_entry(group, &format!("{prefix}.Attrs.list.element.Value.list.element"), prune)
+}
+
+/// Paths of the columns that hold just this attribute.
+fn own_columns(group: &RowGroup, level: Level, key: &[u8]) -> Vec<String> {
+    let of = |list: &[(&str, &str)], prefix: &str| -> Vec<String> {
+        let mine = list.iter().filter(|(name, _)| name.as_bytes() == key);
+        mine.map(|(_, column)| format!("{prefix}.{column}")).collect()
+    };
+    let mut columns = match level {
+        Level::Resource => of(&RESOURCE_COLUMNS, path::RESOURCE),
+        Level::Span => [of(&SPAN_COLUMNS, path::SPAN), of(&[SPAN_INT_COLUMN], path::SPAN)].concat(),
+        _ => Vec::new(),
+    };
+    let dedicated = group.file.dedicated.iter().filter(|(at, name, _)| *at == level && name == key);
+    columns.extend(dedicated.map(|(.., column)| column.clone()));
+    columns
+}
+
+/// Whether any entry of a column's dictionary passes. Columns without one may hold anything.
+fn any_entry(group: &mut RowGroup, path: &str, prune: &Prune) -> Result<Read<bool>, ReadError> {
+    if group.file.leaf(path).is_none() {
+        return Ok(Read::Ready(false));
+    }
+    let Some(leaf) = ready!(dictionary(group, path)) else { return Ok(Read::Ready(true)) };
+    let found = leaf.bytes().is_none_or(|(_, entries)| entries.iter().any(|entry| (prune.text)(entry)));
+    Ok(Read::Ready(found))
+}
+
+/// Whether a column has any value at all.
+fn any_value(group: &mut RowGroup, path: &str) -> Result<Read<bool>, ReadError> {
+    if group.file.leaf(path).is_none() {
+        return Ok(Read::Ready(false));
+    }
+    let Some(leaf) = ready!(dictionary(group, path)) else { return Ok(Read::Ready(true)) };
+    Ok(Read::Ready(leaf.bytes().is_none_or(|(_, entries)| entries.len() > 0)))
+}
+
+/// The dictionary of a column chunk whose pages all use it; `None` when there is none or the writer does not say.
+fn dictionary(group: &mut RowGroup, path: &str) -> Result<Read<Option<Arc<Leaf>>>, ReadError> {
+    let Some(leaf) = group.file.leaf(path) else { return Ok(Read::Ready(None)) };
+    let pages = group.file.pages(group.index, leaf).map(<[_]>::to_vec);
+    let chunk = group.file.metadata.row_group(group.index).column(leaf);
+    if !crate::leaf::dictionary_only(chunk) {
+        return Ok(Read::Ready(None));
+    }
+    let (Some(pages), Some(start)) = (pages, chunk.dictionary_page_offset()) else {
+        return Ok(Read::Ready(None));
+    };
+    let Some(end) = pages.first().map(|page| page.offset) else { return Ok(Read::Ready(None)) };
+    let range = start as u64..end as u64;
+    if range.is_empty() {
+        return Ok(Read::Ready(None));
+    }
+    if !group.fetched.has(&range) {
+        return Ok(Read::NeedsRanges(vec![range]));
+    }
+    let decoded = crate::leaf::decode_dictionary(chunk, &pages, group.file.rows(group.index), &group.fetched);
+    decoded.map(|leaf| Read::Ready(Some(Arc::new(leaf)))).map_err(|error| group.failed(leaf, error))
+}
