@@ -1,1 +1,24 @@
-//! Empty.
+//! Runs TraceQL over [`trackway_spans::SpanBatch`]es: plans, filters as bit masks, results that can be merged.
+//!
+//! No I/O, no async. The same code judges live data, segments and stored blocks.
+//!
+//! A search has two steps. [`SearchPlan::scan`] looks only at the columns that decide and says which traces may match and
+//! when they start. [`SearchPlan::judge`] looks at whole traces, joined from wherever their spans lie, and makes the
+//! answer. What the first step cannot know of a fragment (root, duration, structure) it takes for possible.
+
+mod column;
+mod filter;
+mod plan;
+mod result;
+mod scan;
+mod show;
+mod tags;
+mod value;
+mod whole;
+
+pub use filter::{EvalError, Filter};
+pub use plan::{PlanError, SearchPlan};
+pub use result::{AttributeValue, SpanResult, SpansetResult, TraceResult};
+pub use scan::{Candidate, Wholeness};
+pub use tags::{TagNames, TagScope, TagValues, ValueKind, tag_needs, value_needs};
+pub use whole::complete_traces;

@@ -16,8 +16,10 @@ pub mod json;
 mod llm;
 mod number;
 mod read;
+mod scalar;
 mod scan;
 mod schema;
+mod text;
 mod wire;
 mod write;
 

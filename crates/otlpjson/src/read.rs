@@ -6,12 +6,12 @@
 
 use std::borrow::Cow;
 
-use crate::encoding::{base64_decode, hex_decode};
 use crate::error::{Error, Fail};
-use crate::scan::{Reader, unescape};
+use crate::scalar::{Done, bytes, double, enumeration, fixed32, fixed64, id, integer, string, uint32};
+use crate::scan::Reader;
 use crate::schema::{self, SPAN_ID_BYTES, SPAN_KINDS, STATUS_CODES, TRACE_ID_BYTES};
-use crate::wire::{close, open, put_bytes_field, put_fixed32_field, put_fixed64_field, put_varint_field};
-use crate::{MAX_JSON_BYTES, MAX_JSON_DEPTH, MAX_REASONS, MAX_VALUE_DEPTH, number};
+use crate::wire::{close, open, put_bytes_field, put_varint_field};
+use crate::{MAX_JSON_BYTES, MAX_JSON_DEPTH, MAX_REASONS, MAX_VALUE_DEPTH};
 
 /// What a body may ask for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,8 +67,8 @@ pub fn to_protobuf(json: &[u8], limits: &Limits) -> Result<Converted, Error> {
     let text = str::from_utf8(json).map_or_else(|_| String::from_utf8_lossy(json), Cow::Borrowed);
     let mut reader = Reader::new(&text, limits.max_depth);
     let mut sink = Sink {
-        // JSON is about three times as large as the protobuf it stands for.
-        out: Vec::with_capacity(json.len() / 3 + 16),
+        // Compact JSON is about twice as large as the protobuf it stands for.
+        out: Vec::with_capacity(json.len() / 2 + 16),
         spans: 0,
         refused_spans: 0,
         refused: Vec::new(),
@@ -79,8 +79,6 @@ pub fn to_protobuf(json: &[u8], limits: &Limits) -> Result<Converted, Error> {
     let Sink { out, spans, refused_spans, refused, .. } = sink;
     Ok(Converted { protobuf: out, spans, refused_spans, refused })
 }
-
-type Done = Result<(), Fail>;
 
 /// Where the protobuf goes.
 struct Sink {
@@ -144,7 +142,7 @@ fn resource_spans(r: &mut Reader<'_>, s: &mut Sink) -> Done {
             s.place[1] = index;
             scope_spans(r, s)
         }),
-        _ => string(r, s, field, seen.again(field)),
+        _ => string(r, &mut s.out, field, seen.again(field)),
     })?;
     close(&mut s.out, &message);
     Ok(())
@@ -155,7 +153,7 @@ fn resource(r: &mut Reader<'_>, s: &mut Sink, again: bool) -> Done {
     let mut seen = Seen::default();
     r.object(schema::resource, |r, field| match field {
         1 => attributes(r, s, field),
-        _ => uint32(r, s, field, seen.again(field) || again),
+        _ => uint32(r, &mut s.out, field, seen.again(field) || again),
     })?;
     close(&mut s.out, &message);
     Ok(())
@@ -173,7 +171,7 @@ fn scope_spans(r: &mut Reader<'_>, s: &mut Sink) -> Done {
             s.place[2] = index;
             span_or_refuse(r, s)
         }),
-        _ => string(r, s, field, seen.again(field)),
+        _ => string(r, &mut s.out, field, seen.again(field)),
     })?;
     close(&mut s.out, &message);
     Ok(())
@@ -183,9 +181,9 @@ fn scope(r: &mut Reader<'_>, s: &mut Sink, again: bool) -> Done {
     let message = open(&mut s.out, 1, 1);
     let mut seen = Seen::default();
     r.object(schema::scope, |r, field| match field {
-        1 | 2 => string(r, s, field, seen.again(field) || again),
+        1 | 2 => string(r, &mut s.out, field, seen.again(field) || again),
         3 => attributes(r, s, field),
-        _ => uint32(r, s, field, seen.again(field) || again),
+        _ => uint32(r, &mut s.out, field, seen.again(field) || again),
     })?;
     close(&mut s.out, &message);
     Ok(())
@@ -224,13 +222,13 @@ fn span(r: &mut Reader<'_>, s: &mut Sink) -> Done {
         }
         let again = seen.again(field);
         match field {
-            1 => id::<TRACE_ID_BYTES>(r, s, field, again),
-            2 | 4 => id::<SPAN_ID_BYTES>(r, s, field, again),
-            3 | 5 => string(r, s, field, again),
-            6 => enumeration(r, s, field, again, &SPAN_KINDS),
-            7 | 8 => fixed64(r, s, field, again),
-            16 => fixed32(r, s, field, again),
-            _ => uint32(r, s, field, again),
+            1 => id::<TRACE_ID_BYTES>(r, &mut s.out, field, again),
+            2 | 4 => id::<SPAN_ID_BYTES>(r, &mut s.out, field, again),
+            3 | 5 => string(r, &mut s.out, field, again),
+            6 => enumeration(r, &mut s.out, field, again, &SPAN_KINDS),
+            7 | 8 => fixed64(r, &mut s.out, field, again),
+            16 => fixed32(r, &mut s.out, field, again),
+            _ => uint32(r, &mut s.out, field, again),
         }
     })?;
     close(&mut s.out, &message);
@@ -244,10 +242,10 @@ fn event(r: &mut Reader<'_>, s: &mut Sink) -> Done {
     let message = open(&mut s.out, 11, 1);
     let mut seen = Seen::default();
     r.object(schema::event, |r, field| match field {
-        1 => fixed64(r, s, field, seen.again(field)),
-        2 => string(r, s, field, seen.again(field)),
+        1 => fixed64(r, &mut s.out, field, seen.again(field)),
+        2 => string(r, &mut s.out, field, seen.again(field)),
         3 => attributes(r, s, field),
-        _ => uint32(r, s, field, seen.again(field)),
+        _ => uint32(r, &mut s.out, field, seen.again(field)),
     })?;
     close(&mut s.out, &message);
     Ok(())
@@ -260,12 +258,12 @@ fn link(r: &mut Reader<'_>, s: &mut Sink) -> Done {
     let message = open(&mut s.out, 13, 1);
     let mut seen = Seen::default();
     r.object(schema::link, |r, field| match field {
-        1 => id::<TRACE_ID_BYTES>(r, s, field, seen.again(field)),
-        2 => id::<SPAN_ID_BYTES>(r, s, field, seen.again(field)),
-        3 => string(r, s, field, seen.again(field)),
+        1 => id::<TRACE_ID_BYTES>(r, &mut s.out, field, seen.again(field)),
+        2 => id::<SPAN_ID_BYTES>(r, &mut s.out, field, seen.again(field)),
+        3 => string(r, &mut s.out, field, seen.again(field)),
         4 => attributes(r, s, field),
-        5 => uint32(r, s, field, seen.again(field)),
-        _ => fixed32(r, s, field, seen.again(field)),
+        5 => uint32(r, &mut s.out, field, seen.again(field)),
+        _ => fixed32(r, &mut s.out, field, seen.again(field)),
     })?;
     close(&mut s.out, &message);
     Ok(())
@@ -275,8 +273,8 @@ fn status(r: &mut Reader<'_>, s: &mut Sink, again: bool) -> Done {
     let message = open(&mut s.out, 15, 1);
     let mut seen = Seen::default();
     r.object(schema::status, |r, field| match field {
-        2 => string(r, s, field, seen.again(field) || again),
-        _ => enumeration(r, s, field, seen.again(field) || again, &STATUS_CODES),
+        2 => string(r, &mut s.out, field, seen.again(field) || again),
+        _ => enumeration(r, &mut s.out, field, seen.again(field) || again, &STATUS_CODES),
     })?;
     close(&mut s.out, &message);
     Ok(())
@@ -308,7 +306,7 @@ fn key_value(r: &mut Reader<'_>, s: &mut Sink, number: u32, depth: usize) -> Don
     let mut seen = Seen::default();
     let mut value = None;
     r.object(schema::key_value, |r, field| match field {
-        1 => string(r, s, field, seen.again(field)),
+        1 => string(r, &mut s.out, field, seen.again(field)),
         _ => {
             // A second value replaces the first; left in, a decoder would merge the two.
             if let Some(first) = value.take() {
@@ -339,7 +337,7 @@ fn any_value(r: &mut Reader<'_>, s: &mut Sink, number: u32, depth: usize) -> Don
             // Members of a oneof: the last one counts.
             s.out.truncate(start);
             match field {
-                1 => string(r, s, field, true),
+                1 => string(r, &mut s.out, field, true),
                 2 => {
                     put_varint_field(&mut s.out, field, u64::from(r.boolean()?));
                     Ok(())
@@ -349,8 +347,8 @@ fn any_value(r: &mut Reader<'_>, s: &mut Sink, number: u32, depth: usize) -> Don
                     put_varint_field(&mut s.out, field, value as u64);
                     Ok(())
                 }
-                4 => double(r, s, field),
-                7 => bytes(r, s, field),
+                4 => double(r, &mut s.out, field),
+                7 => bytes(r, &mut s.out, field),
                 _ => list(r, s, field, depth + 1),
             }
         })?;
@@ -369,115 +367,6 @@ fn list(r: &mut Reader<'_>, s: &mut Sink, number: u32, depth: usize) -> Done {
         })
     })?;
     close(&mut s.out, &message);
-    Ok(())
-}
-
-fn string(r: &mut Reader<'_>, s: &mut Sink, field: u32, even_empty: bool) -> Done {
-    let raw = r.string("a string")?;
-    if raw.escaped {
-        let text = open(&mut s.out, field, 1);
-        unescape(&mut s.out, raw.body);
-        close(&mut s.out, &text);
-    } else if even_empty || !raw.body.is_empty() {
-        put_bytes_field(&mut s.out, field, raw.body);
-    }
-    Ok(())
-}
-
-fn bytes(r: &mut Reader<'_>, s: &mut Sink, field: u32) -> Done {
-    r.peek()?;
-    let at = r.at();
-    let text = r.text("a base64 string")?;
-    let message = open(&mut s.out, field, 1);
-    base64_decode(&mut s.out, text.as_bytes()).ok_or_else(|| Fail::value(at, "not base64"))?;
-    close(&mut s.out, &message);
-    Ok(())
-}
-
-fn id<const N: usize>(r: &mut Reader<'_>, s: &mut Sink, field: u32, even_empty: bool) -> Done {
-    r.peek()?;
-    let at = r.at();
-    let text = r.text("a string of hex digits")?;
-    if text.is_empty() {
-        if even_empty {
-            put_bytes_field(&mut s.out, field, &[]);
-        }
-        return Ok(());
-    }
-    if text.len() != 2 * N {
-        let message = format!("expected an id of {} hex digits, found {}", 2 * N, text.len());
-        return Err(Fail::value(at, message));
-    }
-    let id =
-        hex_decode::<N>(text.as_bytes()).ok_or_else(|| Fail::value(at, "an id may only have hex digits"))?;
-    put_bytes_field(&mut s.out, field, &id);
-    Ok(())
-}
-
-fn integer<T: TryFrom<i128>>(r: &mut Reader<'_>, expected: &'static str) -> Result<T, Fail> {
-    r.peek()?;
-    let at = r.at();
-    let text = r.number_text(expected)?;
-    let value = number::integer(&text).and_then(|value| T::try_from(value).ok());
-    value.ok_or_else(|| Fail::value(at, format!("expected {expected}, found {:.40}", text)))
-}
-
-fn fixed64(r: &mut Reader<'_>, s: &mut Sink, field: u32, even_zero: bool) -> Done {
-    let value: u64 = integer(r, "nanoseconds as an unsigned 64-bit integer")?;
-    if value != 0 || even_zero {
-        put_fixed64_field(&mut s.out, field, value);
-    }
-    Ok(())
-}
-
-fn fixed32(r: &mut Reader<'_>, s: &mut Sink, field: u32, even_zero: bool) -> Done {
-    let value: u32 = integer(r, "an unsigned 32-bit integer")?;
-    if value != 0 || even_zero {
-        put_fixed32_field(&mut s.out, field, value);
-    }
-    Ok(())
-}
-
-fn uint32(r: &mut Reader<'_>, s: &mut Sink, field: u32, even_zero: bool) -> Done {
-    let value: u32 = integer(r, "an unsigned 32-bit integer")?;
-    if value != 0 || even_zero {
-        put_varint_field(&mut s.out, field, value.into());
-    }
-    Ok(())
-}
-
-fn double(r: &mut Reader<'_>, s: &mut Sink, field: u32) -> Done {
-    const EXPECTED: &str = "a number, \"NaN\", \"Infinity\" or \"-Infinity\"";
-    r.peek()?;
-    let at = r.at();
-    let text = r.number_text(EXPECTED)?;
-    let value = match text.as_ref() {
-        "NaN" => f64::NAN,
-        "Infinity" => f64::INFINITY,
-        "-Infinity" => f64::NEG_INFINITY,
-        text => number::float(text)
-            .ok_or_else(|| Fail::value(at, format!("expected {EXPECTED}, found {text:.40}")))?,
-    };
-    put_fixed64_field(&mut s.out, field, value.to_bits());
-    Ok(())
-}
-
-/// An enum by number or by name. Numbers without a name are kept: a newer sender may know more of them.
-fn enumeration(r: &mut Reader<'_>, s: &mut Sink, field: u32, even_zero: bool, names: &[&str]) -> Done {
-    const EXPECTED: &str = "a number or an enum name";
-    r.peek()?;
-    let at = r.at();
-    let text = r.number_text(EXPECTED)?;
-    let named = names.iter().position(|name| name.eq_ignore_ascii_case(&text));
-    let number = match named {
-        Some(index) => i32::try_from(index).ok(),
-        None => number::integer(&text).and_then(|value| i32::try_from(value).ok()),
-    };
-    let number = number.ok_or_else(|| Fail::value(at, format!("expected {EXPECTED}, found {text:.40}")))?;
-    if number != 0 || even_zero {
-        // Protobuf sends a negative enum number as a 64-bit one.
-        put_varint_field(&mut s.out, field, i64::from(number) as u64);
-    }
     Ok(())
 }
 

@@ -1,5 +1,7 @@
 //! The rules of OTLP/JSON, one test each: what is accepted, what is refused, and how it is said.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test stops where it fails")]
+
 mod common;
 
 use common::decode;

@@ -1,5 +1,7 @@
 //! What is written for a trace, against what a real Tempo answered for the same input.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test stops where it fails")]
+
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};

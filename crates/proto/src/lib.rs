@@ -8,10 +8,11 @@ mod raw;
 
 pub use raw::{RawCodec, RawDecoder};
 
-/// Generated code, which follows other rules than ours.
+/// A module of generated code, which follows other rules than ours.
 macro_rules! generated {
-    ($package:literal) => {
-        #![allow(
+    ($(#[$doc:meta])* $name:ident, $package:literal) => {
+        $(#[$doc])*
+        #[allow(
             missing_docs,
             unreachable_pub,
             unused_qualifications,
@@ -22,7 +23,9 @@ macro_rules! generated {
             clippy::use_self,
             clippy::too_many_lines
         )]
-        tonic::include_proto!($package);
+        pub mod $name {
+            tonic::include_proto!($package);
+        }
     };
 }
 
@@ -34,32 +37,36 @@ pub mod opentelemetry {
         pub mod collector {
             /// For traces.
             pub mod trace {
-                /// Version 1.
-                pub mod v1 {
-                    generated!("opentelemetry.proto.collector.trace.v1");
-                }
+                generated!(
+                    /// Version 1.
+                    v1,
+                    "opentelemetry.proto.collector.trace.v1"
+                );
             }
         }
         /// Values and attributes.
         pub mod common {
-            /// Version 1.
-            pub mod v1 {
-                generated!("opentelemetry.proto.common.v1");
-            }
+            generated!(
+                /// Version 1.
+                v1,
+                "opentelemetry.proto.common.v1"
+            );
         }
         /// What spans come from.
         pub mod resource {
-            /// Version 1.
-            pub mod v1 {
-                generated!("opentelemetry.proto.resource.v1");
-            }
+            generated!(
+                /// Version 1.
+                v1,
+                "opentelemetry.proto.resource.v1"
+            );
         }
         /// Spans.
         pub mod trace {
-            /// Version 1.
-            pub mod v1 {
-                generated!("opentelemetry.proto.trace.v1");
-            }
+            generated!(
+                /// Version 1.
+                v1,
+                "opentelemetry.proto.trace.v1"
+            );
         }
     }
 }
@@ -73,17 +80,20 @@ pub use opentelemetry::proto::resource::v1 as resource;
 /// Spans of OTLP.
 pub use opentelemetry::proto::trace::v1 as trace;
 
-/// What Tempo's clients ask.
-pub mod tempopb {
-    generated!("tempopb");
-}
+generated!(
+    /// What Tempo's clients ask.
+    tempopb,
+    "tempopb"
+);
 
-/// Health checking.
-pub mod health {
-    generated!("grpc.health.v1");
-}
+generated!(
+    /// Health checking.
+    health,
+    "grpc.health.v1"
+);
 
-/// Errors with details.
-pub mod rpc {
-    generated!("google.rpc");
-}
+generated!(
+    /// Errors with details.
+    rpc,
+    "google.rpc"
+);

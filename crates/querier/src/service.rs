@@ -4,6 +4,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use trackway_common::{ErrorKind, Kinded, RequestCtx, TraceId};
+pub use trackway_engine::{AttributeValue, SpanResult, SpansetResult, TagScope, TraceResult};
 
 /// Seconds since the Unix epoch, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,66 +79,6 @@ pub struct SearchUpdate {
     pub done: bool,
 }
 
-/// A trace that matched.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct TraceResult {
-    /// Its id.
-    pub id: TraceId,
-    /// Service of its root span; empty when there is no root or the root names none.
-    pub root_service: String,
-    /// Name of its root span; `None` when there is no root.
-    pub root_name: Option<String>,
-    /// Earliest start, Unix nanoseconds.
-    pub start: u64,
-    /// Latest end minus earliest start, nanoseconds.
-    pub duration: u64,
-    /// Spans that matched. Empty for a search by tags.
-    pub spansets: Vec<SpansetResult>,
-    /// `(service, spans, errors)`. Empty for a search by tags.
-    pub service_stats: Vec<(String, u32, u32)>,
-}
-
-/// Spans of one trace that matched together.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct SpansetResult {
-    /// The spans shown, at most [`SearchRequest::spans_per_spanset`].
-    pub spans: Vec<SpanResult>,
-    /// How many matched.
-    pub matched: u32,
-    /// Attributes of the spanset: `by(…)`, `count()`.
-    pub attributes: Vec<(String, AttributeValue)>,
-}
-
-/// A span that matched.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct SpanResult {
-    /// Its id.
-    pub id: u64,
-    /// Its name, when the query names it.
-    pub name: String,
-    /// Unix nanoseconds.
-    pub start: u64,
-    /// Nanoseconds.
-    pub duration: u64,
-    /// What the query names, by bare key.
-    pub attributes: Vec<(String, AttributeValue)>,
-}
-
-/// A value in an answer.
-#[derive(Clone, Debug, PartialEq)]
-pub enum AttributeValue {
-    /// Text; also statuses, kinds and ids.
-    String(String),
-    /// Integer.
-    Int(i64),
-    /// Floating-point number.
-    Float(f64),
-    /// Boolean.
-    Bool(bool),
-    /// Array of scalars.
-    Array(Vec<AttributeValue>),
-}
-
 /// How much was read, in the words of Tempo's `SearchMetrics`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Metrics {
@@ -165,23 +106,6 @@ pub enum Completeness {
     Complete,
     /// Something was, and this says what.
     Partial(String),
-}
-
-/// Scopes that tag questions know, with Tempo's names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum TagScope {
-    /// `resource`
-    Resource,
-    /// `span`
-    Span,
-    /// `event`
-    Event,
-    /// `link`
-    Link,
-    /// `instrumentation`
-    Instrumentation,
-    /// `intrinsic`; with `trace` as its other name
-    Intrinsic,
 }
 
 /// Asks for the names of attributes.

@@ -55,7 +55,7 @@ fn encode_rows(batch: &SpanBatch, rows: &[u32]) -> Vec<u8> {
 }
 
 /// Appends the fields of a `Resource`.
-pub(crate) fn put_resource(out: &mut Vec<u8>, batch: &SpanBatch, row: u32) {
+pub fn put_resource(out: &mut Vec<u8>, batch: &SpanBatch, row: u32) {
     let service = batch.resources.service[row as usize];
     if service != 0 {
         put_message(out, 1, |out| {
@@ -69,7 +69,7 @@ pub(crate) fn put_resource(out: &mut Vec<u8>, batch: &SpanBatch, row: u32) {
 }
 
 /// Appends the fields of an `InstrumentationScope`.
-pub(crate) fn put_scope(out: &mut Vec<u8>, batch: &SpanBatch, row: u32) {
+pub fn put_scope(out: &mut Vec<u8>, batch: &SpanBatch, row: u32) {
     put_bytes_unless_empty(out, 1, batch.strings.get(batch.scopes.name[row as usize]));
     put_bytes_unless_empty(out, 2, batch.strings.get(batch.scopes.version[row as usize]));
     put_attributes(out, 3, batch, Level::Scope, row);

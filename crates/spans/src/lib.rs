@@ -22,9 +22,9 @@ pub use batch::{
 };
 pub use builder::BatchBuilder;
 pub use cursor::{Appended, AppendError, Limits, Refusal, Refused, append_request, peek_request};
-pub use encode::{encode_trace, encode_traces_by_id};
+pub use encode::{encode_trace, encode_traces_by_id, put_resource, put_scope};
 pub use ipc::{IPC_VERSION, IpcError, read_ipc, write_ipc};
 pub use merge::merge_traces;
 pub use needs::{AttrNeed, Columns, Needs, Prune, PruneOn};
 pub use strings::{Interner, StrId, Strings};
-pub use tree::{NestedSet, TraceShape, nested_sets, root_span, shapes_of};
+pub use tree::{NestedSet, TraceShape, TreeSpan, nested_sets, nested_sets_of, root_span, shapes_of};

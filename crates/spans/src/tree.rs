@@ -65,27 +65,48 @@ pub fn shapes_of(batch: &SpanBatch, rows: &[u32]) -> TraceShape {
     shape
 }
 
+/// What the tree of a trace is made from: one span.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TreeSpan {
+    /// Span id.
+    pub id: u64,
+    /// Parent's span id, 0 for none.
+    pub parent: u64,
+    /// Start, Unix nanoseconds.
+    pub start: u64,
+    /// OTLP's number of the kind.
+    pub kind: u8,
+}
+
 /// Nested set numbers of the spans in `rows`, in the same order. `rows` must be all spans of one trace, ordered by start
 /// and id.
 pub fn nested_sets(batch: &SpanBatch, rows: &[u32]) -> Vec<NestedSet> {
-    let mut sets = vec![NestedSet::default(); rows.len()];
     let spans = &batch.spans;
-    let id = |at: usize| spans.id[rows[at] as usize];
-    let mut by_id: Vec<u32> = (0..rows.len() as u32).collect();
-    by_id.sort_unstable_by_key(|at| (id(*at as usize), *at));
-    if by_id.windows(3).any(|w| id(w[0] as usize) == id(w[2] as usize)) {
+    let span = |row: &u32| {
+        let row = *row as usize;
+        TreeSpan { id: spans.id[row], parent: spans.parent[row], start: spans.start[row], kind: spans.kind[row] }
+    };
+    nested_sets_of(&rows.iter().map(span).collect::<Vec<_>>())
+}
+
+/// Nested set numbers of `spans`, in the same order: all spans of one trace, ordered by start and id, wherever they lie.
+pub fn nested_sets_of(spans: &[TreeSpan]) -> Vec<NestedSet> {
+    let mut sets = vec![NestedSet::default(); spans.len()];
+    let id = |at: u32| spans[at as usize].id;
+    let mut by_id: Vec<u32> = (0..spans.len() as u32).collect();
+    by_id.sort_unstable_by_key(|at| (id(*at), *at));
+    if by_id.windows(3).any(|w| id(w[0]) == id(w[2])) {
         return sets; // more than two spans share an id: nobody can tell whose children are whose
     }
     // Children as linked lists, built from the back so that they come out in order.
     const NONE: u32 = u32::MAX;
-    let (mut first_child, mut next_sibling) = (vec![NONE; rows.len()], vec![NONE; rows.len()]);
+    let (mut first_child, mut next_sibling) = (vec![NONE; spans.len()], vec![NONE; spans.len()]);
     let mut first_root = NONE;
-    for at in (0..rows.len()).rev() {
-        let row = rows[at] as usize;
-        let head = if spans.parent[row] == 0 {
+    for at in (0..spans.len()).rev() {
+        let head = if spans[at].parent == 0 {
             &mut first_root
         } else {
-            let Some(parent) = parent_of(batch, rows, &by_id, at) else { continue };
+            let Some(parent) = parent_of(spans, &by_id, at) else { continue };
             &mut first_child[parent]
         };
         next_sibling[at] = *head;
@@ -113,14 +134,16 @@ pub fn nested_sets(batch: &SpanBatch, rows: &[u32]) -> Vec<NestedSet> {
 
 /// The place of the parent of the span at `at`. Where a client and a server span share the parent's id (Zipkin), a
 /// server's parent is the client and everybody else's is the server.
-fn parent_of(batch: &SpanBatch, rows: &[u32], by_id: &[u32], at: usize) -> Option<usize> {
-    let spans = &batch.spans;
-    let wanted = spans.parent[rows[at] as usize];
-    let id = |place: &u32| spans.id[rows[*place as usize] as usize];
+fn parent_of(spans: &[TreeSpan], by_id: &[u32], at: usize) -> Option<usize> {
+    let wanted = spans[at].parent;
+    let id = |place: &u32| spans[*place as usize].id;
     let start = by_id.partition_point(|place| id(place) < wanted);
     let same = by_id[start..].iter().take_while(|place| id(place) == wanted).map(|place| *place as usize);
-    let candidates: Vec<usize> = same.filter(|place| *place != at).collect();
-    let kind = |place: usize| spans.kind[rows[place] as usize];
-    let preferred = if kind(at) == KIND_SERVER { KIND_CLIENT } else { KIND_SERVER };
-    candidates.iter().copied().find(|place| kind(*place) == preferred).or(candidates.first().copied())
+    let mut candidates = same.filter(|place| *place != at);
+    let preferred = if spans[at].kind == KIND_SERVER { KIND_CLIENT } else { KIND_SERVER };
+    let first = candidates.next()?;
+    if spans[first].kind == preferred {
+        return Some(first);
+    }
+    Some(candidates.find(|place| spans[*place].kind == preferred).unwrap_or(first))
 }

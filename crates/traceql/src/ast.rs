@@ -36,9 +36,9 @@ pub enum PipelineExpr {
         /// The operator between them.
         op: SpansetOp,
         /// Left side.
-        lhs: Box<PipelineExpr>,
+        lhs: Box<Self>,
         /// Right side.
-        rhs: Box<PipelineExpr>,
+        rhs: Box<Self>,
     },
 }
 
@@ -74,9 +74,9 @@ pub enum SpansetExpr {
         /// The operator between them.
         op: SpansetOp,
         /// Left side.
-        lhs: Box<SpansetExpr>,
+        lhs: Box<Self>,
         /// Right side.
-        rhs: Box<SpansetExpr>,
+        rhs: Box<Self>,
     },
 }
 
@@ -134,16 +134,16 @@ pub enum FieldExpr {
         /// The operator.
         op: UnaryOp,
         /// Its operand.
-        expr: Box<FieldExpr>,
+        expr: Box<Self>,
     },
     /// `a OP b`. `x = nil` and `x != nil` stand here too, with a `Static::Nil` operand.
     Binary {
         /// The operator.
         op: BinaryOp,
         /// Left side.
-        lhs: Box<FieldExpr>,
+        lhs: Box<Self>,
         /// Right side.
-        rhs: Box<FieldExpr>,
+        rhs: Box<Self>,
     },
 }
 
@@ -320,9 +320,9 @@ pub enum ScalarExpr {
         /// An arithmetic operator.
         op: BinaryOp,
         /// Left side.
-        lhs: Box<ScalarExpr>,
+        lhs: Box<Self>,
         /// Right side.
-        rhs: Box<ScalarExpr>,
+        rhs: Box<Self>,
     },
     /// `({…} | count())`: a pipeline that ends in an aggregate. Only inside a [`ScalarPipelineFilter`].
     Pipeline {

@@ -5,8 +5,9 @@
 
 use crate::Error;
 use crate::ast::{
-    Aggregate, BinaryOp, Field, FieldExpr, Intrinsic, MetricsAggregate, MetricsPipeline, Pipeline, PipelineExpr,
-    Query, Root, ScalarExpr, ScalarFilter, ScalarPipelineFilter, SecondStage, SpansetExpr, Stage, Static, UnaryOp,
+    Aggregate, BinaryOp, Field, FieldExpr, Intrinsic, MetricsAggregate, MetricsPipeline, Pipeline,
+    PipelineExpr, Query, Root, ScalarExpr, ScalarFilter, ScalarPipelineFilter, SecondStage, SpansetExpr,
+    Stage, Static, UnaryOp,
 };
 use crate::fields::ValueType;
 use crate::pattern::compile_regex;

@@ -139,8 +139,7 @@ pub(crate) fn names_in_scope(scope: &str) -> impl Iterator<Item = &'static str> 
 
 impl Scope {
     /// The scopes that have a name.
-    pub const NAMED: [Self; 5] =
-        [Self::Span, Self::Resource, Self::Event, Self::Link, Self::Instrumentation];
+    pub const NAMED: [Self; 5] = [Self::Span, Self::Resource, Self::Event, Self::Link, Self::Instrumentation];
 
     /// How the scope is written before a name, with the dot: `span.`, and `.` for none.
     #[must_use]
@@ -200,8 +199,7 @@ impl BinaryOp {
     /// Whether this is `= != < <= > >=`.
     #[must_use]
     pub fn is_comparison(self) -> bool {
-        use BinaryOp as O;
-        matches!(self, O::Eq | O::NotEq | O::Less | O::LessEq | O::Greater | O::GreaterEq)
+        matches!(self, Self::Eq | Self::NotEq | Self::Less | Self::LessEq | Self::Greater | Self::GreaterEq)
     }
 }
 

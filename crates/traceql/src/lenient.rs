@@ -41,7 +41,8 @@ pub fn parse_lenient(text: &str) -> LenientFilter {
             Tok::Symbol("|") => break,
             Tok::Symbol("{") => {
                 let end = at + closing(&tokens[at..], "{", "}");
-                let Some(found) = conditions(&mut tokens, at + 1, end, 0).and_then(|(condition, _)| condition.groups())
+                let Some(found) =
+                    conditions(&mut tokens, at + 1, end, 0).and_then(|(condition, _)| condition.groups())
                 else {
                     return LenientFilter::default();
                 };
@@ -105,15 +106,16 @@ impl Condition {
     fn expand(self) -> Vec<Vec<FieldExpr>> {
         match self {
             Self::Leaf(expr) => vec![vec![expr]],
-            Self::Or(parts) => {
-                parts.into_iter().flat_map(Self::expand).take(MAX_LENIENT_GROUPS).collect()
-            }
+            Self::Or(parts) => parts.into_iter().flat_map(Self::expand).take(MAX_LENIENT_GROUPS).collect(),
             Self::And(parts) => parts.into_iter().map(Self::expand).fold(vec![Vec::new()], |sofar, next| {
                 if let [only] = next.as_slice() {
                     return sofar.into_iter().map(|group| [group, only.clone()].concat()).collect();
                 }
                 let pairs = sofar.iter().flat_map(|left| next.iter().map(move |right| (left, right)));
-                pairs.take(MAX_LENIENT_GROUPS).map(|(left, right)| [left.as_slice(), right].concat()).collect()
+                pairs
+                    .take(MAX_LENIENT_GROUPS)
+                    .map(|(left, right)| [left.as_slice(), right].concat())
+                    .collect()
             }),
         }
     }

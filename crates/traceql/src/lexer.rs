@@ -238,9 +238,13 @@ impl Lexer<'_> {
         let (text, number) = literals::number(self.rest);
         // `5ms`: the duration is everything behind the number that could belong to one, or there is none.
         let run = self.rest[text.len()..]
-            .find(|c: char| !c.is_numeric() && !matches!(c, 'n' | 's' | 'u' | 'm' | 'h' | 'µ' | 'd' | 'w' | 'y' | '.'))
+            .find(|c: char| {
+                !c.is_numeric() && !matches!(c, 'n' | 's' | 'u' | 'm' | 'h' | 'µ' | 'd' | 'w' | 'y' | '.')
+            })
             .unwrap_or(self.rest.len() - text.len());
-        if run > 0 && let Some(nanos) = duration::parse(&self.rest[..text.len() + run]) {
+        if run > 0
+            && let Some(nanos) = duration::parse(&self.rest[..text.len() + run])
+        {
             self.advance(text.len() + run);
             return Tok::Duration(nanos);
         }
@@ -267,7 +271,9 @@ impl Lexer<'_> {
                 self.advance("parent.".len());
                 return self.attribute(true, Scope::None);
             }
-            if let Some(scope) = Scope::NAMED.iter().find(|scope| scope.prefix().strip_suffix('.') == Some(text)) {
+            if let Some(scope) =
+                Scope::NAMED.iter().find(|scope| scope.prefix().strip_suffix('.') == Some(text))
+            {
                 self.advance(scope.prefix().len());
                 return self.attribute(false, *scope);
             }

@@ -15,7 +15,7 @@ mod pipeline;
 pub(crate) use field::chain;
 
 /// How deep a tree may be. The stack of whoever walks a tree by recursion must have room for this many steps.
-/// Long rows of one `&&` or `||` do not count: they are built balanced (see [`chain`]).
+/// Long rows of one `&&` or `||` do not count: they are built balanced.
 pub const MAX_DEPTH: usize = 100;
 
 /// How many calls deep the parser may go. Printing writes at most one pair of parentheses for each level of a tree,

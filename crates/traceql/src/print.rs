@@ -5,9 +5,9 @@
 //! series are made of these texts too.
 
 use crate::ast::{
-    Aggregate, BinaryOp, Field, FieldExpr, Hint, Kind, MetricsAggregate, MetricsPipeline, Pipeline, PipelineExpr,
-    Query, Relation, RelationForm, Root, ScalarExpr, ScalarFilter, ScalarPipelineFilter, Scope, SecondStage,
-    SpansetExpr, SpansetOp, Stage, Static, Status, UnaryOp,
+    Aggregate, BinaryOp, Field, FieldExpr, Hint, Kind, MetricsAggregate, MetricsPipeline, Pipeline,
+    PipelineExpr, Query, Relation, RelationForm, Root, ScalarExpr, ScalarFilter, ScalarPipelineFilter, Scope,
+    SecondStage, SpansetExpr, SpansetOp, Stage, Static, Status, UnaryOp,
 };
 use crate::duration;
 use crate::lexer::is_attribute_char;
@@ -162,15 +162,20 @@ impl Display for Field {
             Self::Attribute { scope, name } => {
                 f.write_str(scope.prefix())?;
                 // `.1st` would be read as a number.
-                attribute_name(f, name, *scope == Scope::None && name.starts_with(|c: char| c.is_ascii_digit()))
+                attribute_name(
+                    f,
+                    name,
+                    *scope == Scope::None && name.starts_with(|c: char| c.is_ascii_digit()),
+                )
             }
             Self::Parent { scope, name } => {
                 f.write_str("parent.")?;
                 match scope {
                     Scope::None => {
                         // A name that looks like a scope must not become one.
-                        let scope_like =
-                            [Scope::Span, Scope::Resource].iter().any(|scope| name.starts_with(scope.prefix()));
+                        let scope_like = [Scope::Span, Scope::Resource]
+                            .iter()
+                            .any(|scope| name.starts_with(scope.prefix()));
                         attribute_name(f, name, scope_like)
                     }
                     scope => {

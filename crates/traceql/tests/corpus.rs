@@ -1,8 +1,12 @@
 //! The queries in `data/`: every valid one parses, prints and parses again to the same tree; every invalid one fails
 //! with exactly the recorded text. `recorded_*` are what a real Tempo was asked, `client_valid` is what Grafana, its
 //! apps and Kiali send.
+// Helpers of tests are tests; the lint does not see that in this directory.
+#![allow(clippy::unwrap_used, clippy::panic)]
 
-use trackway_traceql::{Error, ErrorKind, MAX_QUERY_BYTES, parse, parse_field, parse_lenient, parse_unchecked};
+use trackway_traceql::{
+    Error, ErrorKind, MAX_QUERY_BYTES, parse, parse_field, parse_lenient, parse_unchecked,
+};
 
 fn check_valid(queries: &str) {
     for text in queries.lines() {
@@ -101,7 +105,10 @@ fn names_of_tags() {
         assert_eq!(parse_field(name).unwrap().as_written(), name);
     }
     for (name, expected) in [
-        ("http.route", "failed to parse identifier http.route: parse error at line 1, col 2: unknown identifier: http"),
+        (
+            "http.route",
+            "failed to parse identifier http.route: parse error at line 1, col 2: unknown identifier: http",
+        ),
         (
             "bogus:thing",
             "failed to parse identifier bogus:thing: parse error at line 1, col 2: unknown identifier: bogus",
@@ -128,7 +135,10 @@ fn half_typed_filters() {
         ("{ true }", &[]),
         ("{ .a = && status=error }", &["status = error"]),
         ("{ status = error }", &["status = error"]),
-        ("{ resource.service.name = \"a\" && status = error }", &["(resource.service.name = `a`) && (status = error)"]),
+        (
+            "{ resource.service.name = \"a\" && status = error }",
+            &["(resource.service.name = `a`) && (status = error)"],
+        ),
         ("{ .a = 1 && .b =", &[".a = 1"]),
         ("{ .a = 1 && .b = \"open", &[".a = 1"]),
         ("{ .a = 1 && name = }", &[".a = 1"]),

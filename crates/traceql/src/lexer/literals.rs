@@ -74,9 +74,8 @@ fn escape(lexer: &mut Lexer<'_>, bytes: &mut Vec<u8>) -> Option<()> {
 }
 
 fn digits(lexer: &mut Lexer<'_>, radix: u32, count: usize, start: u32) -> Option<u32> {
-    (0..count).try_fold(start, |value, _| {
-        value.checked_mul(radix)?.checked_add(lexer.bump()?.to_digit(radix)?)
-    })
+    (0..count)
+        .try_fold(start, |value, _| value.checked_mul(radix)?.checked_add(lexer.bump()?.to_digit(radix)?))
 }
 
 /// The number that a text starts with, and its text.

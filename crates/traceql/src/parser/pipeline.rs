@@ -141,7 +141,8 @@ impl Parser<'_> {
             if matches!(op, Infix::Spanset(_)) && !self.is("{") && !self.is("(") {
                 return self.unexpected(&["{", "("]);
             }
-            let rhs = if matches!((&*lhs.0, op), (Val::ScalarPipeline(_), Infix::Compare(_))) && !self.is("(") {
+            let rhs = if matches!((&*lhs.0, op), (Val::ScalarPipeline(_), Infix::Compare(_))) && !self.is("(")
+            {
                 (Box::new(Val::ScalarPipeline(ScalarExpr::Static(self.number(&[])?))), 0)
             } else {
                 self.combined(right_side(strength))?
@@ -254,14 +255,16 @@ impl Parser<'_> {
     /// Whatever stands in parentheses, behind the opening one.
     fn parenthesized(&mut self) -> Result<DeepVal> {
         let (first, depth) = self.combined(0)?;
-        if self.is("|") { self.rest_of_pipeline(first, depth) } else { self.close(first, depth) }
+        if self.is("|") { self.rest_of_pipeline(*first, depth) } else { self.close(*first, depth) }
     }
 
     /// A pipeline in parentheses, behind its first stage.
-    fn rest_of_pipeline(&mut self, first: Box<Val>, mut depth: usize) -> Result<DeepVal> {
-        let mut stages = match *first {
+    fn rest_of_pipeline(&mut self, first: Val, mut depth: usize) -> Result<DeepVal> {
+        let mut stages = match first {
             // Whole pipelines and numbers cannot be continued.
-            Val::Pipelines(_) | Val::PipelineFilter(_) | Val::ScalarPipeline(_) => return self.unexpected(&[")"]),
+            Val::Pipelines(_) | Val::PipelineFilter(_) | Val::ScalarPipeline(_) => {
+                return self.unexpected(&[")"]);
+            }
             first => vec![self.as_stage(first)?],
         };
         while self.take("|") {
@@ -283,15 +286,15 @@ impl Parser<'_> {
     }
 
     /// Closes parentheses around a single thing.
-    fn close(&mut self, val: Box<Val>, depth: usize) -> Result<DeepVal> {
-        let expected: &[&str] = match *val {
+    fn close(&mut self, val: Val, depth: usize) -> Result<DeepVal> {
+        let expected: &[&str] = match val {
             Val::Scalar(_) | Val::ScalarPipeline(_) => &[],
             Val::PipelineFilter(_) => return self.unexpected(&[]),
             _ => &[")", "|"],
         };
         self.expect_of(")", expected)?;
         Ok((
-            match *val {
+            match val {
                 Val::Filter(filter) => Box::new(Val::Pipelines(one_stage(Stage::ScalarFilter(filter)))),
                 Val::Stage(stage) => Box::new(Val::Pipelines(one_stage(stage))),
                 val => Box::new(val),
@@ -311,7 +314,9 @@ fn combine(op: Infix, lhs: Val, rhs: Val) -> Option<Box<Val>> {
             let (lhs, rhs) = (lhs.into_pipelines()?, rhs.into_pipelines()?);
             Val::Pipelines(PipelineExpr::Operation { op, lhs: Box::new(lhs), rhs: Box::new(rhs) })
         }
-        (Infix::Compare(op), Val::Scalar(lhs), Val::Scalar(rhs)) => Val::Filter(ScalarFilter { op, lhs, rhs }),
+        (Infix::Compare(op), Val::Scalar(lhs), Val::Scalar(rhs)) => {
+            Val::Filter(ScalarFilter { op, lhs, rhs })
+        }
         (Infix::Compare(op), Val::ScalarPipeline(lhs), Val::ScalarPipeline(rhs)) => {
             Val::PipelineFilter(ScalarPipelineFilter { op, lhs, rhs })
         }

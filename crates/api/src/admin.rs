@@ -1,0 +1,58 @@
+//! What the surface needs to know about the process that is not an answer to a question about traces.
+
+use futures::future::BoxFuture;
+use trackway_common::TenantId;
+use trackway_querier::service::QueryError;
+
+/// The process behind the surface.
+pub trait Admin: Send + Sync + 'static {
+    /// Whether questions are answered and spans are taken; if not, why.
+    fn ready(&self) -> Result<(), String>;
+
+    /// The parts of the process by name, each with its state: `Running`, `Starting`, `Stopping`, `Failed`.
+    fn services(&self) -> Vec<(String, String)>;
+
+    /// The configuration as YAML, without secrets.
+    fn config_yaml(&self, mode: ConfigMode) -> String;
+
+    /// What can change while the process runs, as YAML; only what differs from the defaults if `diff`.
+    fn runtime_config_yaml(&self, diff: bool) -> String {
+        let _ = diff;
+        String::new()
+    }
+
+    /// Writes blocks of everything that is held, or of one tenant's part of it. An unknown tenant is `NotFound`.
+    fn flush(&self, tenant: Option<TenantId>) -> BoxFuture<'_, Result<(), QueryError>>;
+
+    /// Begins to stop: refuses what is new, writes blocks, ends the process. Returns at once.
+    fn shutdown(&self);
+
+    /// The metrics of everything else, in the OpenMetrics text format; `# EOF` may be there or not.
+    fn metrics_text(&self) -> String;
+
+    /// What the first page says.
+    fn home(&self) -> HomeInfo;
+}
+
+/// Which form of the configuration is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConfigMode {
+    /// As it is.
+    Current,
+    /// Only what differs from the defaults.
+    Diff,
+    /// Only the defaults.
+    Defaults,
+}
+
+/// The first page.
+#[derive(Clone, Debug, Default)]
+pub struct HomeInfo {
+    /// One line: name, version, what runs.
+    pub title: String,
+    /// Addresses and other facts: what it is, and the text. A text that begins with `http` and holds no space
+    /// becomes a link.
+    pub facts: Vec<(String, String)>,
+    /// Commands to type next: what for, and the command.
+    pub commands: Vec<(String, String)>,
+}

@@ -1,0 +1,51 @@
+//! The limits of questions, with Tempo's names and defaults.
+
+use std::time::Duration;
+
+/// How questions are taken.
+#[derive(Clone, Debug)]
+pub struct ApiConfig {
+    /// Traces found when no `limit` is given (`default_result_limit`).
+    pub default_result_limit: u32,
+    /// Largest `limit` (`max_result_limit`); 0 for no bound.
+    pub max_result_limit: u32,
+    /// Spans shown of a spanset when no `spss` is given (`default_spans_per_span_set`).
+    pub default_spss: u32,
+    /// Largest `spss` (`max_spans_per_span_set`); 0 for no bound.
+    pub max_spss: u32,
+    /// Longest range of a search (`max_duration`); zero for no bound.
+    pub max_search_duration: Duration,
+    /// Longest TraceQL query (`max_query_expression_size_bytes`).
+    pub max_query_bytes: usize,
+    /// What stands before `/api` (`http_api_prefix`); empty or `/prefix`.
+    pub http_api_prefix: String,
+    /// Whether askers must name their tenant (`multitenancy_enabled`).
+    pub multitenancy: bool,
+    /// Whether they may name several, as `a|b` (`multi_tenant_queries_enabled`).
+    pub multi_tenant_queries_enabled: bool,
+    /// How long a question may take (`api_timeout`); `None` for no bound.
+    pub query_timeout: Option<Duration>,
+    /// The version of Tempo whose answers these are; clients switch features on by it.
+    pub tempo_version: String,
+    /// The commit this was built from, for `/api/status/buildinfo`.
+    pub revision: String,
+}
+
+impl Default for ApiConfig {
+    fn default() -> Self {
+        Self {
+            default_result_limit: 20,
+            max_result_limit: 262_144,
+            default_spss: 3,
+            max_spss: 100,
+            max_search_duration: Duration::from_secs(168 * 3600),
+            max_query_bytes: 131_072,
+            http_api_prefix: String::new(),
+            multitenancy: false,
+            multi_tenant_queries_enabled: true,
+            query_timeout: Some(Duration::from_secs(300)),
+            tempo_version: "3.0.3".to_owned(),
+            revision: String::new(),
+        }
+    }
+}

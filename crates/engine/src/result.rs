@@ -1,0 +1,63 @@
+//! What a search finds.
+
+use trackway_common::TraceId;
+
+/// A trace that matched.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TraceResult {
+    /// Its id.
+    pub id: TraceId,
+    /// Service of its root span; empty when there is no root or the root names none.
+    pub root_service: String,
+    /// Name of its root span; `None` when there is no root.
+    pub root_name: Option<String>,
+    /// Earliest start, Unix nanoseconds.
+    pub start: u64,
+    /// Latest end minus earliest start, nanoseconds.
+    pub duration: u64,
+    /// Spans that matched. Empty for a search by tags.
+    pub spansets: Vec<SpansetResult>,
+    /// `(service, spans, errors)`. Empty for a search by tags.
+    pub service_stats: Vec<(String, u32, u32)>,
+}
+
+/// Spans of one trace that matched together.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SpansetResult {
+    /// The spans shown, at most as many as were asked for.
+    pub spans: Vec<SpanResult>,
+    /// How many matched.
+    pub matched: u32,
+    /// Attributes of the spanset: `by(…)`, `count()`.
+    pub attributes: Vec<(String, AttributeValue)>,
+}
+
+/// A span that matched.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SpanResult {
+    /// Its id.
+    pub id: u64,
+    /// Its name, when the query names it.
+    pub name: String,
+    /// Unix nanoseconds.
+    pub start: u64,
+    /// Nanoseconds.
+    pub duration: u64,
+    /// What the query names, by bare key.
+    pub attributes: Vec<(String, AttributeValue)>,
+}
+
+/// A value in an answer.
+#[derive(Clone, Debug, PartialEq)]
+pub enum AttributeValue {
+    /// Text; also statuses, kinds and ids.
+    String(String),
+    /// Integer.
+    Int(i64),
+    /// Floating-point number.
+    Float(f64),
+    /// Boolean.
+    Bool(bool),
+    /// Array of scalars.
+    Array(Vec<AttributeValue>),
+}
