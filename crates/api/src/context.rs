@@ -40,7 +40,8 @@ impl ApiState {
     /// anybody waits for the answer.
     pub(crate) fn begin(&self, headers: &HeaderMap) -> Result<(RequestCtx, DropGuard), ApiError> {
         let tenants = tenants(headers, &self.config)?;
-        let deadline = self.config.query_timeout.map(|timeout| self.clock.monotonic().saturating_add(timeout));
+        let deadline =
+            self.config.query_timeout.map(|timeout| self.clock.monotonic().saturating_add(timeout));
         let cancellation = CancellationToken::new();
         let guard = cancellation.clone().drop_guard();
         Ok((RequestCtx { tenants, deadline, cancellation }, guard))
@@ -72,7 +73,8 @@ fn tenants(headers: &HeaderMap, config: &ApiConfig) -> Result<Vec<TenantId>, Api
     if !config.multitenancy {
         return Ok(vec![TenantId::single()]);
     }
-    let names = headers.get(TENANT).map(|names| String::from_utf8_lossy(names.as_bytes())).unwrap_or_default();
+    let names =
+        headers.get(TENANT).map(|names| String::from_utf8_lossy(names.as_bytes())).unwrap_or_default();
     if names.is_empty() {
         return Err(ApiError::unauthorized(TenantError::Missing.to_string()));
     }

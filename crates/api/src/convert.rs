@@ -24,7 +24,9 @@ pub(crate) fn trace(trace: TraceResult) -> tempopb::TraceSearchMetadata {
         service_stats: trace
             .service_stats
             .into_iter()
-            .map(|(service, span_count, error_count)| (service, tempopb::ServiceStats { span_count, error_count }))
+            .map(|(service, span_count, error_count)| {
+                (service, tempopb::ServiceStats { span_count, error_count })
+            })
             .collect(),
     }
 }

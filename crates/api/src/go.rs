@@ -51,9 +51,8 @@ pub(crate) fn parse_duration(text: &str) -> Result<u64, String> {
         if unit.is_empty() {
             return Err(format!("time: missing unit in duration {}", quote(text)));
         }
-        let scale = unit_of(unit).ok_or_else(|| {
-            format!("time: unknown unit {} in duration {}", quote(unit), quote(text))
-        })?;
+        let scale = unit_of(unit)
+            .ok_or_else(|| format!("time: unknown unit {} in duration {}", quote(unit), quote(text)))?;
         let whole: u128 = if whole.is_empty() { 0 } else { whole.parse().map_err(|_| invalid())? };
         total = total.saturating_add(whole.saturating_mul(u128::from(scale)));
         let mut place = scale;
@@ -122,7 +121,10 @@ mod tests {
         assert_eq!(parse_uint("x", 32).unwrap_err(), "strconv.ParseUint: parsing \"x\": invalid syntax");
         let large = "strconv.ParseUint: parsing \"4294967296\": value out of range";
         assert_eq!(parse_uint("4294967296", 32).unwrap_err(), large);
-        assert_eq!(parse_uint("18446744073709551616", 64).unwrap_err().split(": ").last().unwrap(), "value out of range");
+        assert_eq!(
+            parse_uint("18446744073709551616", 64).unwrap_err().split(": ").last().unwrap(),
+            "value out of range"
+        );
         assert_eq!(parse_int("-5"), Ok(-5));
         assert_eq!(parse_int("x").unwrap_err(), "strconv.ParseInt: parsing \"x\": invalid syntax");
     }

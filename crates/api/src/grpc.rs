@@ -80,7 +80,10 @@ pub(crate) fn tag_values_request(
 }
 
 /// The context of a question over gRPC.
-pub(crate) fn begin<T>(state: &ApiState, request: Request<T>) -> Result<(RequestCtx, DropGuard, T), ApiError> {
+pub(crate) fn begin<T>(
+    state: &ApiState,
+    request: Request<T>,
+) -> Result<(RequestCtx, DropGuard, T), ApiError> {
     let (metadata, _, message) = request.into_parts();
     let (ctx, guard) = state.begin(&metadata.into_headers())?;
     Ok((ctx, guard, message))
@@ -166,7 +169,8 @@ impl tempopb::streaming_querier_server::StreamingQuerier for Streaming {
         let answer = self.tag_values(request, true).await?;
         let metrics = convert::metadata_metrics(&answer.metrics);
         let parts = pack(tags::flat_values(answer), String::len).into_iter();
-        let parts = parts.map(move |tag_values| Ok(SearchTagValuesResponse { tag_values, metrics: Some(metrics) }));
+        let parts =
+            parts.map(move |tag_values| Ok(SearchTagValuesResponse { tag_values, metrics: Some(metrics) }));
         Ok(Response::new(Box::pin(stream::iter(parts))))
     }
 

@@ -48,7 +48,10 @@ impl health_server::Health for Health {
     }
 
     /// Ends when the service stops serving, so that a watcher does not hold up the end of the process.
-    async fn watch(&self, request: Request<HealthCheckRequest>) -> Result<Response<Self::WatchStream>, Status> {
+    async fn watch(
+        &self,
+        request: Request<HealthCheckRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
         let (health, service) = (self.clone(), request.into_inner().service);
         let states = stream::unfold(None, move |last: Option<ServingStatus>| {
             let (health, service) = (health.clone(), service.clone());

@@ -276,7 +276,13 @@ mod tests {
         let bare = r#"{"traces":[{"traceID":"1","rootServiceName":"\u003croot span not yet received\u003e"}],"metrics":{}}"#;
         assert_eq!(text(search(&[TraceResult { id: TraceId(1), ..Default::default() }], &none)), bare);
         assert_eq!(text(names("tagNames", &[], &none)), r#"{"tagNames":[],"metrics":{}}"#);
-        assert_eq!(text(scopes(&[("span", vec!["a".into()])], &none)), r#"{"scopes":[{"name":"span","tags":["a"]}],"metrics":{}}"#);
-        assert_eq!(text(values(&[("string", String::new())], &none)), r#"{"tagValues":[{"type":"string"}],"metrics":{}}"#);
+        assert_eq!(
+            text(scopes(&[("span", vec!["a".into()])], &none)),
+            r#"{"scopes":[{"name":"span","tags":["a"]}],"metrics":{}}"#
+        );
+        assert_eq!(
+            text(values(&[("string", String::new())], &none)),
+            r#"{"tagValues":[{"type":"string"}],"metrics":{}}"#
+        );
     }
 }

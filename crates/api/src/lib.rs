@@ -26,7 +26,6 @@ mod search;
 mod status;
 mod tags;
 mod trace;
-
 mod ts_metrics;
 
 pub use admin::{Admin, ConfigMode, HomeInfo};

@@ -88,12 +88,10 @@ mod tests {
         };
         assert_eq!(pairs(""), []);
         assert_eq!(pairs("a=b c=\"d e\""), own(&[("a", "b"), ("c", "d e")]));
-        assert_eq!(pairs(" service.name=é flag k=\"x\\\"y\" e="), own(&[
-            ("service.name", "é"),
-            ("flag", ""),
-            ("k", "x\"y"),
-            ("e", ""),
-        ]));
+        assert_eq!(
+            pairs(" service.name=é flag k=\"x\\\"y\" e="),
+            own(&[("service.name", "é"), ("flag", ""), ("k", "x\"y"), ("e", ""),])
+        );
         assert_eq!(parse("=a").unwrap_err(), "logfmt syntax error at pos 1 on line 1: unexpected '='");
         assert_eq!(parse("a==b").unwrap_err(), "logfmt syntax error at pos 3 on line 1: unexpected '='");
         assert!(parse("a=\"b").unwrap_err().ends_with("unterminated quoted value"));

@@ -109,7 +109,9 @@ pub(crate) async fn flush(State(state): State<ApiState>, request: Request) -> Re
     };
     match state.admin.flush(tenant).await {
         Ok(()) => Ok(text(StatusCode::NO_CONTENT, TEXT, "")),
-        Err(error) if error.kind == ErrorKind::NotFound => Ok(text(StatusCode::NOT_FOUND, TEXT, error.message)),
+        Err(error) if error.kind == ErrorKind::NotFound => {
+            Ok(text(StatusCode::NOT_FOUND, TEXT, error.message))
+        }
         Err(error) => Err(error.into()),
     }
 }

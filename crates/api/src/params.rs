@@ -14,8 +14,17 @@ use crate::query_string::QueryString;
 
 /// Parameters of a search that are not tags.
 const KNOWN: [&str; 11] = [
-    "q", "tags", "start", "end", "since", "limit", "spss", "minDuration", "maxDuration",
-    "skip_ast_transformations", "rf1after",
+    "q",
+    "tags",
+    "start",
+    "end",
+    "since",
+    "limit",
+    "spss",
+    "minDuration",
+    "maxDuration",
+    "skip_ast_transformations",
+    "rf1after",
 ];
 const NANOS: u64 = 1_000_000_000;
 
@@ -37,7 +46,12 @@ pub(crate) struct SearchInput {
 }
 
 /// Reads the parameters of `/api/search`. `now` is in seconds.
-pub(crate) fn search(query: &QueryString, method: &Method, now: u64, config: &ApiConfig) -> Result<SearchRequest> {
+pub(crate) fn search(
+    query: &QueryString,
+    method: &Method,
+    now: u64,
+    config: &ApiConfig,
+) -> Result<SearchRequest> {
     let (start, end) = times(query, now)?;
     // Recorded: a question by another method than GET must say what time it is about.
     if start == 0 && end == 0 && !matches!(*method, Method::GET | Method::HEAD) {
@@ -119,7 +133,11 @@ fn legacy_tags(query: &QueryString) -> Vec<(String, String)> {
     if ["q", "tags", "start", "end"].iter().any(|name| !query.get(name).is_empty()) {
         return Vec::new();
     }
-    query.iter().filter(|(name, value)| !KNOWN.contains(&name.as_str()) && !value.is_empty()).cloned().collect()
+    query
+        .iter()
+        .filter(|(name, value)| !KNOWN.contains(&name.as_str()) && !value.is_empty())
+        .cloned()
+        .collect()
 }
 
 /// `start` and `end` of a search, or `since`; 0 for what is not given.
@@ -172,7 +190,8 @@ pub(crate) fn trace_mode(query: &QueryString) -> Result<()> {
     for name in ["blockStart", "blockEnd"] {
         let id = query.get(name);
         let hex = id.bytes().filter(|byte| *byte != b'-');
-        if !id.is_empty() && (hex.clone().count() != 32 || !hex.clone().all(|byte| byte.is_ascii_hexdigit())) {
+        if !id.is_empty() && (hex.clone().count() != 32 || !hex.clone().all(|byte| byte.is_ascii_hexdigit()))
+        {
             return Err(ApiError::bad(format!("invalid value for {name} {id}")));
         }
     }
@@ -312,14 +331,20 @@ mod tests {
             assert_eq!(asked(text).unwrap_err(), error, "{text}");
         }
         let long = format!("q={}", "x".repeat(131_073));
-        assert!(asked(&long).unwrap_err().starts_with("TraceQL expression exceeds the configured maximum size of 131072 bytes, "));
+        assert!(
+            asked(&long)
+                .unwrap_err()
+                .starts_with("TraceQL expression exceeds the configured maximum size of 131072 bytes, ")
+        );
     }
 
     #[test]
     fn defaults_and_ranges() {
         let all = asked("").unwrap();
         assert_eq!((all.range, all.limit, all.spans_per_spanset), (None, 20, 3));
-        assert!(matches!(all.filter, SearchFilter::Tags { tags, min_duration: None, max_duration: None } if tags.is_empty()));
+        assert!(
+            matches!(all.filter, SearchFilter::Tags { tags, min_duration: None, max_duration: None } if tags.is_empty())
+        );
         let range = Some(TimeRange { start: 1_000_000, end: 1_604_800 });
         assert_eq!(asked("start=1000000&end=1604800&spss=0").unwrap().range, range);
         assert_eq!(asked("since=1h").unwrap().range, Some(TimeRange { start: NOW - 3600, end: NOW }));
@@ -330,7 +355,9 @@ mod tests {
 
     #[test]
     fn filters() {
-        assert!(matches!(asked("q={}&minDuration=5s").unwrap().filter, SearchFilter::TraceQl(q) if q == "{}"));
+        assert!(
+            matches!(asked("q={}&minDuration=5s").unwrap().filter, SearchFilter::TraceQl(q) if q == "{}")
+        );
         let SearchFilter::Tags { tags, min_duration, max_duration } =
             asked("tags=a%3Db&minDuration=50ms&maxDuration=0s").unwrap().filter
         else {

@@ -33,7 +33,10 @@ impl tempopb::querier_server::Querier for Querier {
         Ok(Response::new(convert::trace_by_id(answer)))
     }
 
-    async fn search_recent(&self, request: Request<SearchRequest>) -> Result<Response<SearchResponse>, Status> {
+    async fn search_recent(
+        &self,
+        request: Request<SearchRequest>,
+    ) -> Result<Response<SearchResponse>, Status> {
         let (ctx, _guard, message) = begin(&self.0, request)?;
         let asked = search_input(message).judge(&self.0.config)?;
         let limit = asked.limit;
@@ -45,7 +48,9 @@ impl tempopb::querier_server::Querier for Querier {
     }
 
     async fn search_block(&self, _: Request<SearchBlockRequest>) -> Result<Response<SearchResponse>, Status> {
-        Err(Status::unimplemented("SearchBlock is internal to Tempo; ask SearchRecent or StreamingQuerier/Search"))
+        Err(Status::unimplemented(
+            "SearchBlock is internal to Tempo; ask SearchRecent or StreamingQuerier/Search",
+        ))
     }
 
     async fn search_tags(

@@ -7,7 +7,8 @@ pub(crate) struct QueryString(Vec<(String, String)>);
 impl QueryString {
     /// From what stands after the `?`.
     pub(crate) fn parse(query: Option<&str>) -> Self {
-        let pairs = query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty() && !pair.contains(';'));
+        let pairs =
+            query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty() && !pair.contains(';'));
         Self(
             pairs
                 .filter_map(|pair| {
@@ -44,7 +45,9 @@ pub(crate) fn decode(text: &str, plus_is_space: bool) -> Option<String> {
             other => other,
         });
     }
-    Some(String::from_utf8(out).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
+    Some(
+        String::from_utf8(out).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()),
+    )
 }
 
 #[cfg(test)]

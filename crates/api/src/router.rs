@@ -15,7 +15,8 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic::codec::CompressionEncoding::Gzip;
-use tower_http::compression::CompressionLayer;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::{CompressionLayer, CompressionLevel};
 use trackway_proto::health::health_server::HealthServer;
 use trackway_proto::tempopb::querier_server::QuerierServer;
 use trackway_proto::tempopb::streaming_querier_server::StreamingQuerierServer;
@@ -92,9 +93,11 @@ pub fn router(state: ApiState) -> Router {
         .route("/status/{page}", get(ops::status))
         .route("/flush", get(ops::flush).post(ops::flush))
         .route("/shutdown", get(ops::shutdown).post(ops::shutdown))
-        .layer(CompressionLayer::new().gzip(true))
+        .layer(CompressionLayer::new().gzip(true).quality(CompressionLevel::Fastest))
         .with_state(state.clone());
-    http.merge(grpc(&state)).fallback(nothing).layer(from_fn_with_state(state, count))
+    // A panic is one asker's misfortune: others on the same connection go on.
+    let all = http.merge(grpc(&state)).fallback(nothing).layer(CatchPanicLayer::new());
+    all.layer(from_fn_with_state(state, count))
 }
 
 fn grpc(state: &ApiState) -> Router {

@@ -9,12 +9,18 @@ pub(crate) fn services(services: &[(String, String)]) -> String {
 
 /// The paths that are served.
 pub(crate) fn endpoints(paths: &[(String, &'static str)]) -> String {
-    table(["API ENDPOINT", "METHODS"], paths.iter().map(|(path, methods)| [path.as_str(), *methods]).collect())
+    table(
+        ["API ENDPOINT", "METHODS"],
+        paths.iter().map(|(path, methods)| [path.as_str(), *methods]).collect(),
+    )
 }
 
 /// Names and values, one in a line.
 pub(crate) fn version(version: &str, revision: &str) -> String {
-    format!("tempo, version {version} (revision: {revision}), answered by trackway {}\n", env!("CARGO_PKG_VERSION"))
+    format!(
+        "tempo, version {version} (revision: {revision}), answered by trackway {}\n",
+        env!("CARGO_PKG_VERSION")
+    )
 }
 
 fn table<const N: usize>(head: [&str; N], rows: Vec<[&str; N]>) -> String {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use axum::extract::{Request, State};
 use axum::response::Response;
-use http::StatusCode;
+use http::{HeaderMap, StatusCode, Uri};
 use trackway_proto::tempopb;
 use trackway_querier::service::{TagScope, TagValuesAnswer, TagsAnswer};
 
@@ -52,7 +52,7 @@ pub(crate) async fn names_v2(State(state): State<ApiState>, request: Request) ->
 /// Answers `/api/search/tag/{name}/values`.
 pub(crate) async fn values_v1(State(state): State<ApiState>, request: Request) -> Result<Response, ApiError> {
     let Some(name) = tag_name(request.uri().path(), "/api/search/tag/") else { return Ok(no_page()) };
-    let answer = find_values(&state, &request, name, true).await?;
+    let answer = find_values(&state, request.headers(), request.uri(), name, true).await?;
     let (metrics, completeness) = (answer.metrics, answer.completeness.clone());
     let values = flat_values(answer);
     let response = match form(request.headers()) {
@@ -68,7 +68,7 @@ pub(crate) async fn values_v1(State(state): State<ApiState>, request: Request) -
 /// Answers `/api/v2/search/tag/{name}/values`.
 pub(crate) async fn values_v2(State(state): State<ApiState>, request: Request) -> Result<Response, ApiError> {
     let Some(name) = tag_name(request.uri().path(), "/api/v2/search/tag/") else { return Ok(no_page()) };
-    let answer = find_values(&state, &request, name, false).await?;
+    let answer = find_values(&state, request.headers(), request.uri(), name, false).await?;
     let response = match form(request.headers()) {
         Form::Protobuf => protobuf(&tempopb::SearchTagValuesV2Response {
             tag_values: crate::convert::tag_values(answer.values),
@@ -81,12 +81,13 @@ pub(crate) async fn values_v2(State(state): State<ApiState>, request: Request) -
 
 async fn find_values(
     state: &ApiState,
-    request: &Request,
+    headers: &HeaderMap,
+    uri: &Uri,
     name: String,
     legacy: bool,
 ) -> Result<TagValuesAnswer, ApiError> {
-    let (ctx, _guard) = state.begin(request.headers())?;
-    let query = QueryString::parse(request.uri().query());
+    let (ctx, _guard) = state.begin(headers)?;
+    let query = QueryString::parse(uri.query());
     let asked = params::tag_values(name, legacy, &query, &state.config)?;
     state.within(state.query.tag_values(ctx, asked)).await
 }

@@ -3,7 +3,7 @@
 
 use axum::extract::{Request, State};
 use axum::response::Response;
-use http::{StatusCode, Uri};
+use http::{HeaderMap, StatusCode, Uri};
 use trackway_common::{ErrorKind, TraceId};
 use trackway_otlpjson::json::{Object, write_string, write_u64_string};
 use trackway_otlpjson::{LlmAnswer, Style, write_llm_json, write_trace_json};
@@ -19,7 +19,7 @@ const PARTIAL: &str = "PARTIAL";
 
 /// Answers `/api/traces/{id}`.
 pub(crate) async fn v1(State(state): State<ApiState>, request: Request) -> Result<Response, ApiError> {
-    let answer = find(&state, &request).await?;
+    let answer = find(&state, request.headers(), request.uri()).await?;
     let Some(trace) = answer.trace else {
         return Ok(mark(text(StatusCode::NOT_FOUND, TEXT, ""), &answer.completeness));
     };
@@ -35,7 +35,7 @@ pub(crate) async fn v1(State(state): State<ApiState>, request: Request) -> Resul
 
 /// Answers `/api/v2/traces/{id}`.
 pub(crate) async fn v2(State(state): State<ApiState>, request: Request) -> Result<Response, ApiError> {
-    let answer = find(&state, &request).await?;
+    let answer = find(&state, request.headers(), request.uri()).await?;
     let completeness = answer.completeness.clone();
     let response = match form(request.headers()) {
         Form::Protobuf => protobuf(&convert::trace_by_id(answer)),
@@ -45,10 +45,10 @@ pub(crate) async fn v2(State(state): State<ApiState>, request: Request) -> Resul
     Ok(mark(response, &completeness))
 }
 
-async fn find(state: &ApiState, request: &Request) -> Result<TraceAnswer, ApiError> {
-    let (ctx, _guard) = state.begin(request.headers())?;
-    let id: TraceId = last_segment(request.uri()).parse().map_err(|error| ApiError::bad(format!("{error}")))?;
-    let query = QueryString::parse(request.uri().query());
+async fn find(state: &ApiState, headers: &HeaderMap, uri: &Uri) -> Result<TraceAnswer, ApiError> {
+    let (ctx, _guard) = state.begin(headers)?;
+    let id: TraceId = last_segment(uri).parse().map_err(|error| ApiError::bad(format!("{error}")))?;
+    let query = QueryString::parse(uri.query());
     params::trace_mode(&query)?;
     let range = params::trace_range(&query)?;
     state.within(state.query.trace(ctx, TraceRequest { id, range })).await

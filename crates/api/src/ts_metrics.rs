@@ -14,8 +14,15 @@ use crate::query_string::QueryString;
 
 /// The functions that make a query one for series.
 const FUNCTIONS: [&str; 9] = [
-    "rate", "count_over_time", "avg_over_time", "sum_over_time", "max_over_time", "min_over_time",
-    "quantile_over_time", "histogram_over_time", "compare",
+    "rate",
+    "count_over_time",
+    "avg_over_time",
+    "sum_over_time",
+    "max_over_time",
+    "min_over_time",
+    "quantile_over_time",
+    "histogram_over_time",
+    "compare",
 ];
 
 /// Answers either.
@@ -84,7 +91,10 @@ mod tests {
     fn the_construct_is_named() {
         let named = |query| unsupported(query).message;
         assert_eq!(named("{ } | rate() by (.a)"), "TraceQL metrics are not supported yet: rate()");
-        assert_eq!(named("{} | quantile_over_time (duration, .9)"), "TraceQL metrics are not supported yet: quantile_over_time()");
+        assert_eq!(
+            named("{} | quantile_over_time (duration, .9)"),
+            "TraceQL metrics are not supported yet: quantile_over_time()"
+        );
         assert_eq!(named("{ }"), "TraceQL metrics are not supported yet");
     }
 }

@@ -1,5 +1,8 @@
-//! The distributor: takes batches from the receivers, checks them against the limits, and hands them to the ingester.
+//! The distributor: takes batches from the receivers, hands them to the ingester, and says what became of them.
 
 mod push;
+mod seen;
+mod service;
 
 pub use push::{Push, PushError, PushRequest, PushResponse};
+pub use service::{Distributor, DistributorConfig, LogSpans};

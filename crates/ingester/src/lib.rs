@@ -1,1 +1,25 @@
-//! Empty.
+//! The ingester: keeps what was accepted durable and searchable until it lies in a block.
+//!
+//! ```text
+//! push ──► log (durable) ──► head: open builder ──► frozen chunks ──► block
+//!                                                      │  pressure
+//!                                                      └────────────► segment on disk ──► block
+//! ```
+//!
+//! What must stay true: a request is acknowledged when its record is durable *and* its spans stand in the head; every
+//! request lies whole in exactly one chunk; a chunk is in the head, or in a segment, or in a block that the catalogue
+//! knows, and a reader sees it in exactly one of them.
+
+mod chunk;
+mod config;
+mod flush;
+mod head;
+mod metrics;
+mod segment;
+mod service;
+
+pub use chunk::Chunk;
+pub use config::Config;
+pub use metrics::Metrics;
+pub use segment::SegmentError;
+pub use service::{IngestError, Ingester, OpenError, View};

@@ -46,11 +46,19 @@ impl Endpoint {
             }
             Some(_) => return Err(malformed()),
         };
-        let (authority, path) = rest.split_once('/').map_or((rest, ""), |(authority, path)| (authority, path));
+        let (authority, path) =
+            rest.split_once('/').map_or((rest, ""), |(authority, path)| (authority, path));
         let (host, given) = match authority.strip_prefix('[') {
             Some(v6) => {
                 let (host, after) = v6.split_once(']').ok_or_else(malformed)?;
-                (host, if after.is_empty() { None } else { Some(after.strip_prefix(':').ok_or_else(malformed)?) })
+                (
+                    host,
+                    if after.is_empty() {
+                        None
+                    } else {
+                        Some(after.strip_prefix(':').ok_or_else(malformed)?)
+                    },
+                )
             }
             None => authority.split_once(':').map_or((authority, None), |(host, port)| (host, Some(port))),
         };
@@ -151,8 +159,11 @@ impl OtlpHttpClient {
     /// not there.
     pub async fn connect(endpoint: &str) -> Result<Self, SendError> {
         let endpoint = Endpoint::parse(endpoint, OTLP_HTTP_PORT)?;
-        let target =
-            if endpoint.base.ends_with(TRACES) { endpoint.base.clone() } else { format!("{}{TRACES}", endpoint.base) };
+        let target = if endpoint.base.ends_with(TRACES) {
+            endpoint.base.clone()
+        } else {
+            format!("{}{TRACES}", endpoint.base)
+        };
         Ok(Self { http: HttpClient::connect(endpoint).await?, target })
     }
 

@@ -1,7 +1,7 @@
 //! A small HTTP/1.1 client over one kept connection: what is needed to send spans and to ask questions, and no more.
 //!
 //! What must stay true: one request at a time; a connection on which anything went wrong, or whose answer was not read
-//! to its end, is never used again; no answer is believed beyond [`LARGEST`].
+//! to its end, is never used again; no answer is believed beyond a gigabyte.
 
 use std::io::{Error, ErrorKind};
 use std::time::Duration;
@@ -146,13 +146,19 @@ impl HttpClient {
                 let _ = stream.set_nodelay(true);
                 Ok(BufReader::with_capacity(64 << 10, stream))
             }
-            Ok(Err(error)) if error.kind() == ErrorKind::ConnectionRefused => Err(HttpError::NobodyThere(place)),
+            Ok(Err(error)) if error.kind() == ErrorKind::ConnectionRefused => {
+                Err(HttpError::NobodyThere(place))
+            }
             Ok(Err(error)) => Err(HttpError::Unreachable(place, error)),
             Err(_) => Err(HttpError::TooSlow(place, CONNECT)),
         }
     }
 
-    async fn exchange(&mut self, mut stream: BufReader<TcpStream>, ask: &Ask<'_>) -> Result<Answer, HttpError> {
+    async fn exchange(
+        &mut self,
+        mut stream: BufReader<TcpStream>,
+        ask: &Ask<'_>,
+    ) -> Result<Answer, HttpError> {
         let head = self.head(ask);
         let talk = async {
             let sent = send(&mut stream, &head, ask.body.unwrap_or_default()).await;
@@ -175,7 +181,8 @@ impl HttpClient {
     }
 
     fn head(&self, ask: &Ask<'_>) -> String {
-        let mut head = format!("{} {} HTTP/1.1\r\nHost: {}\r\n", ask.method, ask.target, self.endpoint.authority());
+        let mut head =
+            format!("{} {} HTTP/1.1\r\nHost: {}\r\n", ask.method, ask.target, self.endpoint.authority());
         for (name, value) in ask.headers {
             head.push_str(&format!("{name}: {value}\r\n"));
         }
@@ -282,7 +289,11 @@ async fn read_body(stream: &mut BufReader<TcpStream>, answer: &mut Answer) -> Re
     Ok(false)
 }
 
-async fn read_exactly(stream: &mut BufReader<TcpStream>, length: u64, into: &mut Vec<u8>) -> Result<(), Error> {
+async fn read_exactly(
+    stream: &mut BufReader<TcpStream>,
+    length: u64,
+    into: &mut Vec<u8>,
+) -> Result<(), Error> {
     if length > LARGEST.saturating_sub(into.len() as u64) {
         return Err(not_http("the answer is too large"));
     }

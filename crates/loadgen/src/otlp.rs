@@ -145,7 +145,10 @@ pub(crate) fn put_resource_spans(out: &mut Vec<u8>, resource: &[u8], scope: (&st
 }
 
 /// Calls `each` with the bytes of every span of an export request.
-fn each_span<'a>(request: &'a [u8], mut each: impl FnMut(&'a [u8]) -> Result<(), WireError>) -> Result<(), WireError> {
+fn each_span<'a>(
+    request: &'a [u8],
+    mut each: impl FnMut(&'a [u8]) -> Result<(), WireError>,
+) -> Result<(), WireError> {
     let mut outer = Reader::new(request);
     while let Some((number, field)) = outer.next_field()? {
         let (RESOURCE_SPANS, Field::Bytes(bytes)) = (number, field) else { continue };
@@ -199,5 +202,8 @@ pub fn trace_span_ids(request: &[u8]) -> Result<HashMap<[u8; 16], Vec<u64>>, Wir
 /// An id as people and URLs write it.
 pub fn hex_id(id: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    id.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
+    id.iter()
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .map(|digit| char::from(DIGITS[usize::from(digit)]))
+        .collect()
 }

@@ -1,3 +1,14 @@
 //! Answers questions over live and stored spans.
+//!
+//! Every question runs on one view of a tenant ([`trackway_ingester::View`]): each span that was acknowledged before
+//! stands in it exactly once. Spans of one trace that lie in several places are joined before anything that looks at the
+//! whole trace is judged.
 
+mod fragments;
+mod querier;
+mod search;
 pub mod service;
+mod tags;
+mod tally;
+
+pub use querier::{Querier, QuerierConfig};

@@ -81,11 +81,13 @@ pub(crate) fn too_large(limit: usize) -> PushError {
 }
 
 /// Makes a batch of a body. Takes time in proportion to the size; not for an async thread when that is large.
-pub(crate) fn decode(body: Bytes, encoding: Encoding, format: Format, limit: usize) -> Result<Batch, PushError> {
-    let body = match encoding {
-        Encoding::Identity => body,
-        _ => decompress(&body, encoding, limit)?,
-    };
+pub(crate) fn decode(
+    body: Bytes,
+    encoding: Encoding,
+    format: Format,
+    limit: usize,
+) -> Result<Batch, PushError> {
+    let body = decompress(body, encoding, limit)?;
     match format {
         Format::Protobuf(_) => Ok(Batch::protobuf(body)),
         Format::Json => {
@@ -99,9 +101,10 @@ pub(crate) fn decode(body: Bytes, encoding: Encoding, format: Format, limit: usi
     }
 }
 
-fn decompress(body: &[u8], encoding: Encoding, limit: usize) -> Result<Bytes, PushError> {
+fn decompress(whole: Bytes, encoding: Encoding, limit: usize) -> Result<Bytes, PushError> {
+    let body = &whole[..];
     match encoding {
-        Encoding::Identity => Ok(Bytes::copy_from_slice(body)),
+        Encoding::Identity => Ok(whole),
         Encoding::Gzip if body.len() < GZIP_HEADER => Err(bad("unexpected EOF".to_owned())),
         Encoding::Gzip => read(flate2::bufread::MultiGzDecoder::new(body), body.len(), limit),
         Encoding::Zlib => read(flate2::bufread::ZlibDecoder::new(body), body.len(), limit),

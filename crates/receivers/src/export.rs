@@ -56,9 +56,7 @@ pub(crate) async fn push(
     let sender = headers.get(header::USER_AGENT).and_then(|name| str::from_utf8(name.as_bytes()).ok());
     let request = PushRequest { tenant, body: batch.body, protocol, sender: sender.map(str::to_owned) };
     let response = push.push(request).await?;
-    Ok(ExportTraceServiceResponse {
-        partial_success: Some(partial(response, batch.refused, batch.reasons)),
-    })
+    Ok(ExportTraceServiceResponse { partial_success: Some(partial(response, batch.refused, batch.reasons)) })
 }
 
 /// What was refused, by both sides of the conversion. Places are those in what the sender sent.

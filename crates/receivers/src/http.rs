@@ -72,12 +72,14 @@ async fn receive(
 ) -> Result<Batch, PushError> {
     let encoding = Encoding::parse(headers)?;
     let limit = door.config.max_body_bytes;
-    let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    let announced =
+        headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     if announced.is_some_and(|length| length > limit) {
         return Err(too_large(limit));
     }
     let body = read(body, limit).await?;
-    if body.len() < LARGE || (encoding, format) == (Encoding::Identity, Format::Protobuf(format.content_type())) {
+    let as_it_is = matches!((encoding, format), (Encoding::Identity, Format::Protobuf(_)));
+    if body.len() < LARGE || as_it_is {
         return decode(body, encoding, format, limit);
     }
     let decoded = tokio::task::spawn_blocking(move || decode(body, encoding, format, limit)).await;

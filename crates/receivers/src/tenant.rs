@@ -19,8 +19,7 @@ pub(crate) fn tenant(headers: &HeaderMap, multitenancy: bool) -> Result<TenantId
     };
     let name = String::from_utf8_lossy(name.as_bytes());
     TenantId::new(&name).map_err(|error| {
-        let kind =
-            if error == TenantError::Missing { ErrorKind::Unavailable } else { ErrorKind::Invalid };
+        let kind = if error == TenantError::Missing { ErrorKind::Unavailable } else { ErrorKind::Invalid };
         PushError::new(kind, error.to_string())
     })
 }

@@ -1,1 +1,12 @@
-//! Empty.
+//! Where blocks are kept: object stores, the catalogue of blocks, and reading blocks through caches.
+
+mod blocks;
+mod catalog;
+mod cpu;
+mod index;
+mod reader;
+
+pub use blocks::{BlockStore, StoreError, Upload};
+pub use catalog::{BlockCatalog, BlockEntry, Catalog, CatalogError, LogRanges};
+pub use cpu::CpuPool;
+pub use reader::{BlockReader, Scanned};

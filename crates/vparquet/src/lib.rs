@@ -8,11 +8,12 @@ mod decode;
 mod json;
 mod leaf;
 pub mod meta;
-
+mod pages;
 mod read;
 pub mod schema;
-
+mod write;
 
 pub use leaf::LeafError;
 pub use read::{BlockFile, Bytes, Fetched, Read, ReadError, RowGroup};
+pub use write::{BlockWriter, WriteError, WriteOptions, Written};
 

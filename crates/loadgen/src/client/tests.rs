@@ -10,9 +10,7 @@ use crate::workload::Workload;
 
 /// Serves connections one after the other; each answers so many requests as it has answers, then closes.
 /// Returns every request's head and body.
-async fn serve(
-    connections: Vec<Vec<Vec<u8>>>,
-) -> (String, tokio::task::JoinHandle<Vec<(String, Vec<u8>)>>) {
+async fn serve(connections: Vec<Vec<Vec<u8>>>) -> (String, tokio::task::JoinHandle<Vec<(String, Vec<u8>)>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address").to_string();
     let task = tokio::spawn(async move {
@@ -116,9 +114,17 @@ async fn a_refused_connection_says_what_to_do() {
     let address = listener.local_addr().expect("an address").to_string();
     drop(listener);
     let error = OtlpHttpClient::connect(&address).await.expect_err("nobody listens");
-    assert_eq!(error.to_string(), format!("nothing listens on {address}; start trackway first, or give --endpoint"));
-    let error = SendError::from(HttpError::NobodyThere(Endpoint::parse("127.0.0.1", 4318).expect("fine").authority()));
-    assert_eq!(error.to_string(), "nothing listens on 127.0.0.1:4318; start trackway first, or give --endpoint");
+    assert_eq!(
+        error.to_string(),
+        format!("nothing listens on {address}; start trackway first, or give --endpoint")
+    );
+    let error = SendError::from(HttpError::NobodyThere(
+        Endpoint::parse("127.0.0.1", 4318).expect("fine").authority(),
+    ));
+    assert_eq!(
+        error.to_string(),
+        "nothing listens on 127.0.0.1:4318; start trackway first, or give --endpoint"
+    );
 }
 
 #[tokio::test]
@@ -174,7 +180,9 @@ fn endpoints() {
         assert_eq!(Endpoint::parse(text, OTLP_HTTP_PORT).expect(text).to_string(), shown);
     }
     assert!(matches!(Endpoint::parse("https://a", 1), Err(EndpointError::Tls(_))));
-    for text in ["", "http://", "grpc://a", "a:b", "a:70000", "a b", "[::1", "[::1]x", "u@h", "a?b", "a/?b", "::1"] {
+    for text in
+        ["", "http://", "grpc://a", "a:b", "a:70000", "a b", "[::1", "[::1]x", "u@h", "a?b", "a/?b", "::1"]
+    {
         assert!(matches!(Endpoint::parse(text, 1), Err(EndpointError::Malformed(_))), "{text}");
     }
 }

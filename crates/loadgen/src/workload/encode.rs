@@ -7,7 +7,9 @@ use std::fmt::Write as _;
 use trackway_spans::wire::put_message;
 
 use super::plan::{Detail, Failure, Plan, Planned};
-use super::shop::{Api, Operation, Query, SERVICES, Service, Topic};
+use super::services::{SERVICES, Service};
+use super::shop::{Api, Operation, Topic};
+use super::statements::Query;
 use crate::dice::Dice;
 use crate::otlp::{Attrs, Head, SPAN, hex_id, put_error, put_exception, put_head, put_link};
 
@@ -35,7 +37,10 @@ const AGENTS: [&str; 6] = [
 pub(super) fn resource(service: &Service, pod: u8, seed: u64) -> Vec<u8> {
     let mut dice = Dice::new(seed ^ 0x706f_6473, (service.name.len() as u64) << 32 | u64::from(pod));
     // The name goes into the hash letter by letter: names of one length must not share pods.
-    let set = service.name.bytes().fold(dice.any(), |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let set = service
+        .name
+        .bytes()
+        .fold(dice.any(), |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
     let replica = hex_id(&set.to_be_bytes()[..5]);
     let node = format!("ip-10-0-{}-{}", dice.between(1, 4), dice.between(10, 30));
     let deployment = format!("{}-{}", service.name, &replica[..9]);
@@ -80,7 +85,18 @@ impl Encoder {
         put_message(out, SPAN, |out| {
             let (start, end) = (span.start, span.end);
             let name = span.detail.name();
-            put_head(out, &Head { trace_id: &plan.trace_id, id: span.id, parent, name, kind: span.detail.kind(), start, end });
+            put_head(
+                out,
+                &Head {
+                    trace_id: &plan.trace_id,
+                    id: span.id,
+                    parent,
+                    name,
+                    kind: span.detail.kind(),
+                    start,
+                    end,
+                },
+            );
             self.attributes(out, &span, plan);
             if let Some(failure) = span.failure {
                 failed(out, &span, failure);
@@ -138,12 +154,30 @@ impl Encoder {
         }
     }
 
-    fn serve(&mut self, attrs: &mut Attrs<'_>, operation: &Operation, failed: bool, entity: u64, dice: &mut Dice) {
+    fn serve(
+        &mut self,
+        attrs: &mut Attrs<'_>,
+        operation: &Operation,
+        failed: bool,
+        entity: u64,
+        dice: &mut Dice,
+    ) {
         match operation.api {
             Api::Http(method, route) => {
                 attrs.text("http.request.method", method).text("http.route", route);
-                attrs.int("http.response.status_code", if failed { 500 } else if method == "POST" { 201 } else { 200 });
-                attrs.text("url.path", self.path(route, entity)).text("user_agent.original", dice.pick(&AGENTS));
+                attrs.int(
+                    "http.response.status_code",
+                    if failed {
+                        500
+                    } else if method == "POST" {
+                        201
+                    } else {
+                        200
+                    },
+                );
+                attrs
+                    .text("url.path", self.path(route, entity))
+                    .text("user_agent.original", dice.pick(&AGENTS));
                 attrs.text("client.address", self.client(dice));
                 attrs.int("http.response.body.size", 200 + dice.below(48_000));
             }
@@ -158,17 +192,36 @@ impl Encoder {
         self.order(attrs);
     }
 
-    fn call(&mut self, attrs: &mut Attrs<'_>, operation: &Operation, failed: bool, entity: u64, dice: &mut Dice) {
+    fn call(
+        &mut self,
+        attrs: &mut Attrs<'_>,
+        operation: &Operation,
+        failed: bool,
+        entity: u64,
+        dice: &mut Dice,
+    ) {
         match operation.api {
             Api::Http(method, route) => {
                 attrs.text("http.request.method", method).text("url.path", self.path(route, entity));
-                attrs.int("http.response.status_code", if failed { 500 } else if method == "POST" { 201 } else { 200 });
+                attrs.int(
+                    "http.response.status_code",
+                    if failed {
+                        500
+                    } else if method == "POST" {
+                        201
+                    } else {
+                        200
+                    },
+                );
                 attrs.text("url.template", route).text("network.protocol.version", "1.1");
             }
             Api::Rpc(service, method) => {
                 attrs.text("rpc.system", "grpc").text("rpc.service", service).text("rpc.method", method);
                 attrs.int("rpc.grpc.status_code", if failed { 13 } else { 0 });
-                attrs.text("network.peer.address", dice.pick(&["10.0.1.17", "10.0.2.21", "10.0.3.4", "10.0.3.9"]));
+                attrs.text(
+                    "network.peer.address",
+                    dice.pick(&["10.0.1.17", "10.0.2.21", "10.0.3.4", "10.0.3.9"]),
+                );
             }
         }
         attrs.text("server.address", self.address(operation.service)).int("server.port", 8080);
@@ -176,17 +229,23 @@ impl Encoder {
     }
 
     fn query(&mut self, attrs: &mut Attrs<'_>, query: &Query, dice: &mut Dice) {
-        let (verb, port) = (query.name.split(' ').next().unwrap_or(query.name), match query.system {
-            "postgresql" => 5432,
-            "redis" => 6379,
-            "mssql" => 1433,
-            "mongodb" => 27017,
-            _ => 9200,
-        });
+        let (verb, port) = (
+            query.name.split(' ').next().unwrap_or(query.name),
+            match query.system {
+                "postgresql" => 5432,
+                "redis" => 6379,
+                "mssql" => 1433,
+                "mongodb" => 27017,
+                _ => 9200,
+            },
+        );
         self.text.clear();
         let _ = write!(self.text, "{}-{}.data.svc.cluster.local", query.system, query.table);
         attrs.text("db.system.name", query.system).text("db.operation.name", verb);
-        attrs.text("db.namespace", "shop-production").text("db.collection.name", query.table).text("db.query.text", query.text);
+        attrs
+            .text("db.namespace", "shop-production")
+            .text("db.collection.name", query.table)
+            .text("db.query.text", query.text);
         attrs.text("server.address", &self.text).int("server.port", port);
         attrs.int("db.response.returned_rows", dice.below(8) * dice.below(8));
         attrs.double("db.client.pool.wait_ms", dice.below(400) as f64 / 64.0);
@@ -197,9 +256,13 @@ impl Encoder {
         let _ = write!(self.text, "{service}.{}", name.replace(' ', "_"));
         attrs.text("code.function.name", &self.text).int("thread.id", 10 + dice.below(24));
         attrs.text("thread.name", dice.pick(&["worker-1", "worker-2", "worker-3", "worker-4"]));
-        attrs.int("app.items.count", 1 + dice.below(12)).double("app.score", dice.below(1_000) as f64 / 1_000.0);
+        attrs
+            .int("app.items.count", 1 + dice.below(12))
+            .double("app.score", dice.below(1_000) as f64 / 1_000.0);
         attrs.flag("app.feature.new_flow", dice.percent(20));
-        attrs.text("app.region", dice.pick(&["eu-west", "eu-north", "us-east", "ap-south"])).text("user.id", &self.user);
+        attrs
+            .text("app.region", dice.pick(&["eu-west", "eu-north", "us-east", "ap-south"]))
+            .text("user.id", &self.user);
         self.order(attrs);
     }
 
@@ -207,7 +270,9 @@ impl Encoder {
         attrs.text("messaging.system", "kafka").text("messaging.operation.type", "send");
         attrs.text("messaging.destination.name", topic.name);
         attrs.int("messaging.destination.partition.id", dice.below(12));
-        attrs.text("messaging.client.id", "producer-1").text("server.address", "kafka-bootstrap.data.svc.cluster.local");
+        attrs
+            .text("messaging.client.id", "producer-1")
+            .text("server.address", "kafka-bootstrap.data.svc.cluster.local");
         attrs.int("messaging.message.body.size", 300 + dice.below(2_000));
         self.order(attrs);
     }

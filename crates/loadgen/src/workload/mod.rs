@@ -8,7 +8,9 @@
 
 mod encode;
 mod plan;
+mod services;
 mod shop;
+mod statements;
 
 use std::collections::VecDeque;
 
@@ -82,7 +84,7 @@ impl Workload {
         let plan = self.plan(index);
         let fact = |span: &plan::Planned| SpanFacts {
             id: span.id,
-            service: shop::SERVICES[span.service].name,
+            service: services::SERVICES[span.service].name,
             name: span.detail.name(),
             is_error: span.failure.is_some(),
         };
@@ -97,8 +99,8 @@ impl Workload {
     /// The requests, in the order in which they are to be sent.
     pub fn requests(&self) -> Requests {
         let mut senders = Vec::new();
-        let mut first = Vec::with_capacity(shop::SERVICES.len());
-        for service in &shop::SERVICES {
+        let mut first = Vec::with_capacity(services::SERVICES.len());
+        for service in &services::SERVICES {
             first.push(senders.len());
             for pod in 0..service.pods {
                 senders.push(Sender {
@@ -215,7 +217,7 @@ impl Iterator for Requests {
     fn next(&mut self) -> Option<Request> {
         // Looking for a full request is much dearer than a span: look only when the sender at hand could be in it.
         while let Some(to) = self.emit() {
-            if self.senders[to].spans.len() % 32 == 0
+            if self.senders[to].spans.len().is_multiple_of(32)
                 && let Some(chosen) = self.choose()
             {
                 return Some(self.build(&chosen));

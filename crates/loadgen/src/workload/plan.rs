@@ -3,7 +3,9 @@
 //! What must stay true: a plan depends on nothing but seed, index and start, so it can be made again at any time to
 //! know what was sent. Children lie within their parents, except at the far end of a queue.
 
-use super::shop::{Operation, Query, ROOTS, SERVICES, Step, Topic, What};
+use super::services::SERVICES;
+use super::shop::{Operation, ROOTS, Step, Topic, What};
+use super::statements::Query;
 use crate::dice::Dice;
 use crate::otlp::Kind;
 
@@ -110,7 +112,13 @@ impl Plan {
         ROOTS[0].0
     }
 
-    fn push(&mut self, detail: Detail, (service, pod): (usize, u8), parent: Option<usize>, start: u64) -> usize {
+    fn push(
+        &mut self,
+        detail: Detail,
+        (service, pod): (usize, u8),
+        parent: Option<usize>,
+        start: u64,
+    ) -> usize {
         let id = self.dice.span_id();
         self.spans.push(Planned { detail, service, pod, id, parent, start, end: start, failure: None });
         self.spans.len() - 1
@@ -176,7 +184,8 @@ impl Plan {
                 let taken = end + self.dice.between(2_000, 60_000) * MICRO;
                 let pod = self.pod(topic.consumer);
                 let consumer = self.push(Detail::Process(topic), (topic.consumer, pod), Some(at), taken);
-                let done = self.steps(topic.steps, consumer, taken + 50 * MICRO) + self.dice.below(90) * MICRO;
+                let done =
+                    self.steps(topic.steps, consumer, taken + 50 * MICRO) + self.dice.below(90) * MICRO;
                 self.close(consumer, done);
                 end
             }

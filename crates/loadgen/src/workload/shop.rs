@@ -1,71 +1,10 @@
-//! Who calls whom in the benchmark's shop: fifteen services, their operations, statements and topics, as tables.
+//! Who calls whom in the benchmark's shop: operations and topics, as tables.
 //!
 //! What must stay true: the calls have no cycle (a static cannot refer to itself on the way down), and the chances give
 //! 18 to 20 spans a trace on average; the workload's test counts them.
 
-/// A service that sends spans.
-#[derive(Debug)]
-pub(crate) struct Service {
-    pub(crate) name: &'static str,
-    pub(crate) namespace: &'static str,
-    pub(crate) language: &'static str,
-    pub(crate) sdk: &'static str,
-    pub(crate) version: &'static str,
-    pub(crate) pods: u8,
-    /// How fine its clock is, in nanoseconds.
-    pub(crate) tick: u64,
-}
-
-const fn service(
-    name: &'static str,
-    namespace: &'static str,
-    (language, sdk, tick): (&'static str, &'static str, u64),
-    version: &'static str,
-    pods: u8,
-) -> Service {
-    Service { name, namespace, language, sdk, version, pods, tick }
-}
-
-const GO: (&str, &str, u64) = ("go", "1.38.0", 1);
-const JAVA: (&str, &str, u64) = ("java", "1.54.1", 1);
-const NODE: (&str, &str, u64) = ("nodejs", "2.1.0", 1_000);
-const PYTHON: (&str, &str, u64) = ("python", "1.41.0", 1);
-const DOTNET: (&str, &str, u64) = ("dotnet", "1.12.0", 100);
-
-/// Every service; operations name them by their place here.
-pub(crate) static SERVICES: [Service; 15] = [
-    service("web-gateway", "edge", GO, "3.14.2", 3),
-    service("storefront", "shop", NODE, "2025.10.3", 3),
-    service("checkout", "shop", PYTHON, "1.22.0", 2),
-    service("cart", "shop", DOTNET, "4.1.9", 2),
-    service("product-catalog", "shop", GO, "7.0.1", 2),
-    service("pricing", "shop", JAVA, "2.8.4", 2),
-    service("search", "shop", JAVA, "5.3.0", 2),
-    service("recommendation", "shop", PYTHON, "0.19.6", 1),
-    service("payment", "payments", JAVA, "6.2.2", 2),
-    service("fraud-detection", "payments", PYTHON, "0.44.1", 1),
-    service("ledger", "payments", JAVA, "3.0.8", 2),
-    service("inventory", "logistics", GO, "2.5.5", 2),
-    service("shipping", "logistics", GO, "1.9.1", 1),
-    service("notification", "logistics", NODE, "2025.9.1", 1),
-    service("accounts", "identity", DOTNET, "8.4.0", 2),
-];
-
-const GATEWAY: usize = 0;
-const STOREFRONT: usize = 1;
-const CHECKOUT: usize = 2;
-const CART: usize = 3;
-const CATALOG: usize = 4;
-const PRICING: usize = 5;
-const SEARCH: usize = 6;
-const RECOMMENDATION: usize = 7;
-const PAYMENT: usize = 8;
-const FRAUD: usize = 9;
-const LEDGER: usize = 10;
-const INVENTORY: usize = 11;
-const SHIPPING: usize = 12;
-const NOTIFICATION: usize = 13;
-const ACCOUNTS: usize = 14;
+use super::services::*;
+use super::statements::*;
 
 /// How an operation is called.
 #[derive(Debug)]
@@ -86,16 +25,6 @@ pub(crate) struct Operation {
     /// Own work, in microseconds.
     pub(crate) micros: u64,
     pub(crate) steps: &'static [Step],
-}
-
-/// A statement to a database.
-#[derive(Debug)]
-pub(crate) struct Query {
-    pub(crate) name: &'static str,
-    pub(crate) system: &'static str,
-    pub(crate) text: &'static str,
-    pub(crate) table: &'static str,
-    pub(crate) micros: u64,
 }
 
 /// A queue, and what happens at its other end.
@@ -165,129 +94,140 @@ macro_rules! rpc {
     };
 }
 
-macro_rules! queries {
-    ($($id:ident $system:literal $name:literal $table:literal $micros:literal $text:literal;)*) => {
-        $(static $id: Query =
-            Query { name: $name, system: $system, text: $text, table: $table, micros: $micros };)*
-        /// How many statements there are.
-        #[cfg(test)]
-        pub(crate) const STATEMENTS: usize = [$($text),*].len();
-    };
-}
+rpc!(
+    AUTHENTICATE,
+    ACCOUNTS,
+    "identity.v1.Accounts",
+    "Authenticate",
+    600,
+    [ask(&Q_SESSION, 100, 1), ask(&Q_USER, 20, 1)]
+);
+rpc!(
+    GET_PROFILE,
+    ACCOUNTS,
+    "identity.v1.Accounts",
+    "GetProfile",
+    700,
+    [ask(&Q_USER, 90, 1), ask(&Q_ADDRESS, 60, 1)]
+);
+http!(
+    SIGN_IN,
+    ACCOUNTS,
+    "POST",
+    "/v1/sessions",
+    3000,
+    [
+        ask(&Q_LOGIN, 100, 1),
+        own("verify password hash", 60_000, 100),
+        ask(&Q_SESSION_PUT, 95, 1),
+        ask(&Q_TOUCH, 90, 1),
+    ]
+);
 
-queries! {
-    Q_PRODUCT "postgresql" "SELECT products" "products" 900 "SELECT id, sku, name, brand, category_id FROM products WHERE id = $1";
-    Q_PRODUCTS "postgresql" "SELECT products" "products" 2600 "SELECT id, name, price FROM products WHERE category_id = $1 ORDER BY rank LIMIT 48";
-    Q_CATEGORY "postgresql" "SELECT categories" "categories" 700 "SELECT id, parent_id, slug, title FROM categories WHERE slug = $1";
-    Q_REVIEWS "postgresql" "SELECT reviews" "reviews" 1800 "SELECT author, stars, body FROM reviews WHERE product_id = $1 LIMIT 10";
-    Q_IMAGES "postgresql" "SELECT images" "images" 800 "SELECT url, width, height FROM images WHERE product_id = $1";
-    Q_FACETS "elasticsearch" "search products" "products-v7" 9000 "{\"query\":{\"match\":{\"name\":?}},\"aggs\":{\"brand\":{\"terms\":{\"field\":?}}}}";
-    Q_FULLTEXT "elasticsearch" "search products" "products-v7" 14000 "{\"query\":{\"multi_match\":{\"query\":?,\"fields\":[\"name^3\",\"text\"]}}}";
-    Q_SUGGEST "elasticsearch" "search suggest" "suggest-v2" 4000 "{\"suggest\":{\"by_prefix\":{\"prefix\":?,\"completion\":{\"field\":?}}}}";
-    Q_SYNONYM "redis" "GET" "synonyms" 200 "GET synonyms:?";
-    Q_PRICE "postgresql" "SELECT prices" "prices" 700 "SELECT amount, currency, valid_to FROM prices WHERE sku = $1 AND region = $2";
-    Q_DISCOUNT "postgresql" "SELECT discounts" "discounts" 900 "SELECT code, percent, scope FROM discounts WHERE active AND region = $1";
-    Q_TAX "redis" "HGET" "tax" 180 "HGET tax:rates ?";
-    Q_RATE "redis" "GET" "rates" 170 "GET rates:? EX 300";
-    Q_CART_GET "redis" "HGETALL" "cart" 240 "HGETALL cart:?";
-    Q_CART_PUT "redis" "HSET" "cart" 260 "HSET cart:? ? ?";
-    Q_CART_DEL "redis" "DEL" "cart" 200 "DEL cart:?";
-    Q_CART_TTL "redis" "EXPIRE" "cart" 160 "EXPIRE cart:? 1209600";
-    Q_SESSION "redis" "GET" "session" 170 "GET session:?";
-    Q_SESSION_PUT "redis" "SETEX" "session" 190 "SETEX session:? 3600 ?";
-    Q_USER "mssql" "SELECT users" "users" 1400 "SELECT TOP 1 id, email, locale, tier FROM users WHERE id = @p0";
-    Q_LOGIN "mssql" "SELECT credentials" "credentials" 1500 "SELECT hash, salt, failed_count FROM credentials WHERE email = @p0";
-    Q_TOUCH "mssql" "UPDATE users" "users" 1900 "UPDATE users SET last_seen = @p0 WHERE id = @p1";
-    Q_ADDRESS "mssql" "SELECT addresses" "addresses" 1200 "SELECT line1, city, zip, country FROM addresses WHERE user_id = @p0";
-    Q_ORDER_PUT "postgresql" "INSERT orders" "orders" 2400 "INSERT INTO orders (id, user_id, total, state) VALUES ($1, $2, $3, $4)";
-    Q_LINES_PUT "postgresql" "INSERT order_lines" "order_lines" 1700 "INSERT INTO order_lines (order_id, sku, quantity) VALUES ($1, $2, $3)";
-    Q_ORDER "postgresql" "SELECT orders" "orders" 1100 "SELECT id, state, total, placed_at FROM orders WHERE id = $1";
-    Q_ORDERS "postgresql" "SELECT orders" "orders" 2900 "SELECT id, state, total FROM orders WHERE user_id = $1 ORDER BY placed_at DESC";
-    Q_ORDER_STATE "postgresql" "UPDATE orders" "orders" 2100 "UPDATE orders SET state = $1, updated_at = now() WHERE id = $2";
-    Q_STOCK "postgresql" "SELECT stock" "stock" 1000 "SELECT warehouse_id, on_hand, reserved FROM stock WHERE sku = $1";
-    Q_RESERVE "postgresql" "UPDATE stock" "stock" 2600 "UPDATE stock SET reserved = reserved + $1 WHERE sku = $2 AND warehouse_id = $3";
-    Q_MOVE_PUT "postgresql" "INSERT movements" "movements" 1500 "INSERT INTO movements (sku, delta, reason) VALUES ($1, $2, $3)";
-    Q_CHARGE_PUT "postgresql" "INSERT charges" "charges" 2300 "INSERT INTO charges (id, order_id, amount, token) VALUES ($1, $2, $3, $4)";
-    Q_CARD "postgresql" "SELECT cards" "cards" 900 "SELECT token, network, expires FROM cards WHERE user_id = $1 AND preferred";
-    Q_ENTRY_PUT "postgresql" "INSERT entries" "entries" 1600 "INSERT INTO entries (account, amount, reference) VALUES ($1, $2, $3)";
-    Q_BALANCE "postgresql" "SELECT balances" "balances" 1300 "SELECT account, sum(amount) FROM entries WHERE account = $1 GROUP BY account";
-    Q_RULES "mongodb" "find rules" "rules" 1500 "{\"find\":\"rules\",\"filter\":{\"active\":true,\"region\":\"?\"}}";
-    Q_HISTORY "mongodb" "aggregate events" "events" 5200 "{\"aggregate\":\"events\",\"pipeline\":[{\"$match\":{\"user\":\"?\"}},{\"$group\":\"?\"}]}";
-    Q_VECTORS "mongodb" "find vectors" "vectors" 2700 "{\"find\":\"vectors\",\"filter\":{\"product\":\"?\"},\"limit\":20}";
-    Q_PARCEL_PUT "postgresql" "INSERT parcels" "parcels" 1800 "INSERT INTO parcels (id, order_id, carrier, weight) VALUES ($1, $2, $3, $4)";
-    Q_TEMPLATE "mongodb" "find templates" "templates" 900 "{\"find\":\"templates\",\"filter\":{\"name\":\"?\",\"locale\":\"?\"}}";
-    Q_OUTBOX "mongodb" "insert outbox" "outbox" 1400 "{\"insert\":\"outbox\",\"documents\":\"?\"}";
-}
-
-rpc!(AUTHENTICATE, ACCOUNTS, "identity.v1.Accounts", "Authenticate", 600, [ask(&Q_SESSION, 100, 1), ask(&Q_USER, 20, 1)]);
-rpc!(GET_PROFILE, ACCOUNTS, "identity.v1.Accounts", "GetProfile", 700, [ask(&Q_USER, 90, 1), ask(&Q_ADDRESS, 60, 1)]);
-http!(SIGN_IN, ACCOUNTS, "POST", "/v1/sessions", 3000, [
-    ask(&Q_LOGIN, 100, 1),
-    own("verify password hash", 60_000, 100),
-    ask(&Q_SESSION_PUT, 95, 1),
-    ask(&Q_TOUCH, 90, 1),
-]);
-
-rpc!(GET_PRICES, PRICING, "shop.v2.Pricing", "GetPrices", 900, [
-    ask(&Q_PRICE, 80, 2),
-    ask(&Q_DISCOUNT, 40, 1),
-    ask(&Q_TAX, 50, 1),
-]);
-rpc!(QUOTE, PRICING, "shop.v2.Pricing", "QuoteOrder", 1600, [
-    ask(&Q_PRICE, 100, 3),
-    ask(&Q_DISCOUNT, 90, 1),
-    ask(&Q_RATE, 30, 1),
-    own("apply discounts", 400, 80),
-]);
-rpc!(GET_PRODUCT, CATALOG, "shop.v2.Catalog", "GetProduct", 800, [
-    ask(&Q_PRODUCT, 100, 1),
-    ask(&Q_IMAGES, 60, 1),
-    ask(&Q_REVIEWS, 50, 1),
-]);
-rpc!(LIST_PRODUCTS, CATALOG, "shop.v2.Catalog", "ListProducts", 1500, [
-    ask(&Q_CATEGORY, 70, 1),
-    ask(&Q_PRODUCTS, 100, 1),
-    call(&GET_PRICES, 60),
-]);
+rpc!(
+    GET_PRICES,
+    PRICING,
+    "shop.v2.Pricing",
+    "GetPrices",
+    900,
+    [ask(&Q_PRICE, 80, 2), ask(&Q_DISCOUNT, 40, 1), ask(&Q_TAX, 50, 1),]
+);
+rpc!(
+    QUOTE,
+    PRICING,
+    "shop.v2.Pricing",
+    "QuoteOrder",
+    1600,
+    [ask(&Q_PRICE, 100, 3), ask(&Q_DISCOUNT, 90, 1), ask(&Q_RATE, 30, 1), own("apply discounts", 400, 80),]
+);
+rpc!(
+    GET_PRODUCT,
+    CATALOG,
+    "shop.v2.Catalog",
+    "GetProduct",
+    800,
+    [ask(&Q_PRODUCT, 100, 1), ask(&Q_IMAGES, 60, 1), ask(&Q_REVIEWS, 50, 1),]
+);
+rpc!(
+    LIST_PRODUCTS,
+    CATALOG,
+    "shop.v2.Catalog",
+    "ListProducts",
+    1500,
+    [ask(&Q_CATEGORY, 70, 1), ask(&Q_PRODUCTS, 100, 1), call(&GET_PRICES, 60),]
+);
 rpc!(GET_STOCK, INVENTORY, "logistics.v1.Inventory", "GetStock", 500, [ask(&Q_STOCK, 100, 2)]);
-rpc!(RESERVE, INVENTORY, "logistics.v1.Inventory", "Reserve", 900, [
-    ask(&Q_STOCK, 100, 2),
-    ask(&Q_RESERVE, 100, 2),
-    ask(&Q_MOVE_PUT, 80, 1),
-]);
-rpc!(RECOMMEND, RECOMMENDATION, "shop.v2.Recommendation", "ForUser", 4000, [
-    ask(&Q_VECTORS, 100, 2),
-    own("rank candidates", 7_000, 80),
-]);
-rpc!(FIND, SEARCH, "shop.v2.Search", "Find", 2000, [
-    ask(&Q_SYNONYM, 60, 1),
-    own("parse query", 300, 70),
-    ask(&Q_FULLTEXT, 100, 1),
-    ask(&Q_FACETS, 60, 1),
-    call(&GET_PRICES, 80),
-]);
+rpc!(
+    RESERVE,
+    INVENTORY,
+    "logistics.v1.Inventory",
+    "Reserve",
+    900,
+    [ask(&Q_STOCK, 100, 2), ask(&Q_RESERVE, 100, 2), ask(&Q_MOVE_PUT, 80, 1),]
+);
+rpc!(
+    RECOMMEND,
+    RECOMMENDATION,
+    "shop.v2.Recommendation",
+    "ForUser",
+    4000,
+    [ask(&Q_VECTORS, 100, 2), own("rank candidates", 7_000, 80),]
+);
+rpc!(
+    FIND,
+    SEARCH,
+    "shop.v2.Search",
+    "Find",
+    2000,
+    [
+        ask(&Q_SYNONYM, 60, 1),
+        own("parse query", 300, 70),
+        ask(&Q_FULLTEXT, 100, 1),
+        ask(&Q_FACETS, 60, 1),
+        call(&GET_PRICES, 80),
+    ]
+);
 rpc!(SUGGEST, SEARCH, "shop.v2.Search", "Suggest", 900, [ask(&Q_SUGGEST, 100, 1)]);
 rpc!(GET_CART, CART, "shop.v2.Cart", "GetCart", 500, [ask(&Q_CART_GET, 100, 1), call(&GET_PRICES, 50)]);
-rpc!(ADD_ITEM, CART, "shop.v2.Cart", "AddItem", 700, [
-    ask(&Q_CART_GET, 90, 1),
-    call(&GET_STOCK, 70),
-    ask(&Q_CART_PUT, 100, 2),
-    ask(&Q_CART_TTL, 60, 1),
-]);
+rpc!(
+    ADD_ITEM,
+    CART,
+    "shop.v2.Cart",
+    "AddItem",
+    700,
+    [ask(&Q_CART_GET, 90, 1), call(&GET_STOCK, 70), ask(&Q_CART_PUT, 100, 2), ask(&Q_CART_TTL, 60, 1),]
+);
 rpc!(EMPTY_CART, CART, "shop.v2.Cart", "EmptyCart", 300, [ask(&Q_CART_DEL, 100, 1)]);
-rpc!(SCORE, FRAUD, "payments.v1.Fraud", "Score", 3000, [
-    ask(&Q_RULES, 90, 1),
-    ask(&Q_HISTORY, 80, 1),
-    own("score features", 5_000, 90),
-]);
-rpc!(POST_ENTRY, LEDGER, "payments.v1.Ledger", "PostEntry", 700, [ask(&Q_ENTRY_PUT, 100, 2), ask(&Q_BALANCE, 30, 1)]);
-http!(CHARGE, PAYMENT, "POST", "/v1/charges", 9000, [
-    ask(&Q_CARD, 90, 1),
-    call(&SCORE, 90),
-    own("authorise card", 80_000, 100),
-    ask(&Q_CHARGE_PUT, 100, 1),
-    call(&POST_ENTRY, 90),
-]);
+rpc!(
+    SCORE,
+    FRAUD,
+    "payments.v1.Fraud",
+    "Score",
+    3000,
+    [ask(&Q_RULES, 90, 1), ask(&Q_HISTORY, 80, 1), own("score features", 5_000, 90),]
+);
+rpc!(
+    POST_ENTRY,
+    LEDGER,
+    "payments.v1.Ledger",
+    "PostEntry",
+    700,
+    [ask(&Q_ENTRY_PUT, 100, 2), ask(&Q_BALANCE, 30, 1)]
+);
+http!(
+    CHARGE,
+    PAYMENT,
+    "POST",
+    "/v1/charges",
+    9000,
+    [
+        ask(&Q_CARD, 90, 1),
+        call(&SCORE, 90),
+        own("authorise card", 80_000, 100),
+        ask(&Q_CHARGE_PUT, 100, 1),
+        call(&POST_ENTRY, 90),
+    ]
+);
 
 static SHIPMENTS: Topic = Topic {
     name: "logistics.shipments",
@@ -318,38 +258,83 @@ static STOCK_LEVELS: Topic = Topic {
     steps: &[own("reindex products", 9_000, 90)],
 };
 
-rpc!(PLACE_ORDER, CHECKOUT, "shop.v2.Checkout", "PlaceOrder", 3000, [
-    call(&GET_CART, 100),
-    call(&QUOTE, 90),
-    call(&RESERVE, 100),
-    call(&CHARGE, 100),
-    ask(&Q_ORDER_PUT, 100, 1),
-    ask(&Q_LINES_PUT, 100, 3),
-    publish(&ORDERS, 95),
-    call(&EMPTY_CART, 90),
-]);
-rpc!(GET_ORDER, CHECKOUT, "shop.v2.Checkout", "GetOrder", 700, [ask(&Q_ORDER, 100, 1), ask(&Q_ORDER_STATE, 15, 1)]);
+rpc!(
+    PLACE_ORDER,
+    CHECKOUT,
+    "shop.v2.Checkout",
+    "PlaceOrder",
+    3000,
+    [
+        call(&GET_CART, 100),
+        call(&QUOTE, 90),
+        call(&RESERVE, 100),
+        call(&CHARGE, 100),
+        ask(&Q_ORDER_PUT, 100, 1),
+        ask(&Q_LINES_PUT, 100, 3),
+        publish(&ORDERS, 95),
+        call(&EMPTY_CART, 90),
+    ]
+);
+rpc!(
+    GET_ORDER,
+    CHECKOUT,
+    "shop.v2.Checkout",
+    "GetOrder",
+    700,
+    [ask(&Q_ORDER, 100, 1), ask(&Q_ORDER_STATE, 15, 1)]
+);
 rpc!(LIST_ORDERS, CHECKOUT, "shop.v2.Checkout", "ListOrders", 900, [ask(&Q_ORDERS, 100, 1)]);
 
-http!(PAGE_HOME, STOREFRONT, "GET", "/", 2500, [
-    call(&LIST_PRODUCTS, 90),
-    call(&RECOMMEND, 70),
-    own("render page", 4_000, 100),
-]);
-http!(PAGE_PRODUCT, STOREFRONT, "GET", "/products/{id}", 2200, [
-    call(&GET_PRODUCT, 100),
-    call(&GET_PRICES, 90),
-    call(&GET_STOCK, 60),
-    call(&RECOMMEND, 30),
-    own("render page", 5_000, 100),
-    publish(&VIEWS, 60),
-]);
-http!(PAGE_CATEGORY, STOREFRONT, "GET", "/categories/{id}", 2400, [call(&LIST_PRODUCTS, 100), own("render page", 6_000, 100)]);
+http!(
+    PAGE_HOME,
+    STOREFRONT,
+    "GET",
+    "/",
+    2500,
+    [call(&LIST_PRODUCTS, 90), call(&RECOMMEND, 70), own("render page", 4_000, 100),]
+);
+http!(
+    PAGE_PRODUCT,
+    STOREFRONT,
+    "GET",
+    "/products/{id}",
+    2200,
+    [
+        call(&GET_PRODUCT, 100),
+        call(&GET_PRICES, 90),
+        call(&GET_STOCK, 60),
+        call(&RECOMMEND, 30),
+        own("render page", 5_000, 100),
+        publish(&VIEWS, 60),
+    ]
+);
+http!(
+    PAGE_CATEGORY,
+    STOREFRONT,
+    "GET",
+    "/categories/{id}",
+    2400,
+    [call(&LIST_PRODUCTS, 100), own("render page", 6_000, 100)]
+);
 http!(PAGE_SEARCH, STOREFRONT, "GET", "/search", 1900, [call(&FIND, 100), own("render page", 4_500, 100)]);
 http!(API_SUGGEST, STOREFRONT, "GET", "/api/suggest", 600, [call(&SUGGEST, 100)]);
 http!(API_CART_ADD, STOREFRONT, "POST", "/api/cart/items", 900, [call(&ADD_ITEM, 100), call(&GET_CART, 60)]);
-http!(API_CHECKOUT, STOREFRONT, "POST", "/api/checkout", 1800, [call(&GET_PROFILE, 90), call(&PLACE_ORDER, 100)]);
-http!(API_ORDER, STOREFRONT, "GET", "/api/orders/{id}", 800, [call(&GET_ORDER, 100), own("render page", 2_000, 40)]);
+http!(
+    API_CHECKOUT,
+    STOREFRONT,
+    "POST",
+    "/api/checkout",
+    1800,
+    [call(&GET_PROFILE, 90), call(&PLACE_ORDER, 100)]
+);
+http!(
+    API_ORDER,
+    STOREFRONT,
+    "GET",
+    "/api/orders/{id}",
+    800,
+    [call(&GET_ORDER, 100), own("render page", 2_000, 40)]
+);
 http!(API_ORDERS, STOREFRONT, "GET", "/api/orders", 800, [call(&LIST_ORDERS, 100), call(&GET_PROFILE, 60)]);
 
 macro_rules! edges {
@@ -370,11 +355,14 @@ edges! {
     EDGE_ORDERS "GET" "/api/orders" [call(&AUTHENTICATE, 100), call(&API_ORDERS, 100)];
     EDGE_SIGN_IN "POST" "/v1/sessions" [own("check rate limit", 60, 100), call(&SIGN_IN, 100)];
 }
-rpc!(SYNC_STOCK, INVENTORY, "logistics.v1.Inventory", "SyncWarehouse", 6000, [
-    ask(&Q_STOCK, 100, 6),
-    ask(&Q_MOVE_PUT, 100, 4),
-    publish(&STOCK_LEVELS, 90),
-]);
+rpc!(
+    SYNC_STOCK,
+    INVENTORY,
+    "logistics.v1.Inventory",
+    "SyncWarehouse",
+    6000,
+    [ask(&Q_STOCK, 100, 6), ask(&Q_MOVE_PUT, 100, 4), publish(&STOCK_LEVELS, 90),]
+);
 
 /// Where traces begin, and how often.
 pub(crate) static ROOTS: [(&Operation, u64); 11] = [

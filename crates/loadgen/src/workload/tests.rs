@@ -5,8 +5,12 @@ use std::collections::{BTreeMap, HashSet};
 use super::*;
 use crate::otlp::{count_spans, trace_span_ids};
 
-const WORKLOAD: Workload =
-    Workload { seed: 7, traces: 3_000, start_ns: 1_760_000_000_000_000_000, span_of_time_ns: 600_000_000_000 };
+const WORKLOAD: Workload = Workload {
+    seed: 7,
+    traces: 3_000,
+    start_ns: 1_760_000_000_000_000_000,
+    span_of_time_ns: 600_000_000_000,
+};
 
 #[test]
 fn it_has_the_promised_shape() {
@@ -14,7 +18,10 @@ fn it_has_the_promised_shape() {
     let spans: usize = requests.iter().map(|request| request.spans).sum();
     let bytes: usize = requests.iter().map(|request| request.bytes.len()).sum();
     let (per_trace, per_span) = (spans as f64 / WORKLOAD.traces as f64, bytes as f64 / spans as f64);
-    println!("{spans} spans, {per_trace:.2} a trace, {per_span:.1} bytes a span, {} requests", requests.len());
+    println!(
+        "{spans} spans, {per_trace:.2} a trace, {per_span:.1} bytes a span, {} requests",
+        requests.len()
+    );
     assert!((18.0..=20.0).contains(&per_trace), "{per_trace} spans a trace");
     assert!((370.0..=410.0).contains(&per_span), "{per_span} bytes a span");
 
@@ -60,13 +67,14 @@ fn facts_say_what_was_sent() {
     let share = errors as f64 / spans as f64;
     println!("{:.2} % errors, {} names", share * 100.0, names.len());
     assert!((0.015..0.025).contains(&share), "{share} of the spans failed");
-    assert!((35..=45).contains(&shop::STATEMENTS));
+    assert!((35..=45).contains(&statements::COUNT));
 }
 
 #[test]
 fn the_same_seed_makes_the_same_bytes() {
     let small = Workload { traces: 200, ..WORKLOAD };
-    let bytes = |workload: &Workload| workload.requests().flat_map(|request| request.bytes).collect::<Vec<_>>();
+    let bytes =
+        |workload: &Workload| workload.requests().flat_map(|request| request.bytes).collect::<Vec<_>>();
     assert_eq!(bytes(&small), bytes(&small));
     assert_ne!(bytes(&small), bytes(&Workload { seed: 8, ..small }));
     assert_eq!(Workload { traces: 0, ..WORKLOAD }.requests().count(), 0);

@@ -1,0 +1,288 @@
+//! Moves spans on: from the head to segments when memory runs short, from there to blocks when it is time.
+
+use std::collections::HashSet;
+use std::io::BufWriter;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tokio_util::sync::CancellationToken;
+use trackway_common::TenantId;
+use trackway_spans::SpanBatch;
+use trackway_storage::{BlockEntry, LogRanges, StoreError, Upload};
+use trackway_vparquet::{BlockWriter, WriteError, WriteOptions, Written};
+use trackway_wal::LogError;
+use uuid::Uuid;
+
+use crate::chunk::Chunk;
+use crate::head::Head;
+use crate::segment::{self, SegmentError};
+use crate::service::Ingester;
+
+/// Spans in one row group.
+const ROW_GROUP_SPANS: usize = 200_000;
+const ZSTD_LEVEL: i32 = 1;
+
+/// Spans that could not be moved on. They stay where they are, and it is tried again.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FlushError {
+    #[error("{0}")]
+    Segment(#[from] SegmentError),
+    #[error("building a block: {0}")]
+    Write(#[from] WriteError),
+    #[error("{path}: {source}")]
+    Io { path: String, source: std::io::Error },
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    #[error("{0}")]
+    Log(#[from] LogError),
+    #[error("building a block stopped in the middle")]
+    Interrupted,
+}
+
+impl Ingester {
+    /// Moves spans on until told to stop; then once more, if the configuration says so.
+    pub async fn run(self: Arc<Self>, stop: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = self.wake.notified() => {}
+                () = tokio::time::sleep(self.config.check_period) => {}
+            }
+            if let Err(error) = self.move_on().await {
+                self.warn(&error);
+                // Do not spin on a store that is down: the next look is due after a period, whatever is pushed meanwhile.
+                tokio::select! {
+                    () = stop.cancelled() => break,
+                    () = tokio::time::sleep(self.config.check_period) => {}
+                }
+            }
+        }
+    }
+
+    fn warn(&self, error: &FlushError) {
+        let text = error.to_string();
+        let mut last = self.last_warning.lock();
+        if last.as_ref() != Some(&text) {
+            tracing::warn!(error = text, "spans cannot be moved on to blocks; they are kept, and it is tried again");
+            *last = Some(text);
+        }
+    }
+
+    async fn move_on(self: &Arc<Self>) -> Result<(), FlushError> {
+        let now = self.clock.now();
+        let age_max = u64::try_from(self.config.block_age_max.as_nanos()).unwrap_or(u64::MAX);
+        let mut moved = false;
+        for (tenant, head) in self.heads() {
+            loop {
+                let size = head.size();
+                let old = now.saturating_sub(size.oldest) >= age_max && size.spans > 0;
+                if !old && !self.is_due(&size) {
+                    break;
+                }
+                self.flush_one(&tenant, &head).await?;
+                moved = true;
+            }
+        }
+        if self.memory() > self.config.head_bytes_max && self.segments_have_room() {
+            let ingester = Arc::clone(self);
+            tokio::task::spawn_blocking(move || ingester.write_segment())
+                .await
+                .map_err(|_| FlushError::Interrupted)??;
+            moved = true;
+        }
+        if moved {
+            self.release().await?;
+            *self.last_warning.lock() = None;
+        }
+        Ok(())
+    }
+
+    /// Writes everything of a tenant, or of all, to blocks. Returns how many blocks were written.
+    ///
+    /// # Errors
+    /// A text that says what went wrong; what was not written stays where it is.
+    pub async fn flush(self: &Arc<Self>, tenant: Option<&TenantId>) -> Result<usize, String> {
+        let mut blocks = 0;
+        for (name, head) in self.heads() {
+            if tenant.is_some_and(|tenant| *tenant != name) {
+                continue;
+            }
+            while head.size().spans > 0 {
+                self.flush_one(&name, &head).await.map_err(|error| error.to_string())?;
+                blocks += 1;
+            }
+        }
+        self.release().await.map_err(|error| error.to_string())?;
+        Ok(blocks)
+    }
+
+    /// Whether everything goes to blocks when the process stops.
+    pub fn flushes_on_shutdown(&self) -> bool {
+        self.config.flush_on_shutdown
+    }
+
+    fn segments_have_room(&self) -> bool {
+        let mut files = HashSet::new();
+        let mut bytes = 0;
+        for (_, head) in self.heads() {
+            for stored in head.view().iter().filter_map(|chunk| chunk.segment()) {
+                if files.insert(stored.file.path.clone()) {
+                    bytes += stored.file.bytes;
+                }
+            }
+        }
+        files.len() < self.config.segments_max && bytes < self.config.segment_bytes_max
+    }
+
+    /// Writes all chunks that are in memory to one segment. Blocks on I/O.
+    pub(crate) fn write_segment(&self) -> Result<(), FlushError> {
+        let mut chunks: Vec<(TenantId, Arc<Chunk>)> = Vec::new();
+        for (tenant, head) in self.heads() {
+            let frozen = head.frozen().into_iter().filter(|chunk| chunk.in_memory().is_some());
+            chunks.extend(frozen.map(|chunk| (tenant.clone(), chunk)));
+        }
+        if chunks.is_empty() {
+            return Ok(());
+        }
+        let number = self.next_segment.fetch_add(1, Ordering::Relaxed);
+        let path = self.config.folder.join("segments").join(format!("{number:010}.segment"));
+        let places = segment::write(&path, self.log_id, &chunks)?;
+        for ((_, chunk), stored) in chunks.iter().zip(places) {
+            chunk.moved_to(stored);
+        }
+        self.metrics.segments_written.fetch_add(1, Ordering::Relaxed);
+        self.freed.notify_waiters();
+        Ok(())
+    }
+
+    /// Writes the oldest spans of a tenant, as many as fit into one block.
+    async fn flush_one(self: &Arc<Self>, tenant: &TenantId, head: &Arc<Head>) -> Result<(), FlushError> {
+        let _one_at_a_time = self.flushing.lock().await;
+        let chunks = self.chosen(head);
+        if chunks.is_empty() {
+            return Ok(());
+        }
+        let id = self.random.uuid();
+        let result = self.write_block(tenant, id, &chunks).await;
+        let (entry, path) = match result {
+            Ok(done) => done,
+            Err(error) => {
+                self.metrics.failed_flushes.fetch_add(1, Ordering::Relaxed);
+                // Of no use any more; a left-over is removed at the next start.
+                let _ = std::fs::remove_file(self.building(id));
+                return Err(error);
+            }
+        };
+        let gone: Vec<u64> = chunks.iter().map(|chunk| chunk.id).collect();
+        {
+            let _publication = self.publication.write();
+            // The only refusal is about removed inputs, of which there are none.
+            let _ = self.catalog.commit(tenant, vec![entry], &[]);
+            head.remove(&gone);
+        }
+        self.metrics.blocks_flushed.fetch_add(1, Ordering::Relaxed);
+        self.freed.notify_waiters();
+        let _ = std::fs::remove_file(path);
+        self.remove_segments(&chunks);
+        self.write_index(tenant).await;
+        Ok(())
+    }
+
+    /// The oldest chunks, as many as fit into one block.
+    fn chosen(&self, head: &Head) -> Vec<Arc<Chunk>> {
+        let (mut spans, mut bytes) = (0, 0);
+        let mut chunks = head.frozen();
+        chunks.sort_by_key(|chunk| chunk.id);
+        let fits = |chunk: &Arc<Chunk>| {
+            let first = spans == 0;
+            spans += chunk.spans;
+            bytes += chunk.bytes;
+            first || (spans <= self.config.block_spans_max && bytes <= self.config.block_bytes_max)
+        };
+        chunks.into_iter().take_while(fits).collect()
+    }
+
+    fn building(&self, id: Uuid) -> PathBuf {
+        self.config.folder.join("building").join(format!("{id}.parquet"))
+    }
+
+    async fn write_block(
+        &self,
+        tenant: &TenantId,
+        id: Uuid,
+        chunks: &[Arc<Chunk>],
+    ) -> Result<(BlockEntry, PathBuf), FlushError> {
+        let path = self.building(id);
+        let options = WriteOptions {
+            dedicated: self.config.dedicated.clone(),
+            row_group_spans_max: ROW_GROUP_SPANS,
+            zstd_level: ZSTD_LEVEL,
+            created_by: format!("trackway {}", env!("CARGO_PKG_VERSION")),
+        };
+        let (to, inputs) = (path.clone(), chunks.to_vec());
+        let written = tokio::task::spawn_blocking(move || build(&to, &inputs, &options))
+            .await
+            .map_err(|_| FlushError::Interrupted)??;
+        let Written { .. } = &written;
+        let meta = written.meta(
+            id,
+            tenant.as_str(),
+            self.config.dedicated.clone(),
+            self.config.replication_factor,
+        );
+        let sequences = chunks.iter().flat_map(|chunk| chunk.sequences.iter().copied()).collect();
+        let entry =
+            BlockEntry { meta: Arc::new(meta), log: Some(LogRanges::new(self.log_id, sequences)) };
+        self.catalog.announce(id);
+        let upload = Upload {
+            meta: &entry.meta,
+            meta_json: entry.meta_json(),
+            data: &path,
+            bloom: written.bloom,
+            index: written.index,
+        };
+        self.reader.store().put_block(tenant, upload).await?;
+        tracing::debug!(
+            %tenant, block = %id, spans = written.spans, traces = written.traces, bytes = written.size,
+            "wrote a block"
+        );
+        Ok((entry, path))
+    }
+
+    /// Deletes segments in which nobody has chunks any more.
+    fn remove_segments(&self, gone: &[Arc<Chunk>]) {
+        let candidates: HashSet<PathBuf> =
+            gone.iter().filter_map(|chunk| chunk.segment()).map(|stored| stored.file.path.clone()).collect();
+        if candidates.is_empty() {
+            return;
+        }
+        let mut used = HashSet::new();
+        for (_, head) in self.heads() {
+            used.extend(head.view().iter().filter_map(|c| c.segment()).map(|s| s.file.path.clone()));
+        }
+        for path in candidates.difference(&used) {
+            if let Err(error) = std::fs::remove_file(path) {
+                tracing::warn!(path = %path.display(), %error, "segment cannot be removed");
+            }
+        }
+    }
+
+    /// Writes the index of a tenant for Tempo's readers. That it fails is no harm: they fall back to listing.
+    async fn write_index(&self, tenant: &TenantId) {
+        let metas: Vec<_> =
+            self.catalog.blocks(tenant).iter().map(|entry| Arc::clone(&entry.meta)).collect();
+        let now = jiff::Timestamp::from_nanosecond(i128::from(self.clock.now())).unwrap_or_default();
+        if let Err(error) = self.reader.store().put_tenant_index(tenant, now, &metas).await {
+            tracing::warn!(%tenant, %error, "tenant index cannot be written");
+        }
+    }
+}
+
+fn build(path: &PathBuf, chunks: &[Arc<Chunk>], options: &WriteOptions) -> Result<Written, FlushError> {
+    let failed = |source| FlushError::Io { path: path.display().to_string(), source };
+    let batches: Vec<Arc<SpanBatch>> =
+        chunks.iter().map(|chunk| chunk.load()).collect::<Result<_, SegmentError>>()?;
+    let file = std::fs::File::create(path).map_err(failed)?;
+    Ok(BlockWriter::write(&batches, options, BufWriter::with_capacity(1 << 20, file))?)
+}

@@ -1,0 +1,458 @@
+//! The ingester as a whole: opening and replay, taking requests in, views for readers, and the loop that moves spans on.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::Notify;
+use trackway_common::{Clock, ErrorKind, Kinded, Random, TenantId};
+use trackway_spans::{Appended, AppendError, peek_request};
+use trackway_storage::{BlockCatalog, BlockEntry, BlockReader, LogRanges};
+use trackway_wal::{
+    Admission, LocalLog, LocalStorage, Log, LogConfig, LogError, NewRecord, RecentHashes, Sequence, SyncMode,
+    request_hash,
+};
+use uuid::Uuid;
+
+use crate::chunk::Chunk;
+use crate::config::Config;
+use crate::head::{Head, Size, next_chunk_id};
+use crate::metrics::Metrics;
+use crate::segment;
+
+/// How long a sender is kept waiting for memory before it is told to come back.
+const MEMORY_WAIT: Duration = Duration::from_secs(10);
+
+/// The ingester. Shared by reference.
+#[derive(Debug)]
+pub struct Ingester {
+    pub(crate) config: Config,
+    pub(crate) log: LocalLog,
+    /// Which log this is, over restarts; blocks name it.
+    pub(crate) log_id: Uuid,
+    pub(crate) reader: BlockReader,
+    pub(crate) catalog: Arc<dyn BlockCatalog>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) random: Arc<dyn Random>,
+    pub(crate) heads: RwLock<BTreeMap<TenantId, Arc<Head>>>,
+    /// Held for reading while a view is taken, for writing while spans move from chunks to a block.
+    pub(crate) publication: RwLock<()>,
+    /// Held for reading while a request is between the log and the head, for writing while the log's low-water mark is
+    /// computed.
+    pub(crate) gate: tokio::sync::RwLock<()>,
+    recent: RecentHashes,
+    pub(crate) wake: Notify,
+    /// Told whenever memory was freed.
+    pub(crate) freed: Notify,
+    pub(crate) flushing: tokio::sync::Mutex<()>,
+    stopping: AtomicBool,
+    pub(crate) next_segment: AtomicU64,
+    pub(crate) last_warning: Mutex<Option<String>>,
+    /// Counts.
+    pub metrics: Metrics,
+}
+
+/// An ingester that cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The log.
+    #[error("{0}")]
+    Log(#[from] LogError),
+    /// A folder or file.
+    #[error("{path}: {source}")]
+    Io {
+        /// Which one.
+        path: String,
+        /// What is wrong.
+        source: std::io::Error,
+    },
+}
+
+/// A request that was not taken in; nothing of it was kept.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum IngestError {
+    /// It is no OTLP.
+    #[error("{0}")]
+    Malformed(#[from] AppendError),
+    /// The log did not take it.
+    #[error("{0}")]
+    Log(#[from] LogError),
+    /// It is a copy of one that failed.
+    #[error("{0}")]
+    FirstFailed(#[from] trackway_wal::FirstFailed),
+    /// There is no memory for it now.
+    #[error(
+        "{used} bytes of spans wait in memory, more than trackway.head.max_bytes allows: blocks are written slower than \
+         spans arrive; come back later"
+    )]
+    Memory {
+        /// Bytes of spans in memory.
+        used: usize,
+    },
+    /// The process is stopping.
+    #[error("the process is stopping")]
+    Stopping,
+}
+
+impl Kinded for IngestError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Malformed(_) => ErrorKind::Invalid,
+            Self::Log(error) => error.kind(),
+            Self::FirstFailed(error) => error.kind(),
+            Self::Memory { .. } => ErrorKind::Exhausted,
+            Self::Stopping => ErrorKind::Unavailable,
+        }
+    }
+}
+
+/// What a tenant has, at one moment: every span that was acknowledged before is in exactly one of these.
+#[derive(Clone, Debug, Default)]
+pub struct View {
+    /// Live data.
+    pub chunks: Vec<Arc<Chunk>>,
+    /// Stored data.
+    pub blocks: Arc<Vec<BlockEntry>>,
+}
+
+impl Ingester {
+    /// Opens the folder, replays what a process before left there, and is ready to take requests. Blocks on I/O; the
+    /// catalogue must know the blocks that lie in the store.
+    ///
+    /// # Errors
+    /// [`OpenError`]. Damage of single records is not an error: it is set aside with a warning.
+    pub fn open(
+        config: Config,
+        reader: BlockReader,
+        catalog: Arc<dyn BlockCatalog>,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+    ) -> Result<Arc<Self>, OpenError> {
+        for folder in ["log", "segments", "building"] {
+            let path = config.folder.join(folder);
+            std::fs::create_dir_all(&path)
+                .map_err(|source| OpenError::Io { path: path.display().to_string(), source })?;
+        }
+        let log_id = log_identity(&config.folder.join("log-id"), &*random)?;
+        let log_config = LogConfig {
+            max_bytes: config.wal_bytes_max,
+            sync: if config.sync { SyncMode::Always } else { SyncMode::Os },
+            ..LogConfig::new(config.folder.join("log"))
+        };
+        let log = LocalLog::open(log_config, Arc::new(LocalStorage), &*random)?;
+        let ingester = Self {
+            log,
+            log_id,
+            reader,
+            catalog,
+            clock,
+            random,
+            heads: RwLock::default(),
+            publication: RwLock::default(),
+            gate: tokio::sync::RwLock::default(),
+            recent: RecentHashes::default(),
+            wake: Notify::new(),
+            freed: Notify::new(),
+            flushing: tokio::sync::Mutex::default(),
+            stopping: AtomicBool::new(false),
+            next_segment: AtomicU64::new(1),
+            last_warning: Mutex::default(),
+            metrics: Metrics::default(),
+            config,
+        };
+        ingester.clear_building();
+        ingester.replay()?;
+        Ok(Arc::new(ingester))
+    }
+
+    /// Blocks that were under construction when a process died are of no use.
+    fn clear_building(&self) {
+        let folder = self.config.folder.join("building");
+        let Ok(entries) = std::fs::read_dir(&folder) else { return };
+        for entry in entries.flatten() {
+            if let Err(error) = std::fs::remove_file(entry.path()) {
+                tracing::warn!(path = %entry.path().display(), %error, "left-over file cannot be removed");
+            }
+        }
+    }
+
+    fn replay(&self) -> Result<(), OpenError> {
+        let in_blocks = self.records_in_blocks();
+        let in_block = |tenant: &TenantId, sequence: u64| {
+            in_blocks.get(tenant).is_some_and(|lists| lists.iter().any(|list| list.contains(sequence)))
+        };
+        let in_segments = self.adopt_segments(&in_block)?;
+        let mut error = None;
+        let mut cursor = trackway_wal::Cursor::after(self.log.low_water());
+        let replayed = self.log.read(&mut cursor, &mut |record| {
+            let sequence = record.sequence.0;
+            let new = self.recent.remember(record.hash, record.received, record.sequence);
+            let known = in_segments.contains(&sequence) || in_block(record.tenant, sequence);
+            if new && !known {
+                let head = self.head(record.tenant);
+                let skip = record.refused;
+                let appended =
+                    head.append(sequence, record.received, record.body, self.config.limits, skip);
+                if let Err(problem) = appended {
+                    tracing::warn!(sequence, %problem, "a record of the log cannot be read and is left out");
+                }
+                if self.memory() > self.config.head_bytes_max
+                    && let Err(problem) = self.write_segment()
+                {
+                    error = Some(problem);
+                    return ControlFlow::Break(());
+                }
+            }
+            ControlFlow::Continue(())
+        })?;
+        if let Some(problem) = error {
+            let path = self.config.folder.display().to_string();
+            return Err(OpenError::Io { path, source: std::io::Error::other(problem) });
+        }
+        if replayed.records > 0 {
+            tracing::info!(records = replayed.records, bytes = replayed.bytes, "replayed the log");
+        }
+        Ok(())
+    }
+
+    /// For each tenant the records of this log that are in blocks already.
+    fn records_in_blocks(&self) -> HashMap<TenantId, Vec<LogRanges>> {
+        let of_tenant = |tenant: TenantId| {
+            let blocks = self.catalog.blocks(&tenant);
+            let lists = blocks.iter().filter_map(|entry| entry.log.clone());
+            (tenant, lists.filter(|list| list.log == self.log_id).collect())
+        };
+        self.catalog.tenants().into_iter().map(of_tenant).collect()
+    }
+
+    /// Takes up the segments that lie in the folder, and returns the records that are in them.
+    fn adopt_segments(
+        &self,
+        in_block: &impl Fn(&TenantId, u64) -> bool,
+    ) -> Result<HashSet<u64>, OpenError> {
+        let folder = self.config.folder.join("segments");
+        let failed = |source| OpenError::Io { path: folder.display().to_string(), source };
+        let mut paths: Vec<PathBuf> =
+            std::fs::read_dir(&folder).map_err(failed)?.flatten().map(|entry| entry.path()).collect();
+        paths.sort();
+        let mut sequences = HashSet::new();
+        for path in paths {
+            if path.extension().is_none_or(|extension| extension != "segment") {
+                std::fs::remove_file(&path).map_err(failed)?; // it was never finished
+                continue;
+            }
+            let number = path.file_stem().and_then(|name| name.to_str()?.parse::<u64>().ok()).unwrap_or(0);
+            self.next_segment.fetch_max(number + 1, Ordering::Relaxed);
+            let (found, problem) = match segment::open(&path) {
+                Ok(opened) => opened,
+                Err(error) => {
+                    self.quarantine(&path, &error.to_string());
+                    continue;
+                }
+            };
+            if let Some(problem) = problem {
+                tracing::warn!(path = %path.display(), problem, "segment is damaged; the rest of it is kept");
+            }
+            let mut used = false;
+            for (log, tenant, parts, stored) in found {
+                let done = log != self.log_id
+                    || parts.sequences.first().is_none_or(|sequence| in_block(&tenant, *sequence));
+                if !done {
+                    used = true;
+                    sequences.extend(parts.sequences.iter().copied());
+                    let chunk = Chunk::stored(next_chunk_id(), parts, stored);
+                    self.head(&tenant).adopt(Arc::new(chunk));
+                }
+            }
+            if !used {
+                std::fs::remove_file(&path).map_err(failed)?; // all of it is in blocks
+            }
+        }
+        Ok(sequences)
+    }
+
+    fn quarantine(&self, path: &std::path::Path, problem: &str) {
+        let folder = self.config.folder.join("quarantine");
+        let moved = std::fs::create_dir_all(&folder)
+            .and_then(|()| std::fs::rename(path, folder.join(path.file_name().unwrap_or_default())));
+        let kept = if moved.is_ok() { folder.display() } else { path.display() };
+        tracing::warn!(problem, set_aside_in = %kept, "segment cannot be read and is left out");
+    }
+
+    pub(crate) fn head(&self, tenant: &TenantId) -> Arc<Head> {
+        if let Some(head) = self.heads.read().get(tenant) {
+            return Arc::clone(head);
+        }
+        Arc::clone(self.heads.write().entry(tenant.clone()).or_default())
+    }
+
+    pub(crate) fn heads(&self) -> Vec<(TenantId, Arc<Head>)> {
+        self.heads.read().iter().map(|(tenant, head)| (tenant.clone(), Arc::clone(head))).collect()
+    }
+
+    /// Bytes of spans that are in memory.
+    pub fn memory(&self) -> usize {
+        self.heads().iter().map(|(_, head)| head.size().memory).sum()
+    }
+
+    pub(crate) fn size(&self, head: &Head) -> Size {
+        head.size()
+    }
+
+    /// Takes a request in. When this returns `Ok`, its good spans are durable and the next view has them.
+    ///
+    /// # Errors
+    /// The error's kind says what the sender must do; nothing was kept then.
+    pub async fn push(
+        self: &Arc<Self>,
+        tenant: TenantId,
+        body: Bytes,
+    ) -> Result<Appended, IngestError> {
+        // In a task of its own: a sender that goes away must not leave a record without its spans in the head.
+        let ingester = Arc::clone(self);
+        match tokio::spawn(async move { ingester.take_in(tenant, body).await }).await {
+            Ok(result) => result,
+            Err(_) => Err(IngestError::Stopping),
+        }
+    }
+
+    async fn take_in(self: Arc<Self>, tenant: TenantId, body: Bytes) -> Result<Appended, IngestError> {
+        if self.stopping.load(Ordering::Acquire) {
+            return Err(IngestError::Stopping);
+        }
+        if peek_request(&body)? == 0 {
+            return Ok(Appended::default());
+        }
+        self.wait_for_memory().await?;
+        let received = self.clock.now();
+        let hash = request_hash(&tenant, &body);
+        let pending = match self.recent.check_or_insert(hash, received) {
+            Admission::New(pending) => pending,
+            Admission::Seen(_) => return self.again(&tenant, &body),
+            Admission::InFlight(first) => {
+                first.outcome().await?;
+                return self.again(&tenant, &body);
+            }
+        };
+        let _gate = self.gate.read().await;
+        let record =
+            NewRecord { tenant: tenant.clone(), received, hash, refused: Vec::new(), body: body.clone() };
+        let sequence = self.log.append(record).await?;
+        let head = self.head(&tenant);
+        let (limits, bytes) = (self.config.limits, body.len() as u64);
+        let append = move || head.append(sequence.0, received, &body, limits, &[]);
+        let appended = self.reader.cpu().run(append).await.ok_or(IngestError::Stopping)??;
+        pending.stored(sequence);
+        self.metrics.received(&tenant, u64::from(appended.spans), bytes, u64::from(appended.truncated));
+        for refused in &appended.refused {
+            self.metrics.discarded(&tenant, refused.reason.label());
+        }
+        self.wake_if_needed(&tenant);
+        Ok(appended)
+    }
+
+    /// The answer to a request that was stored before: the same as the first time.
+    fn again(&self, _tenant: &TenantId, body: &[u8]) -> Result<Appended, IngestError> {
+        self.metrics.duplicate_requests.fetch_add(1, Ordering::Relaxed);
+        let mut scratch = trackway_spans::BatchBuilder::new();
+        Ok(trackway_spans::append_request(&mut scratch, body, self.config.limits, &[])?)
+    }
+
+    async fn wait_for_memory(&self) -> Result<(), IngestError> {
+        let limit = self.config.head_bytes_max * 2;
+        if self.memory() < limit {
+            return Ok(());
+        }
+        let room = async {
+            loop {
+                let freed = self.freed.notified();
+                if self.memory() < limit {
+                    return;
+                }
+                self.wake.notify_one();
+                freed.await;
+            }
+        };
+        let waited = tokio::time::timeout(MEMORY_WAIT, room).await;
+        waited.map_err(|_| IngestError::Memory { used: self.memory() })
+    }
+
+    fn wake_if_needed(&self, tenant: &TenantId) {
+        let size = self.size(&self.head(tenant));
+        if self.is_due(&size) || self.memory() > self.config.head_bytes_max {
+            self.wake.notify_one();
+        }
+    }
+
+    pub(crate) fn is_due(&self, size: &Size) -> bool {
+        size.spans >= self.config.block_spans_max || size.bytes >= self.config.block_bytes_max
+    }
+
+    /// What a tenant has now.
+    pub fn view(&self, tenant: &TenantId) -> View {
+        let _publication = self.publication.read();
+        let head = self.heads.read().get(tenant).cloned();
+        View {
+            chunks: head.map(|head| head.view()).unwrap_or_default(),
+            blocks: self.catalog.blocks(tenant),
+        }
+    }
+
+    /// The tenants that have anything.
+    pub fn tenants(&self) -> Vec<TenantId> {
+        let mut tenants: Vec<TenantId> = self.heads.read().keys().cloned().collect();
+        tenants.extend(self.catalog.tenants());
+        tenants.sort();
+        tenants.dedup();
+        tenants
+    }
+
+    /// Live spans and traces' fragments, for metrics.
+    pub fn live(&self) -> (usize, usize) {
+        let sizes = self.heads().into_iter().map(|(_, head)| head.size());
+        sizes.fold((0, 0), |(spans, bytes), size| (spans + size.spans, bytes + size.memory))
+    }
+
+    /// Refuses requests from now on.
+    pub fn stop_taking(&self) {
+        self.stopping.store(true, Ordering::Release);
+    }
+
+    /// Writes what is queued for the log, and waits for that. Blocks on I/O.
+    pub fn close(&self) {
+        self.log.close();
+    }
+
+    /// Tells the log what nobody needs any more. Waits for requests that are between log and head.
+    pub(crate) async fn release(&self) -> Result<(), LogError> {
+        let low = {
+            let _gate = self.gate.write().await;
+            let durable = self.log.durable().borrow().0;
+            let needed = self.heads().iter().filter_map(|(_, head)| head.low_water()).min();
+            needed.map_or(durable, |sequence| sequence.saturating_sub(1))
+        };
+        self.log.release(Sequence(low))
+    }
+}
+
+/// The identity of the log in a folder, made when it is first opened.
+fn log_identity(path: &std::path::Path, random: &dyn Random) -> Result<Uuid, OpenError> {
+    let failed = |source| OpenError::Io { path: path.display().to_string(), source };
+    match std::fs::read_to_string(path) {
+        Ok(text) => text.trim().parse().map_err(|error| failed(std::io::Error::other(error))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let id = random.uuid();
+            let temporary = path.with_extension("tmp");
+            std::fs::write(&temporary, id.to_string()).map_err(failed)?;
+            std::fs::File::open(&temporary).and_then(|file| file.sync_all()).map_err(failed)?;
+            std::fs::rename(&temporary, path).map_err(failed)?;
+            Ok(id)
+        }
+        Err(error) => Err(failed(error)),
+    }
+}

@@ -1,0 +1,163 @@
+//! Finds and joins the spans of given traces, wherever they lie.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use futures::{StreamExt, stream};
+use trackway_common::{TenantId, TraceId};
+use trackway_engine::complete_traces;
+use trackway_ingester::{Chunk, View};
+use trackway_spans::{Needs, SpanBatch, merge_traces};
+use trackway_storage::{BlockReader, StoreError};
+use trackway_vparquet::meta::BlockMeta;
+
+use crate::tally::Tally;
+
+/// Parts of blocks that are read at once.
+pub(crate) const READS_AT_ONCE: usize = 8;
+
+/// A tenant's data, as one question sees it.
+#[derive(Clone, Debug)]
+pub(crate) struct Source {
+    pub(crate) tenant: TenantId,
+    pub(crate) view: View,
+    pub(crate) reader: BlockReader,
+}
+
+/// Rows of a row group of a block.
+#[derive(Clone, Debug)]
+pub(crate) struct Rows {
+    pub(crate) block: usize,
+    pub(crate) row_group: usize,
+    pub(crate) rows: Vec<u32>,
+}
+
+/// Where traces lie.
+#[derive(Debug, Default)]
+pub(crate) struct Places {
+    pub(crate) chunks: Vec<Arc<Chunk>>,
+    pub(crate) rows: Vec<Rows>,
+}
+
+impl Source {
+    pub(crate) fn meta(&self, block: usize) -> &Arc<BlockMeta> {
+        &self.view.blocks[block].meta
+    }
+
+    /// Where any of `ids` (ascending) lie. Blocks for which `skip` says true are not looked into.
+    pub(crate) async fn locate(
+        &self,
+        ids: &[TraceId],
+        skip: impl Fn(&BlockMeta) -> bool,
+        tally: &Tally,
+    ) -> Places {
+        let chunks = self.view.chunks.iter().filter(|chunk| ids.iter().any(|id| chunk.has(*id)));
+        let chunks: Vec<Arc<Chunk>> = chunks.cloned().collect();
+        let looked_into = (0..self.view.blocks.len()).filter(|block| !skip(self.meta(*block)));
+        let found = stream::iter(looked_into).map(|block| async move {
+            (block, self.reader.locate(&self.tenant, self.meta(block), ids).await)
+        });
+        let mut rows = Vec::new();
+        let mut found = found.buffer_unordered(READS_AT_ONCE);
+        while let Some((block, located)) = found.next().await {
+            match located {
+                Ok(located) => rows.extend(
+                    located.into_iter().map(|(row_group, rows)| Rows { block, row_group, rows }),
+                ),
+                Err(error) => tally.skip(&error),
+            }
+        }
+        rows.sort_by_key(|rows| (rows.block, rows.row_group));
+        Places { chunks, rows }
+    }
+
+    /// Loads rows of blocks.
+    pub(crate) async fn load_rows(&self, rows: Vec<Rows>, needs: &Needs, tally: &Tally) -> Vec<SpanBatch> {
+        let loads = stream::iter(rows).map(|rows| async move {
+            let meta = self.meta(rows.block);
+            self.reader.load(&self.tenant, meta, rows.row_group, Some(rows.rows), needs).await
+        });
+        let loaded: Vec<_> = loads.buffered(READS_AT_ONCE).collect().await;
+        let mut batches = Vec::new();
+        for result in loaded {
+            match result {
+                Ok(loaded) => {
+                    tally.count(|metrics| metrics.inspected_bytes += loaded.bytes);
+                    batches.push(loaded.batch);
+                }
+                Err(error) => tally.skip(&error),
+            }
+        }
+        batches
+    }
+
+    /// Loads live chunks.
+    pub(crate) async fn load_chunks(&self, chunks: Vec<Arc<Chunk>>, tally: &Tally) -> Vec<Arc<SpanBatch>> {
+        let loads = stream::iter(chunks).map(|chunk| self.load_chunk(chunk));
+        let loaded: Vec<_> = loads.buffered(READS_AT_ONCE).collect().await;
+        let mut batches = Vec::new();
+        for result in loaded {
+            match result {
+                Ok(batch) => batches.push(batch),
+                Err(error) => tally.skip(&error),
+            }
+        }
+        batches
+    }
+
+    /// Loads one live chunk, on a thread that may wait for the disk.
+    pub(crate) async fn load_chunk(&self, chunk: Arc<Chunk>) -> Result<Arc<SpanBatch>, StoreError> {
+        let damaged = |problem: String| StoreError::Damaged { path: "segment".to_owned(), problem };
+        let loaded = tokio::task::spawn_blocking(move || chunk.load()).await;
+        loaded
+            .map_err(|error| damaged(error.to_string()))?
+            .map_err(|error| damaged(error.to_string()))
+    }
+
+    /// All spans of some traces in one batch, grouped by trace in the order of `ids`, with what is about whole traces.
+    pub(crate) async fn join(
+        &self,
+        ids: Vec<TraceId>,
+        places: Places,
+        needs: &Needs,
+        tally: &Tally,
+    ) -> Result<SpanBatch, StoreError> {
+        let live = self.load_chunks(places.chunks, tally).await;
+        let stored = self.load_rows(places.rows, needs, tally).await;
+        let join = move || {
+            let batches: Vec<&SpanBatch> = live.iter().map(AsRef::as_ref).chain(stored.iter()).collect();
+            let mut joined = merge_traces(&batches, &ids);
+            complete_traces(&mut joined);
+            joined
+        };
+        let problem = "joining traces failed; the log says how".to_owned();
+        let interrupted = StoreError::Damaged { path: self.tenant.to_string(), problem };
+        self.reader.cpu().run(join).await.ok_or(interrupted)
+    }
+
+    /// How many places each trace lies in.
+    pub(crate) async fn count_places(
+        &self,
+        places: &Places,
+        tally: &Tally,
+    ) -> HashMap<TraceId, usize> {
+        let mut counts: HashMap<TraceId, usize> = HashMap::new();
+        for rows in &places.rows {
+            match self.reader.trace_ids(&self.tenant, self.meta(rows.block), rows.row_group).await {
+                Ok(ids) => {
+                    for id in rows.rows.iter().filter_map(|row| ids.get(*row as usize)) {
+                        *counts.entry(*id).or_default() += 1;
+                    }
+                }
+                Err(error) => tally.skip(&error),
+            }
+        }
+        for chunk in &places.chunks {
+            for id in &chunk.ids {
+                // Live data always needs joining: its trace-level columns are not there.
+                *counts.entry(*id).or_default() += 2;
+            }
+        }
+        counts
+    }
+}

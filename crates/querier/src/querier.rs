@@ -1,0 +1,336 @@
+//! The query service over one ingester and one store.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use futures::stream::{self, BoxStream, StreamExt};
+use tokio::sync::mpsc;
+use trackway_common::{ErrorKind, RequestCtx, TenantId};
+use trackway_engine::{PlanError, SearchPlan, TraceResult};
+use trackway_ingester::Ingester;
+use trackway_spans::{Needs, encode_trace};
+use trackway_storage::BlockReader;
+use trackway_traceql::ast::{BinaryOp, Field, FieldExpr, Intrinsic, Scope, Static, Status};
+use trackway_vparquet::meta::DedicatedColumn;
+
+use crate::fragments::Source;
+use crate::search::Search;
+use crate::service::{
+    QueryError, QueryService, SearchFilter, SearchRequest, SearchUpdate, TagScope, TagValuesAnswer,
+    TagValuesRequest, TagsAnswer, TagsRequest, TimeRange, TraceAnswer, TraceRequest,
+};
+use crate::tags::{Ask, TagQuestion};
+use crate::tally::Tally;
+
+/// Settings of the querier.
+#[derive(Clone, Debug)]
+pub struct QuerierConfig {
+    /// Attributes with columns of their own in new blocks.
+    pub dedicated: Vec<DedicatedColumn>,
+    /// Whether texts in dedicated columns are left out of lists of tags and values, as Tempo does.
+    pub hide_dedicated: bool,
+    /// Bytes of one trace in an answer at the most (`overrides.defaults.global.max_bytes_per_trace`); 0 for no limit.
+    pub max_bytes_per_trace: usize,
+}
+
+/// Answers questions. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Querier {
+    ingester: Arc<Ingester>,
+    reader: BlockReader,
+    config: Arc<QuerierConfig>,
+}
+
+fn range_nanos(range: Option<TimeRange>) -> Option<(u64, u64)> {
+    let nanos = |seconds: u64| seconds.saturating_mul(1_000_000_000);
+    range.map(|range| (nanos(range.start), nanos(range.end.saturating_add(1)).saturating_sub(1)))
+}
+
+impl Querier {
+    /// Answers from an ingester and the blocks that it knows of.
+    pub fn new(ingester: Arc<Ingester>, reader: BlockReader, config: QuerierConfig) -> Self {
+        Self { ingester, reader, config: Arc::new(config) }
+    }
+
+    fn source(&self, tenant: &TenantId) -> Source {
+        Source { tenant: tenant.clone(), view: self.ingester.view(tenant), reader: self.reader.clone() }
+    }
+
+    async fn find(&self, ctx: RequestCtx, request: TraceRequest) -> Result<TraceAnswer, QueryError> {
+        let tally = Tally::default();
+        let range = range_nanos(request.range);
+        let mut trace = Vec::new();
+        for tenant in &ctx.tenants {
+            let source = self.source(tenant);
+            tally.count(|metrics| metrics.total_blocks += source.view.blocks.len() as u32);
+            let outside = |meta: &trackway_vparquet::meta::BlockMeta| {
+                range.is_some_and(|(start, end)| {
+                    meta.start_time.as_nanosecond() > i128::from(end)
+                        || meta.end_time.as_nanosecond() + 1_000_000_000 < i128::from(start)
+                })
+            };
+            let places = source.locate(&[request.id], outside, &tally).await;
+            ctx.check().map_err(|error| QueryError::new(ErrorKind::Cancelled, error.to_string()))?;
+            if places.chunks.is_empty() && places.rows.is_empty() {
+                continue;
+            }
+            let joined = source.join(vec![request.id], places, &Needs::everything(), &tally).await;
+            match joined {
+                Ok(batch) => {
+                    tally.count(|metrics| metrics.inspected_spans += batch.len() as u64);
+                    trace.extend(encode_trace(&batch));
+                }
+                Err(error) => tally.skip(&error),
+            }
+        }
+        let limit = self.config.max_bytes_per_trace;
+        if limit > 0 && trace.len() > limit {
+            let message = format!("trace exceeds max size (max bytes: {limit})");
+            return Err(QueryError::new(ErrorKind::TooLarge, message));
+        }
+        Ok(TraceAnswer {
+            trace: (!trace.is_empty()).then(|| Bytes::from(trace)),
+            metrics: tally.metrics(),
+            completeness: tally.completeness(),
+        })
+    }
+
+    async fn search_all(
+        &self,
+        ctx: RequestCtx,
+        request: SearchRequest,
+        updates: mpsc::Sender<Result<SearchUpdate, QueryError>>,
+    ) {
+        let answer = self.search_once(&ctx, &request).await;
+        // Nobody listens any more when the asker went away.
+        let _ = updates.send(answer).await;
+    }
+
+    async fn search_once(&self, ctx: &RequestCtx, request: &SearchRequest) -> Result<SearchUpdate, QueryError> {
+        let range = range_nanos(request.range);
+        let plan = Arc::new(plan(&request.filter, range)?);
+        let tally = Tally::default();
+        let mut traces: Vec<TraceResult> = Vec::new();
+        if !plan.is_never() {
+            for tenant in &ctx.tenants {
+                let source = self.source(tenant);
+                let search = Search {
+                    source: &source,
+                    plan: &plan,
+                    limit: request.limit,
+                    spans_per_spanset: request.spans_per_spanset,
+                    tally: &tally,
+                    ctx,
+                };
+                traces.extend(search.run(range).await?);
+            }
+        }
+        if let SearchFilter::Tags { min_duration, max_duration, .. } = &request.filter {
+            traces.retain(|trace| {
+                min_duration.is_none_or(|least| trace.duration >= least)
+                    && max_duration.is_none_or(|most| trace.duration <= most)
+            });
+        }
+        traces.sort_unstable_by(|a, b| (b.start, b.id).cmp(&(a.start, a.id)));
+        traces.truncate(request.limit);
+        Ok(SearchUpdate {
+            traces,
+            metrics: tally.metrics(),
+            completeness: tally.completeness(),
+            done: true,
+        })
+    }
+
+    async fn list_tags(&self, ctx: RequestCtx, request: TagsRequest) -> Result<TagsAnswer, QueryError> {
+        let scopes = match request.scope {
+            Some(TagScope::Intrinsic) => Vec::new(),
+            Some(scope) => vec![scope],
+            None => TagScope::OF_ATTRIBUTES.to_vec(),
+        };
+        let tally = Tally::default();
+        let mut answer = TagsAnswer::default();
+        if !scopes.is_empty() {
+            let question = TagQuestion::new(Ask::Names(scopes), &request.query, self.config.hide_dedicated)?;
+            let mut all = crate::tags::Collected::default();
+            for tenant in &ctx.tenants {
+                let source = self.source(tenant);
+                let range = range_nanos(request.range);
+                let found = question.run(&source, range, &self.config.dedicated, &tally, &ctx).await?;
+                all.names.merge(found.names);
+            }
+            for (scope, names) in all.names.names {
+                let most = if request.limit == 0 { usize::MAX } else { request.limit };
+                let names: Vec<String> = names.into_iter().take(most).collect();
+                if !names.is_empty() {
+                    answer.scopes.push((scope, names));
+                }
+            }
+        }
+        if matches!(request.scope, None | Some(TagScope::Intrinsic)) {
+            let names = trackway_traceql::INTRINSIC_NAMES.iter().map(|name| (*name).to_owned()).collect();
+            answer.scopes.push((TagScope::Intrinsic, names));
+        }
+        answer.metrics = tally.metrics();
+        answer.completeness = tally.completeness();
+        Ok(answer)
+    }
+
+    async fn list_values(
+        &self,
+        ctx: RequestCtx,
+        request: TagValuesRequest,
+    ) -> Result<TagValuesAnswer, QueryError> {
+        let Some(field) = field_of(&request)? else { return Ok(TagValuesAnswer::default()) };
+        let question = TagQuestion::new(Ask::Values(field), &request.query, self.config.hide_dedicated)?;
+        let tally = Tally::default();
+        let mut all = crate::tags::Collected::default();
+        for tenant in &ctx.tenants {
+            let source = self.source(tenant);
+            let range = range_nanos(request.range);
+            let found = question.run(&source, range, &self.config.dedicated, &tally, &ctx).await?;
+            all.values.merge(found.values);
+        }
+        let most = if request.limit == 0 { usize::MAX } else { request.limit };
+        let values = all.values.into_sorted().into_iter().take(most);
+        Ok(TagValuesAnswer {
+            values: values.map(|(kind, value)| (kind.name(), value)).collect(),
+            metrics: tally.metrics(),
+            completeness: tally.completeness(),
+        })
+    }
+}
+
+/// The field whose values are asked for. The old form knows bare names only; `None` for those that list nothing.
+fn field_of(request: &TagValuesRequest) -> Result<Option<Field>, QueryError> {
+    let intrinsic = |intrinsic| Some(Field::Intrinsic { intrinsic, scoped: false });
+    if request.legacy {
+        return Ok(match request.name.as_str() {
+            "rootName" | "root.name" => intrinsic(Intrinsic::TraceRootName),
+            "rootServiceName" | "root.service.name" => intrinsic(Intrinsic::TraceRootService),
+            "name" => intrinsic(Intrinsic::Name),
+            "statusMessage" => intrinsic(Intrinsic::StatusMessage),
+            "span:id" => intrinsic(Intrinsic::SpanId),
+            "status.code" => intrinsic(Intrinsic::Status),
+            "duration" | "traceDuration" | "kind" | "status" => None,
+            name => Some(Field::Attribute { scope: Scope::None, name: name.to_owned() }),
+        });
+    }
+    let field = trackway_traceql::parse_field(&request.name).map_err(|error| {
+        QueryError::new(ErrorKind::Invalid, format!("please provide a valid tagName: {error}"))
+    })?;
+    Ok(match &field {
+        Field::Intrinsic { intrinsic: Intrinsic::Duration | Intrinsic::TraceDuration, .. } => None,
+        _ => Some(field),
+    })
+}
+
+fn plan(filter: &SearchFilter, range: Option<(u64, u64)>) -> Result<SearchPlan, QueryError> {
+    let planned = match filter {
+        SearchFilter::TraceQl(text) => {
+            let query = trackway_traceql::parse(text).map_err(|error| {
+                QueryError::new(ErrorKind::Invalid, format!("invalid TraceQL query: {error}"))
+            })?;
+            SearchPlan::new(&query, range)
+        }
+        SearchFilter::Tags { tags, min_duration, max_duration } => {
+            SearchPlan::traces_only(tag_condition(tags, *min_duration, *max_duration).as_ref(), range)
+        }
+    };
+    planned.map_err(|error| match error {
+        PlanError::Eval(error) => QueryError::new(ErrorKind::Invalid, error.to_string()),
+        PlanError::Unsupported(what) => {
+            QueryError::new(ErrorKind::Unsupported, format!("not supported yet: {what}"))
+        }
+    })
+}
+
+/// The condition of a search by tags, by the rules of `reference/tempo.md` §2.2.
+fn tag_condition(
+    tags: &[(String, String)],
+    min_duration: Option<u64>,
+    max_duration: Option<u64>,
+) -> Option<FieldExpr> {
+    let binary = |op, lhs, rhs| FieldExpr::Binary { op, lhs: Box::new(lhs), rhs: Box::new(rhs) };
+    let field = |intrinsic| FieldExpr::Field(Field::Intrinsic { intrinsic, scoped: false });
+    let text = |value: &str| FieldExpr::Static(Static::String(value.to_owned()));
+    let contains = |lhs, value: &str| {
+        let pattern = format!("(?s).*{}.*", regex::escape(value));
+        binary(BinaryOp::Regex, lhs, FieldExpr::Static(Static::String(pattern)))
+    };
+    let duration = |op, nanos: u64| {
+        let nanos = i64::try_from(nanos).unwrap_or(i64::MAX);
+        binary(op, field(Intrinsic::TraceDuration), FieldExpr::Static(Static::Duration(nanos)))
+    };
+    let attribute =
+        |name: &str| FieldExpr::Field(Field::Attribute { scope: Scope::None, name: name.to_owned() });
+    let mut conditions: Vec<FieldExpr> = tags
+        .iter()
+        .map(|(key, value)| match key.as_str() {
+            "name" => contains(field(Intrinsic::Name), value),
+            "root.name" | "rootName" => contains(field(Intrinsic::TraceRootName), value),
+            "root.service.name" | "rootServiceName" => contains(field(Intrinsic::TraceRootService), value),
+            "status.code" | "status" => {
+                let status = match value.as_str() {
+                    "ok" => Status::Ok,
+                    "error" => Status::Error,
+                    _ => Status::Unset,
+                };
+                binary(BinaryOp::Eq, field(Intrinsic::Status), FieldExpr::Static(Static::Status(status)))
+            }
+            "error" if value == "true" => {
+                let error = FieldExpr::Static(Static::Status(Status::Error));
+                binary(BinaryOp::Eq, field(Intrinsic::Status), error)
+            }
+            "http.status_code" => match value.parse() {
+                Ok(code) => binary(BinaryOp::Eq, attribute(key), FieldExpr::Static(Static::Int(code))),
+                Err(_) => binary(BinaryOp::Eq, attribute(key), text(value)),
+            },
+            "service.name" | "http.method" | "http.url" => contains(attribute(key), value),
+            key if key.starts_with("k8s.") => contains(attribute(key), value),
+            _ => binary(BinaryOp::Eq, attribute(key), text(value)),
+        })
+        .collect();
+    conditions.extend(min_duration.map(|least| duration(BinaryOp::GreaterEq, least)));
+    conditions.extend(max_duration.map(|most| duration(BinaryOp::LessEq, most)));
+    conditions.into_iter().reduce(|a, b| binary(BinaryOp::And, a, b))
+}
+
+impl QueryService for Querier {
+    fn trace(
+        &self,
+        ctx: RequestCtx,
+        request: TraceRequest,
+    ) -> BoxFuture<'_, Result<TraceAnswer, QueryError>> {
+        Box::pin(self.find(ctx, request))
+    }
+
+    fn search(
+        &self,
+        ctx: RequestCtx,
+        request: SearchRequest,
+    ) -> BoxStream<'static, Result<SearchUpdate, QueryError>> {
+        let querier = self.clone();
+        let (send, receive) = mpsc::channel(4);
+        let guard = ctx.cancellation.clone().drop_guard();
+        let work = async move { querier.search_all(ctx, request, send).await };
+        tokio::spawn(work);
+        // Dropping the stream cancels the work.
+        stream::unfold((receive, guard), |(mut receive, guard)| async move {
+            receive.recv().await.map(|update| (update, (receive, guard)))
+        })
+        .boxed()
+    }
+
+    fn tags(&self, ctx: RequestCtx, request: TagsRequest) -> BoxFuture<'_, Result<TagsAnswer, QueryError>> {
+        Box::pin(self.list_tags(ctx, request))
+    }
+
+    fn tag_values(
+        &self,
+        ctx: RequestCtx,
+        request: TagValuesRequest,
+    ) -> BoxFuture<'_, Result<TagValuesAnswer, QueryError>> {
+        Box::pin(self.list_values(ctx, request))
+    }
+}

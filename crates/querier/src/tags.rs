@@ -1,0 +1,209 @@
+//! Names and values of attributes over live and stored data.
+
+use std::sync::Arc;
+
+use futures::{StreamExt, stream};
+use trackway_common::{ErrorKind, RequestCtx};
+use trackway_engine::{Filter, TagNames, TagScope, TagValues, complete_traces, tag_needs, value_needs};
+use trackway_spans::{Columns, Level, Needs, SpanBatch, merge_traces};
+use trackway_storage::StoreError;
+use trackway_traceql::ast::{Field, FieldExpr};
+use trackway_traceql::parse_lenient;
+use trackway_vparquet::meta::{BlockMeta, DedicatedColumn};
+
+use crate::fragments::{READS_AT_ONCE, Source};
+use crate::search::eval_error;
+use crate::service::QueryError;
+use crate::tally::Tally;
+
+/// What is collected over the sources.
+#[derive(Clone, Debug)]
+pub(crate) enum Ask {
+    Names(Vec<TagScope>),
+    Values(Field),
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Collected {
+    pub(crate) names: TagNames,
+    pub(crate) values: TagValues,
+}
+
+/// A question about tags.
+#[derive(Clone)]
+pub(crate) struct TagQuestion {
+    ask: Ask,
+    filters: Arc<Vec<Filter>>,
+    needs: Needs,
+    /// Whether texts in dedicated columns are left out, as Tempo does.
+    hide_dedicated: bool,
+}
+
+impl TagQuestion {
+    pub(crate) fn new(ask: Ask, query: &str, hide_dedicated: bool) -> Result<Self, QueryError> {
+        let groups: Vec<FieldExpr> = parse_lenient(query).groups;
+        let filters = groups.iter().map(|group| Filter::compile(Some(group)));
+        let filters: Vec<Filter> =
+            filters.collect::<Result<_, _>>().map_err(|error| eval_error(&error))?;
+        let mut needs = match &ask {
+            Ask::Names(scopes) => tag_needs(scopes),
+            Ask::Values(field) => value_needs(field),
+        };
+        for group in &groups {
+            group.walk_fields(&mut |field| needs.merge(&value_needs(field)));
+        }
+        Ok(Self { ask, filters: Arc::new(filters), needs, hide_dedicated })
+    }
+
+    /// Whether it is about whole traces, so that live data must be joined first.
+    fn needs_whole_traces(&self) -> bool {
+        let by_field = match &self.ask {
+            Ask::Values(field) => {
+                let condition = Filter::compile(Some(&FieldExpr::Field(field.clone())));
+                condition.is_ok_and(|filter| filter.needs_whole_traces())
+            }
+            Ask::Names(_) => false,
+        };
+        by_field || self.filters.iter().any(Filter::needs_whole_traces)
+    }
+
+    fn collect(&self, batch: &SpanBatch, dedicated: &[DedicatedColumn]) -> Result<Collected, QueryError> {
+        let mut mask: Option<Vec<bool>> = None;
+        for filter in self.filters.iter() {
+            let matches = filter.mask(batch).map_err(|error| eval_error(&error))?;
+            match &mut mask {
+                None => mask = Some(matches),
+                Some(mask) => mask.iter_mut().zip(matches).for_each(|(bit, other)| *bit |= other),
+            }
+        }
+        let is_dedicated = |level: Level, key: &[u8]| {
+            self.hide_dedicated
+                && dedicated
+                    .iter()
+                    .any(|column| column.level() == Some(level) && column.name.as_bytes() == key)
+        };
+        let mut collected = Collected::default();
+        match &self.ask {
+            Ask::Names(scopes) => {
+                let hidden = |level, key: &[u8], text| text && is_dedicated(level, key);
+                collected.names.add(batch, scopes, mask.as_deref(), hidden);
+            }
+            Ask::Values(field) => collected.values.add(batch, field, mask.as_deref(), is_dedicated),
+        }
+        Ok(collected)
+    }
+
+    /// Collects over a tenant's data.
+    pub(crate) async fn run(
+        &self,
+        source: &Source,
+        range: Option<(u64, u64)>,
+        live_dedicated: &[DedicatedColumn],
+        tally: &Tally,
+        ctx: &RequestCtx,
+    ) -> Result<Collected, QueryError> {
+        let mut all = Collected::default();
+        self.live(source, range, live_dedicated, tally, &mut all).await?;
+        let overlaps = |meta: &BlockMeta| {
+            range.is_none_or(|(start, end)| {
+                meta.start_time.as_second().cast_unsigned() <= end / 1_000_000_000
+                    && meta.end_time.as_second().cast_unsigned() >= start / 1_000_000_000
+            })
+        };
+        let blocks = (0..source.view.blocks.len()).filter(|block| overlaps(source.meta(*block)));
+        let parts = stream::iter(blocks).map(|block| self.block(source, block, tally));
+        let mut parts = parts.buffer_unordered(READS_AT_ONCE);
+        while let Some(part) = parts.next().await {
+            ctx.check().map_err(|error| QueryError::new(ErrorKind::Cancelled, error.to_string()))?;
+            let part = part?;
+            all.names.merge(part.names);
+            all.values.merge(part.values);
+        }
+        Ok(all)
+    }
+
+    async fn live(
+        &self,
+        source: &Source,
+        range: Option<(u64, u64)>,
+        dedicated: &[DedicatedColumn],
+        tally: &Tally,
+        all: &mut Collected,
+    ) -> Result<(), QueryError> {
+        let mut batches = source.load_chunks(source.view.chunks.clone(), tally).await;
+        batches.retain(|batch| {
+            range.is_none_or(|(start, end)| {
+                batch.time_range().is_some_and(|(first, last)| first <= end && last >= start)
+            })
+        });
+        if self.needs_whole_traces() && !batches.is_empty() {
+            let mut ids: Vec<_> = batches.iter().flat_map(|batch| batch.traces.ids()).collect();
+            ids.sort_unstable();
+            ids.dedup();
+            let refs: Vec<&SpanBatch> = batches.iter().map(AsRef::as_ref).collect();
+            let mut joined = merge_traces(&refs, &ids);
+            complete_traces(&mut joined);
+            batches = vec![Arc::new(joined)];
+        }
+        for batch in batches {
+            tally.count(|metrics| metrics.inspected_spans += batch.len() as u64);
+            let (question, dedicated) = (self.clone(), dedicated.to_vec());
+            let collect = move || question.collect(&batch, &dedicated);
+            if let Some(part) = source.reader.cpu().run(collect).await {
+                let part = part?;
+                all.names.merge(part.names);
+                all.values.merge(part.values);
+            }
+        }
+        Ok(())
+    }
+
+    async fn block(&self, source: &Source, block: usize, tally: &Tally) -> Result<Collected, QueryError> {
+        let meta = source.meta(block);
+        tally.count(|metrics| {
+            metrics.total_blocks += 1;
+            metrics.total_block_bytes += meta.size;
+            metrics.total_jobs += 1;
+        });
+        let mut all = Collected::default();
+        match self.row_groups(source, block, tally, &mut all).await? {
+            Ok(()) => tally.count(|metrics| metrics.completed_jobs += 1),
+            Err(error) => tally.skip(&error),
+        }
+        Ok(all)
+    }
+
+    async fn row_groups(
+        &self,
+        source: &Source,
+        block: usize,
+        tally: &Tally,
+        all: &mut Collected,
+    ) -> Result<Result<(), StoreError>, QueryError> {
+        let meta = Arc::clone(source.meta(block));
+        let mut needs = self.needs.clone();
+        needs.add(Columns::TRACE_TIMES);
+        let row_groups = match source.reader.open(&source.tenant, &meta).await {
+            Ok(file) => file.row_groups(),
+            Err(error) => return Ok(Err(error)),
+        };
+        for row_group in 0..row_groups {
+            let loaded = match source.reader.load(&source.tenant, &meta, row_group, None, &needs).await {
+                Ok(loaded) => loaded,
+                Err(error) => return Ok(Err(error)),
+            };
+            tally.count(|metrics| {
+                metrics.inspected_bytes += loaded.bytes;
+                metrics.inspected_spans += loaded.batch.len() as u64;
+            });
+            let (question, meta) = (self.clone(), Arc::clone(&meta));
+            let collect = move || question.collect(&loaded.batch, &meta.dedicated_columns);
+            if let Some(part) = source.reader.cpu().run(collect).await {
+                let part = part?;
+                all.names.merge(part.names);
+                all.values.merge(part.values);
+            }
+        }
+        Ok(Ok(()))
+    }
+}

@@ -1,0 +1,51 @@
+//! What a question has read so far, and what it had to leave out.
+
+use parking_lot::Mutex;
+use trackway_storage::StoreError;
+
+use crate::service::{Completeness, Metrics};
+
+/// Reasons that are told in an answer; the log has all of them.
+const REASONS_MAX: usize = 5;
+
+/// Counts of one question, shared by its parts.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    metrics: Metrics,
+    skipped: usize,
+    reasons: Vec<String>,
+}
+
+impl Tally {
+    /// Changes the counts.
+    pub(crate) fn count(&self, change: impl FnOnce(&mut Metrics)) {
+        change(&mut self.state.lock().metrics);
+    }
+
+    /// Something could not be read.
+    pub(crate) fn skip(&self, error: &StoreError) {
+        tracing::warn!(%error, "part of the data cannot be read; the answer is partial");
+        let mut state = self.state.lock();
+        state.skipped += 1;
+        if state.reasons.len() < REASONS_MAX {
+            state.reasons.push(error.to_string());
+        }
+    }
+
+    pub(crate) fn metrics(&self) -> Metrics {
+        self.state.lock().metrics
+    }
+
+    pub(crate) fn completeness(&self) -> Completeness {
+        let state = self.state.lock();
+        if state.skipped == 0 {
+            return Completeness::Complete;
+        }
+        Completeness::Partial(format!("{} parts could not be read: {}", state.skipped, state.reasons.join("; ")))
+    }
+}

@@ -1,0 +1,251 @@
+//! Blocks as objects: `<prefix>/<tenant>/<block>/{data.parquet,bloom-N,index,meta.json}`, written in that order, so that
+//! a block is visible only when it is whole.
+
+use std::path::Path as FilePath;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt, WriteMultipart};
+use trackway_common::TenantId;
+use trackway_vparquet::meta::BlockMeta;
+use uuid::Uuid;
+
+/// Bytes of one part of an upload.
+const PART_BYTES: usize = 8 * 1024 * 1024;
+/// Parts of one upload that are on their way at once.
+const PARTS_AT_ONCE: usize = 2;
+
+/// A store that did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The store itself refused or failed.
+    #[error("{action} {path}: {source}")]
+    Store {
+        /// What was tried.
+        action: &'static str,
+        /// On which object.
+        path: String,
+        /// What it said.
+        source: object_store::Error,
+    },
+    /// A file beside the store.
+    #[error("{path}: {source}")]
+    File {
+        /// Which one.
+        path: String,
+        /// What is wrong.
+        source: std::io::Error,
+    },
+    /// An object that cannot be understood.
+    #[error("{path}: {problem}")]
+    Damaged {
+        /// Which one.
+        path: String,
+        /// What is wrong.
+        problem: String,
+    },
+}
+
+impl StoreError {
+    /// Whether the object is simply not there.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::Store { source: object_store::Error::NotFound { .. }, .. })
+    }
+}
+
+/// The files of a new block.
+#[derive(Debug)]
+pub struct Upload<'a> {
+    /// What the block says about itself.
+    pub meta: &'a BlockMeta,
+    /// `meta.json`, which may say more than Tempo knows.
+    pub meta_json: Vec<u8>,
+    /// A local file with `data.parquet`.
+    pub data: &'a FilePath,
+    /// `bloom-0`, …
+    pub bloom: Vec<Vec<u8>>,
+    /// `index`.
+    pub index: Vec<u8>,
+}
+
+/// Blocks of all tenants in an object store.
+#[derive(Clone, Debug)]
+pub struct BlockStore {
+    store: Arc<dyn ObjectStore>,
+    prefix: Path,
+}
+
+impl BlockStore {
+    /// Blocks below `prefix` of a store.
+    pub fn new(store: Arc<dyn ObjectStore>, prefix: &str) -> Self {
+        Self { store, prefix: Path::from(prefix) }
+    }
+
+    /// Blocks in a local folder, which is made when it is not there. Files and folders are synced before a block counts
+    /// as written.
+    ///
+    /// # Errors
+    /// [`StoreError::File`] when the folder cannot be made.
+    pub fn local(folder: &FilePath) -> Result<Self, StoreError> {
+        let failed = |source| StoreError::File { path: folder.display().to_string(), source };
+        std::fs::create_dir_all(folder).map_err(failed)?;
+        let store = object_store::local::LocalFileSystem::new_with_prefix(folder)
+            .map_err(|source| StoreError::Store { action: "open", path: folder.display().to_string(), source })?
+            .with_fsync(true);
+        Ok(Self::new(Arc::new(store), ""))
+    }
+
+    fn tenant_path(&self, tenant: &TenantId) -> Path {
+        self.prefix.clone().join(tenant.as_str())
+    }
+
+    /// Path of a file of a block.
+    pub fn path(&self, tenant: &TenantId, block: Uuid, file: &str) -> Path {
+        self.tenant_path(tenant).join(block.to_string()).join(file.to_owned())
+    }
+
+    /// Writes a block. When this returns, it is whole and durable.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing that was written is visible as a block then.
+    pub async fn put_block(&self, tenant: &TenantId, upload: Upload<'_>) -> Result<(), StoreError> {
+        let id = upload.meta.block_id;
+        self.put_file(&self.path(tenant, id, "data.parquet"), upload.data).await?;
+        for (shard, bloom) in upload.bloom.into_iter().enumerate() {
+            self.put(&self.path(tenant, id, &format!("bloom-{shard}")), bloom.into()).await?;
+        }
+        self.put(&self.path(tenant, id, "index"), upload.index.into()).await?;
+        self.put(&self.path(tenant, id, "meta.json"), upload.meta_json.into()).await
+    }
+
+    async fn put_file(&self, to: &Path, from: &FilePath) -> Result<(), StoreError> {
+        let failed = |source| StoreError::Store { action: "write", path: to.to_string(), source };
+        let unreadable = |source| StoreError::File { path: from.display().to_string(), source };
+        let mut file = tokio::fs::File::open(from).await.map_err(unreadable)?;
+        let upload = self.store.put_multipart(to).await.map_err(failed)?;
+        let mut upload = WriteMultipart::new_with_chunk_size(upload, PART_BYTES);
+        loop {
+            let mut part = vec![0; PART_BYTES];
+            let length = read_full(&mut file, &mut part).await.map_err(unreadable)?;
+            if length == 0 {
+                break;
+            }
+            part.truncate(length);
+            upload.wait_for_capacity(PARTS_AT_ONCE).await.map_err(failed)?;
+            upload.put(part.into());
+        }
+        upload.finish().await.map(|_| ()).map_err(failed)
+    }
+
+    /// Writes an object.
+    ///
+    /// # Errors
+    /// [`StoreError::Store`].
+    pub async fn put(&self, path: &Path, bytes: Bytes) -> Result<(), StoreError> {
+        let done = self.store.put(path, bytes.into()).await;
+        done.map(|_| ()).map_err(|source| StoreError::Store { action: "write", path: path.to_string(), source })
+    }
+
+    /// Reads an object.
+    ///
+    /// # Errors
+    /// [`StoreError::Store`].
+    pub async fn get(&self, path: &Path) -> Result<Bytes, StoreError> {
+        let failed = |source| StoreError::Store { action: "read", path: path.to_string(), source };
+        self.store.get(path).await.map_err(failed)?.bytes().await.map_err(failed)
+    }
+
+    /// Reads ranges of an object, in the order asked for.
+    ///
+    /// # Errors
+    /// [`StoreError::Store`].
+    pub async fn get_ranges(
+        &self,
+        path: &Path,
+        ranges: &[std::ops::Range<u64>],
+    ) -> Result<Vec<Bytes>, StoreError> {
+        let failed = |source| StoreError::Store { action: "read", path: path.to_string(), source };
+        self.store.get_ranges(path, ranges).await.map_err(failed)
+    }
+
+    /// The tenants that have a folder.
+    ///
+    /// # Errors
+    /// [`StoreError::Store`].
+    pub async fn tenants(&self) -> Result<Vec<TenantId>, StoreError> {
+        let failed = |source| StoreError::Store { action: "list", path: self.prefix.to_string(), source };
+        let prefix = (!self.prefix.as_ref().is_empty()).then_some(&self.prefix);
+        let listed = self.store.list_with_delimiter(prefix).await.map_err(failed)?;
+        let names = listed.common_prefixes.iter().filter_map(|path| path.filename());
+        Ok(names.filter_map(|name| TenantId::new(name).ok()).collect())
+    }
+
+    /// The blocks of a tenant that have a `meta.json`.
+    ///
+    /// # Errors
+    /// [`StoreError::Store`].
+    pub async fn blocks(&self, tenant: &TenantId) -> Result<Vec<Uuid>, StoreError> {
+        let folder = self.tenant_path(tenant);
+        let failed = |source| StoreError::Store { action: "list", path: folder.to_string(), source };
+        let listed = self.store.list_with_delimiter(Some(&folder)).await.map_err(failed)?;
+        let ids: Vec<Uuid> = listed
+            .common_prefixes
+            .iter()
+            .filter_map(|path| path.filename()?.parse().ok())
+            .collect();
+        let whole = futures::stream::iter(ids).map(|id| async move {
+            match self.store.head(&self.path(tenant, id, "meta.json")).await {
+                Ok(_) => Ok(Some(id)),
+                Err(object_store::Error::NotFound { .. }) => Ok(None),
+                Err(source) => {
+                    Err(StoreError::Store { action: "list", path: id.to_string(), source })
+                }
+            }
+        });
+        whole.buffer_unordered(16).try_filter_map(|id| async move { Ok(id) }).try_collect().await
+    }
+
+    /// Reads the `meta.json` of a block.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] when it cannot be understood.
+    pub async fn meta(&self, tenant: &TenantId, block: Uuid) -> Result<(BlockMeta, Bytes), StoreError> {
+        let path = self.path(tenant, block, "meta.json");
+        let json = self.get(&path).await?;
+        let damaged = |error: serde_json::Error| StoreError::Damaged {
+            path: path.to_string(),
+            problem: error.to_string(),
+        };
+        Ok((serde_json::from_slice(&json).map_err(damaged)?, json))
+    }
+
+    /// Writes both forms of the tenant's index, for Tempo's readers.
+    ///
+    /// # Errors
+    /// [`StoreError::Store`].
+    pub async fn put_tenant_index(
+        &self,
+        tenant: &TenantId,
+        now: jiff::Timestamp,
+        metas: &[Arc<BlockMeta>],
+    ) -> Result<(), StoreError> {
+        let folder = self.tenant_path(tenant);
+        let (json, proto) = crate::index::encode(now, metas);
+        self.put(&folder.clone().join("index.json.gz"), json.into()).await?;
+        self.put(&folder.join("index.pb.zst"), proto.into()).await
+    }
+}
+
+async fn read_full(file: &mut tokio::fs::File, buffer: &mut [u8]) -> std::io::Result<usize> {
+    use tokio::io::AsyncReadExt;
+    let mut length = 0;
+    while length < buffer.len() {
+        match file.read(&mut buffer[length..]).await? {
+            0 => break,
+            read => length += read,
+        }
+    }
+    Ok(length)
+}

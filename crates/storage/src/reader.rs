@@ -1,0 +1,337 @@
+//! Reads blocks of a store: opened footers, bloom filters and trace ids are kept in bounded caches, bytes are fetched on
+//! the async side, and decoding runs on the CPU pool.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use moka::sync::Cache;
+use trackway_common::{TenantId, TraceId};
+use trackway_spans::{Needs, Prune, SpanBatch};
+use trackway_vparquet::meta::BlockMeta;
+use trackway_vparquet::{BlockFile, Read, ReadError, RowGroup, bloom};
+use uuid::Uuid;
+
+use crate::blocks::{BlockStore, StoreError};
+use crate::cpu::CpuPool;
+
+/// Opened footers that are kept.
+const FOOTERS_MAX: u64 = 512;
+/// Bytes of bloom filters that are kept.
+const BLOOM_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// Bytes of trace ids that are kept.
+const ID_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+/// Reads blocks. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct BlockReader {
+    store: BlockStore,
+    cpu: CpuPool,
+    files: Cache<Uuid, Arc<BlockFile>>,
+    blooms: Cache<(Uuid, u32), Bytes>,
+    ids: Cache<(Uuid, usize), Arc<Vec<TraceId>>>,
+}
+
+/// Part of a block, loaded.
+#[derive(Debug)]
+pub struct Scanned {
+    /// The spans.
+    pub batch: SpanBatch,
+    /// Bytes that were fetched for it.
+    pub bytes: u64,
+}
+
+/// What to load of a row group.
+enum Ask {
+    Batch(Needs),
+    MayMatch(Vec<Vec<Prune>>),
+}
+
+enum Got {
+    Batch(Box<SpanBatch>),
+    MayMatch(bool),
+}
+
+impl BlockReader {
+    /// Reads blocks of `store`, decoding on `cpu`.
+    pub fn new(store: BlockStore, cpu: CpuPool) -> Self {
+        let weight = |_: &(Uuid, u32), bytes: &Bytes| u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        let ids = |_: &(Uuid, usize), ids: &Arc<Vec<TraceId>>| {
+            u32::try_from(ids.len() * 16).unwrap_or(u32::MAX)
+        };
+        Self {
+            store,
+            cpu,
+            files: Cache::new(FOOTERS_MAX),
+            blooms: Cache::builder().max_capacity(BLOOM_BYTES_MAX).weigher(weight).build(),
+            ids: Cache::builder().max_capacity(ID_BYTES_MAX).weigher(ids).build(),
+        }
+    }
+
+    /// The store behind it.
+    pub fn store(&self) -> &BlockStore {
+        &self.store
+    }
+
+    /// The pool that it decodes on.
+    pub fn cpu(&self) -> &CpuPool {
+        &self.cpu
+    }
+
+    fn damaged(&self, tenant: &TenantId, block: Uuid, error: &ReadError) -> StoreError {
+        let path = self.store.path(tenant, block, "data.parquet").to_string();
+        StoreError::Damaged { path, problem: error.to_string() }
+    }
+
+    /// Opens the data file of a block.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it cannot be read or is damaged.
+    pub async fn open(&self, tenant: &TenantId, meta: &BlockMeta) -> Result<Arc<BlockFile>, StoreError> {
+        let id = meta.block_id;
+        if let Some(file) = self.files.get(&id) {
+            return Ok(file);
+        }
+        let path = self.store.path(tenant, id, "data.parquet");
+        let mut length = BlockFile::TAIL.max(u64::from(meta.footer_size) + 8).min(meta.size);
+        loop {
+            let range = meta.size - length..meta.size;
+            let mut parts = self.store.get_ranges(&path, &[range]).await?;
+            let tail = parts.pop().unwrap_or_default();
+            match BlockFile::open(&tail, meta.size, &meta.dedicated_columns) {
+                Ok(Read::Ready(file)) => {
+                    self.files.insert(id, Arc::clone(&file));
+                    return Ok(file);
+                }
+                Ok(Read::NeedsRanges(ranges)) => {
+                    let start = ranges.iter().map(|range| range.start).min().unwrap_or(0);
+                    let wanted = (meta.size - start).min(meta.size);
+                    if wanted <= length {
+                        let problem = "the footer does not fit into the file".to_owned();
+                        return Err(StoreError::Damaged { path: path.to_string(), problem });
+                    }
+                    length = wanted;
+                }
+                Err(error) => return Err(self.damaged(tenant, id, &error)),
+            }
+        }
+    }
+
+    /// Loads the spans of a row group, or of some of its traces, with what is needed of them.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it cannot be read or is damaged.
+    pub async fn load(
+        &self,
+        tenant: &TenantId,
+        meta: &BlockMeta,
+        row_group: usize,
+        rows: Option<Vec<u32>>,
+        needs: &Needs,
+    ) -> Result<Scanned, StoreError> {
+        let file = self.open(tenant, meta).await?;
+        let group = match rows {
+            Some(rows) => RowGroup::with_rows(&file, row_group, rows),
+            None => RowGroup::new(&file, row_group),
+        };
+        match self.ask(tenant, meta, group, Ask::Batch(needs.clone())).await? {
+            (Got::Batch(batch), bytes) => Ok(Scanned { batch: *batch, bytes }),
+            (Got::MayMatch(_), _) => Err(self.interrupted(tenant, meta)),
+        }
+    }
+
+    /// Whether a row group may hold spans that meet all conditions of any of these lists.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it cannot be read or is damaged.
+    pub async fn may_match(
+        &self,
+        tenant: &TenantId,
+        meta: &BlockMeta,
+        row_group: usize,
+        prunes: &[Vec<Prune>],
+    ) -> Result<(bool, u64), StoreError> {
+        if prunes.iter().any(Vec::is_empty) {
+            return Ok((true, 0));
+        }
+        let file = self.open(tenant, meta).await?;
+        let group = RowGroup::new(&file, row_group);
+        match self.ask(tenant, meta, group, Ask::MayMatch(prunes.to_vec())).await? {
+            (Got::MayMatch(may), bytes) => Ok((may, bytes)),
+            (Got::Batch(_), _) => Err(self.interrupted(tenant, meta)),
+        }
+    }
+
+    fn interrupted(&self, tenant: &TenantId, meta: &BlockMeta) -> StoreError {
+        let path = self.store.path(tenant, meta.block_id, "data.parquet").to_string();
+        StoreError::Damaged { path, problem: "decoding it failed; the log says how".to_owned() }
+    }
+
+    async fn ask(
+        &self,
+        tenant: &TenantId,
+        meta: &BlockMeta,
+        mut group: RowGroup,
+        ask: Ask,
+    ) -> Result<(Got, u64), StoreError> {
+        let path = self.store.path(tenant, meta.block_id, "data.parquet");
+        let mut ask = ask;
+        loop {
+            let step = move || {
+                let result = answer(&mut group, &ask);
+                (group, ask, result)
+            };
+            let done = self.cpu.run(step).await.ok_or_else(|| self.interrupted(tenant, meta))?;
+            let result;
+            (group, ask, result) = done;
+            match result.map_err(|error| self.damaged(tenant, meta.block_id, &error))? {
+                Read::Ready(got) => return Ok((got, group.fetched().bytes())),
+                Read::NeedsRanges(ranges) => {
+                    let ranges = coalesced(ranges);
+                    let parts = self.store.get_ranges(&path, &ranges).await?;
+                    for (range, part) in ranges.into_iter().zip(parts) {
+                        group.fetched().add(range.start, part);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The ids of the traces of a row group, in the order of the rows.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it cannot be read or is damaged.
+    pub async fn trace_ids(
+        &self,
+        tenant: &TenantId,
+        meta: &BlockMeta,
+        row_group: usize,
+    ) -> Result<Arc<Vec<TraceId>>, StoreError> {
+        let key = (meta.block_id, row_group);
+        if let Some(ids) = self.ids.get(&key) {
+            return Ok(ids);
+        }
+        let loaded = self.load(tenant, meta, row_group, None, &Needs::default()).await?;
+        let ids = Arc::new(loaded.batch.traces.ids().collect::<Vec<_>>());
+        self.ids.insert(key, Arc::clone(&ids));
+        Ok(ids)
+    }
+
+    /// Whether a trace may be in a block, by its bloom filter. A filter that cannot be read says "maybe".
+    pub async fn may_contain(&self, tenant: &TenantId, meta: &BlockMeta, id: TraceId) -> bool {
+        let shard = bloom::shard_of_trace(id, meta.bloom_shards);
+        let Some(filter) = self.bloom(tenant, meta, shard).await else { return true };
+        bloom::may_contain(&filter, id).unwrap_or(true)
+    }
+
+    /// All shards of a block's bloom filter. One that cannot be read is empty, and says "maybe".
+    pub async fn blooms(&self, tenant: &TenantId, meta: &BlockMeta) -> Vec<Bytes> {
+        let shards = if meta.bloom_shards == 0 { 10 } else { meta.bloom_shards };
+        let mut filters = Vec::new();
+        for shard in 0..shards {
+            filters.push(self.bloom(tenant, meta, shard).await.unwrap_or_default());
+        }
+        filters
+    }
+
+    async fn bloom(&self, tenant: &TenantId, meta: &BlockMeta, shard: u32) -> Option<Bytes> {
+        let key = (meta.block_id, shard);
+        if let Some(filter) = self.blooms.get(&key) {
+            return Some(filter);
+        }
+        let path = self.store.path(tenant, meta.block_id, &format!("bloom-{shard}"));
+        match self.store.get(&path).await {
+            Ok(filter) => {
+                self.blooms.insert(key, filter.clone());
+                Some(filter)
+            }
+            Err(error) => {
+                tracing::warn!(%error, "bloom filter cannot be read; the block is searched without it");
+                None
+            }
+        }
+    }
+
+    /// Where traces are in a block: row group and rows, for those of `ids` (ascending) that are there.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the block cannot be read or is damaged.
+    pub async fn locate(
+        &self,
+        tenant: &TenantId,
+        meta: &BlockMeta,
+        ids: &[TraceId],
+    ) -> Result<Vec<(usize, Vec<u32>)>, StoreError> {
+        let mut maybe = Vec::new();
+        for id in ids {
+            if self.may_contain(tenant, meta, *id).await {
+                maybe.push(*id);
+            }
+        }
+        if maybe.is_empty() {
+            return Ok(Vec::new());
+        }
+        let file = self.open(tenant, meta).await?;
+        let mut found = Vec::new();
+        for row_group in 0..file.row_groups() {
+            let stored = self.trace_ids(tenant, meta, row_group).await?;
+            let mut rows: Vec<u32> = Vec::new();
+            for id in &maybe {
+                // Tempo sorts rows by id; a row group that is not sorted is looked through.
+                match stored.binary_search(id) {
+                    Ok(row) => rows.push(row as u32),
+                    Err(_) if stored.is_sorted() => {}
+                    Err(_) => rows.extend(stored.iter().position(|other| other == id).map(|row| row as u32)),
+                }
+            }
+            rows.sort_unstable();
+            if !rows.is_empty() {
+                found.push((row_group, rows));
+            }
+        }
+        Ok(found)
+    }
+}
+
+fn answer(group: &mut RowGroup, ask: &Ask) -> Result<Read<Got>, ReadError> {
+    match ask {
+        Ask::Batch(needs) => Ok(match group.load(needs)? {
+            Read::Ready(batch) => Read::Ready(Got::Batch(Box::new(batch))),
+            Read::NeedsRanges(ranges) => Read::NeedsRanges(ranges),
+        }),
+        Ask::MayMatch(lists) => {
+            for prunes in lists {
+                match group.may_match(prunes)? {
+                    Read::Ready(false) => {}
+                    Read::Ready(true) => return Ok(Read::Ready(Got::MayMatch(true))),
+                    Read::NeedsRanges(ranges) => return Ok(Read::NeedsRanges(ranges)),
+                }
+            }
+            Ok(Read::Ready(Got::MayMatch(false)))
+        }
+    }
+}
+
+/// Joins ranges that touch or nearly do: one request costs more than the bytes between them.
+fn coalesced(mut ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
+    const GAP: u64 = 16 * 1024;
+    ranges.sort_unstable_by_key(|range| range.start);
+    let mut joined: Vec<Range<u64>> = Vec::new();
+    for range in ranges {
+        match joined.last_mut() {
+            Some(last) if range.start <= last.end + GAP => last.end = last.end.max(range.end),
+            _ => joined.push(range),
+        }
+    }
+    joined
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn near_ranges_are_fetched_as_one() {
+        assert_eq!(coalesced(vec![50_000..60_000, 0..10, 5..20, 100..200]), [0..200, 50_000..60_000]);
+    }
+}

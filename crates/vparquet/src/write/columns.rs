@@ -1,0 +1,339 @@
+//! Gathers the columns of one row group and hands them to [`Leaves`], in the order of the schema.
+
+use trackway_spans::{Column, SpanBatch, StrId};
+
+use super::WriteError;
+use super::attributes::AttrRows;
+use super::chunks::{Chunk, or_zero};
+use super::leaves::Leaves;
+use super::order::SpanRef;
+use super::own::{OF_RESOURCE, OF_SPAN, OwnColumns, Sparse};
+use super::owners::Owners;
+use super::shape::{Entries, Shape};
+use super::texts::{NONE, TextId, Texts};
+use super::values::{RawBytes, Values};
+use crate::pages::Levels;
+use crate::schema::SPAN_COLUMNS;
+
+/// What the columns of all row groups are gathered from.
+pub(crate) struct Source<'a, 't> {
+    pub(crate) chunks: &'a [Chunk<'a>],
+    pub(crate) owners: &'a Owners,
+    pub(crate) own: &'a OwnColumns,
+    pub(crate) texts: &'a mut Texts<'t>,
+}
+
+/// Events or links, or spans without any.
+struct Under {
+    entries: Entries<Option<SpanRef>>,
+    def: Vec<u8>,
+}
+
+impl Under {
+    fn levels(&self) -> Levels<'_> {
+        Levels { rep: &self.entries.rep, def: &self.def, rows: &self.entries.rows }
+    }
+
+    fn present(&self) -> impl Iterator<Item = SpanRef> {
+        self.entries.of.iter().flatten().copied()
+    }
+}
+
+/// Writes all leaves of a row group.
+pub(crate) fn write(source: &mut Source<'_, '_>, shape: &Shape, mut leaves: Leaves<'_>) -> Result<(), WriteError> {
+    traces(source, shape, &mut leaves)?;
+    resources(source, shape, &mut leaves)?;
+    scopes(source, shape, &mut leaves)?;
+    spans(source, shape, &mut leaves)?;
+    leaves.finish()
+}
+
+fn traces(source: &Source<'_, '_>, shape: &Shape, leaves: &mut Leaves<'_>) -> Result<(), WriteError> {
+    let traces = &shape.traces;
+    let count = traces.ids.len();
+    let rows: Vec<u32> = (0..=count as u32).collect();
+    let levels = Levels { rep: &[], def: &[], rows: &rows };
+    let mut ids = RawBytes::new(count, 16);
+    let mut hex = RawBytes::new(count, 32);
+    for id in &traces.ids {
+        ids.push(&id.to_be_bytes());
+        hex.push(format!("{id:x}").as_bytes());
+    }
+    ids.ascending = true;
+    leaves.raw(levels, &ids)?;
+    leaves.raw(levels, &hex)?;
+    leaves.values(levels, &Values::U64(&traces.start))?;
+    leaves.values(levels, &Values::U64(&traces.end))?;
+    leaves.values(levels, &Values::U64(&traces.duration))?;
+    leaves.texts(levels, &traces.root_service, source.texts)?;
+    leaves.texts(levels, &traces.root_name, source.texts)?;
+    let def = vec![1; traces.services.rep.len()];
+    let levels = Levels { rep: &traces.services.rep, def: &def, rows: &traces.services.rows };
+    leaves.texts(levels, &traces.services.of, source.texts)?;
+    leaves.values(levels, &Values::U32(&traces.service_spans))?;
+    leaves.values(levels, &Values::U32(&traces.service_errors))
+}
+
+fn resources(source: &mut Source<'_, '_>, shape: &Shape, leaves: &mut Leaves<'_>) -> Result<(), WriteError> {
+    let resources = &shape.resources;
+    let of = |number: u32| &source.owners.resources[number as usize];
+    let mut attrs = AttrRows::new(1);
+    each_row(resources, &mut attrs, |attrs, number| {
+        of(number).attrs.iter().for_each(|(key, value)| attrs.attr(*key, value));
+    });
+    leaves.attributes(&attrs, source.texts)?;
+    let def = vec![1; resources.rep.len()];
+    let levels = Levels { rep: &resources.rep, def: &def, rows: &resources.rows };
+    let dropped: Vec<i32> = resources.of.iter().map(|number| of(*number).dropped).collect();
+    leaves.values(levels, &Values::I32(&dropped))?;
+    let services: Vec<TextId> = resources.of.iter().map(|number| of(*number).service).collect();
+    leaves.texts(levels, &services, source.texts)?;
+    for column in 0..OF_RESOURCE {
+        let mut values = Sparse::default();
+        for (at, number) in resources.of.iter().enumerate() {
+            let value = of(*number).own[column];
+            if value != NONE {
+                values.take(at as u32, value);
+            }
+        }
+        leaves.sparse_texts(levels, &values, source.texts)?;
+    }
+    Ok(())
+}
+
+fn scopes(source: &mut Source<'_, '_>, shape: &Shape, leaves: &mut Leaves<'_>) -> Result<(), WriteError> {
+    let scopes = &shape.scopes;
+    let of = |number: u32| &source.owners.scopes[number as usize];
+    let def = vec![2; scopes.rep.len()];
+    let levels = Levels { rep: &scopes.rep, def: &def, rows: &scopes.rows };
+    let names: Vec<TextId> = scopes.of.iter().map(|number| of(*number).name).collect();
+    leaves.texts(levels, &names, source.texts)?;
+    let versions: Vec<TextId> = scopes.of.iter().map(|number| of(*number).version).collect();
+    leaves.texts(levels, &versions, source.texts)?;
+    let mut attrs = AttrRows::new(2);
+    each_row(scopes, &mut attrs, |attrs, number| {
+        of(number).attrs.iter().for_each(|(key, value)| attrs.attr(*key, value));
+    });
+    leaves.attributes(&attrs, source.texts)?;
+    let dropped: Vec<i32> = scopes.of.iter().map(|number| of(*number).dropped).collect();
+    leaves.values(levels, &Values::I32(&dropped))
+}
+
+/// Calls `each` for every owner, between the marks of its beginning and its end, and those of the rows.
+fn each_row<T: Copy>(owners: &Entries<T>, attrs: &mut AttrRows, mut each: impl FnMut(&mut AttrRows, T)) {
+    let mut starts = owners.rows.iter().peekable();
+    for (at, (owner, rep)) in owners.of.iter().zip(&owners.rep).enumerate() {
+        if starts.next_if(|start| **start == at as u32).is_some() {
+            attrs.row();
+        }
+        attrs.owner(*rep);
+        each(attrs, *owner);
+        attrs.end_owner();
+    }
+    attrs.row();
+}
+
+fn spans(source: &mut Source<'_, '_>, shape: &Shape, leaves: &mut Leaves<'_>) -> Result<(), WriteError> {
+    let columns = &shape.columns;
+    let def = vec![3; shape.spans.rep.len()];
+    let levels = Levels { rep: &shape.spans.rep, def: &def, rows: &shape.spans.rows };
+    let (mut ids, mut parents) = (RawBytes::new(columns.id.len(), 8), RawBytes::new(columns.id.len(), 8));
+    for (id, parent) in columns.id.iter().zip(&columns.parent) {
+        ids.push(&id.to_be_bytes());
+        let parent = if *parent == 0 { &[][..] } else { &parent.to_be_bytes() };
+        parents.push(parent);
+    }
+    leaves.raw(levels, &ids)?;
+    leaves.raw(levels, &parents)?;
+    drop((ids, parents));
+    leaves.values(levels, &Values::I32(&columns.nested_parent))?;
+    leaves.values(levels, &Values::I32(&columns.left))?;
+    leaves.values(levels, &Values::I32(&columns.right))?;
+    text_of_spans(source, shape, levels, leaves, |batch| &batch.spans.name)?;
+    let wide = |narrow: &[u8]| narrow.iter().map(|value| i64::from(*value)).collect::<Vec<_>>();
+    leaves.values(levels, &Values::I64(&wide(&columns.kind)))?;
+    text_of_spans(source, shape, levels, leaves, |batch| &batch.spans.trace_state)?;
+    leaves.values(levels, &Values::U64(&columns.start))?;
+    leaves.values(levels, &Values::U64(&columns.duration))?;
+    leaves.values(levels, &Values::I64(&wide(&columns.status)))?;
+    text_of_spans(source, shape, levels, leaves, |batch| &batch.spans.status_message)?;
+    let own = span_attributes(source, shape, leaves)?;
+    let dropped = |column: fn(&SpanBatch) -> &Column<u32>| counts(source.chunks, shape.spans.of.iter().copied(), column);
+    let (attributes, events, links) = (
+        dropped(|batch| &batch.spans.dropped_attributes),
+        dropped(|batch| &batch.spans.dropped_events),
+        dropped(|batch| &batch.spans.dropped_links),
+    );
+    leaves.values(levels, &Values::I32(&attributes))?;
+    write_events(source, shape, leaves)?;
+    leaves.values(levels, &Values::I32(&events))?;
+    write_links(source, shape, leaves)?;
+    leaves.values(levels, &Values::I32(&links))?;
+    for (column, values) in own.texts.iter().enumerate() {
+        if column == SPAN_COLUMNS.len() {
+            leaves.sparse_ints(levels, &own.status_codes)?;
+        }
+        leaves.sparse_texts(levels, values, source.texts)?;
+    }
+    Ok(())
+}
+
+fn text_of_spans(
+    source: &Source<'_, '_>,
+    shape: &Shape,
+    levels: Levels<'_>,
+    leaves: &mut Leaves<'_>,
+    column: fn(&SpanBatch) -> &Column<StrId>,
+) -> Result<(), WriteError> {
+    let numbers = text_of(source, shape.spans.of.iter().copied(), column);
+    leaves.texts(levels, &numbers, source.texts)
+}
+
+fn text_of(
+    source: &Source<'_, '_>,
+    of: impl Iterator<Item = SpanRef>,
+    column: fn(&SpanBatch) -> &Column<StrId>,
+) -> Vec<TextId> {
+    of.map(|at| {
+        let chunk = at.chunk as usize;
+        source.texts.number_of(chunk, column(source.chunks[chunk].batch)[at.row as usize])
+    })
+    .collect()
+}
+
+fn counts(
+    chunks: &[Chunk<'_>],
+    of: impl Iterator<Item = SpanRef>,
+    column: fn(&SpanBatch) -> &Column<u32>,
+) -> Vec<i32> {
+    if chunks.iter().all(|chunk| column(chunk.batch).is_empty()) {
+        return vec![0; of.count()];
+    }
+    of.map(|at| or_zero(column(chunks[at.chunk as usize].batch), at.row as usize).cast_signed()).collect()
+}
+
+/// What spans have in columns of their own.
+struct OwnOfSpans {
+    texts: [Sparse<TextId>; OF_SPAN],
+    status_codes: Sparse<i64>,
+}
+
+/// Writes the generic attributes of spans and returns the others.
+fn span_attributes(
+    source: &mut Source<'_, '_>,
+    shape: &Shape,
+    leaves: &mut Leaves<'_>,
+) -> Result<OwnOfSpans, WriteError> {
+    let Source { chunks, own: columns, texts, .. } = source;
+    let mut own = OwnOfSpans {
+        texts: std::array::from_fn(|_| Sparse::default()),
+        status_codes: Sparse::default(),
+    };
+    let mut attrs = AttrRows::new(3);
+    let mut place = 0;
+    each_row(&shape.spans, &mut attrs, |attrs, span| {
+        let chunk = span.chunk as usize;
+        let from = &chunks[chunk].span_attrs;
+        let (strings, ints) = (&from.table.strings, &from.table.ints);
+        for at in from.strings.of(span.row) {
+            let key = texts.number_of(chunk, strings.key[at]);
+            let value = texts.number_of(chunk, strings.value[at]);
+            let taken = columns.of_span(key).is_some_and(|column| own.texts[column].take(place, value));
+            if !taken {
+                attrs.text(key, value);
+            }
+        }
+        for at in from.ints.of(span.row) {
+            let (key, value) = (texts.number_of(chunk, ints.key[at]), ints.value[at]);
+            if key != columns.span_int || !own.status_codes.take(place, value) {
+                attrs.int(key, value);
+            }
+        }
+        if !from.only_strings_and_ints() {
+            attrs.rare(texts, chunk, from, span.row);
+        }
+        place += 1;
+    });
+    leaves.attributes(&attrs, texts)?;
+    Ok(own)
+}
+
+/// The events or links of the spans.
+fn under(shape: &Shape, children: impl Fn(SpanRef) -> std::ops::Range<usize>) -> Under {
+    let spans = &shape.spans;
+    let mut under = Under { entries: Entries::default(), def: Vec::with_capacity(spans.rep.len()) };
+    let mut starts = spans.rows.iter().peekable();
+    for (at, (span, rep)) in spans.of.iter().zip(&spans.rep).enumerate() {
+        if starts.next_if(|start| **start == at as u32).is_some() {
+            under.entries.row();
+        }
+        let rows = children(*span);
+        if rows.is_empty() {
+            under.entries.push(None, *rep);
+            under.def.push(3);
+        }
+        for (nth, row) in rows.enumerate() {
+            let child = SpanRef { chunk: span.chunk, row: row as u32 };
+            under.entries.push(Some(child), if nth == 0 { *rep } else { 4 });
+            under.def.push(4);
+        }
+    }
+    under.entries.row();
+    under
+}
+
+fn write_events(source: &mut Source<'_, '_>, shape: &Shape, leaves: &mut Leaves<'_>) -> Result<(), WriteError> {
+    let chunks = source.chunks;
+    let events = under(shape, |span| chunks[span.chunk as usize].events.of(span.row));
+    let since = |at: SpanRef| chunks[at.chunk as usize].batch.events.since_start[at.row as usize];
+    leaves.values(events.levels(), &Values::U64(&events.present().map(since).collect::<Vec<_>>()))?;
+    let names = text_of(source, events.present(), |batch| &batch.events.name);
+    leaves.texts(events.levels(), &names, source.texts)?;
+    drop(names);
+    child_attributes(source, &events, leaves, |chunk| &chunk.event_attrs)?;
+    let dropped = counts(chunks, events.present(), |batch| &batch.events.dropped_attributes);
+    leaves.values(events.levels(), &Values::I32(&dropped))
+}
+
+fn write_links(source: &mut Source<'_, '_>, shape: &Shape, leaves: &mut Leaves<'_>) -> Result<(), WriteError> {
+    let chunks = source.chunks;
+    let links = under(shape, |span| chunks[span.chunk as usize].links.of(span.row));
+    let columns: [fn(&SpanBatch) -> &Column<StrId>; 3] = [
+        |batch| &batch.links.trace_id,
+        |batch| &batch.links.span_id,
+        |batch| &batch.links.trace_state,
+    ];
+    for column in columns {
+        let numbers = text_of(source, links.present(), column);
+        leaves.texts(links.levels(), &numbers, source.texts)?;
+    }
+    child_attributes(source, &links, leaves, |chunk| &chunk.link_attrs)?;
+    let dropped = counts(chunks, links.present(), |batch| &batch.links.dropped_attributes);
+    leaves.values(links.levels(), &Values::I32(&dropped))
+}
+
+fn child_attributes(
+    source: &mut Source<'_, '_>,
+    children: &Under,
+    leaves: &mut Leaves<'_>,
+    attributes: for<'c> fn(&'c Chunk<'_>) -> &'c super::chunks::Attributes<'c>,
+) -> Result<(), WriteError> {
+    let mut attrs = AttrRows::new(4);
+    let mut starts = children.entries.rows.iter().peekable();
+    for (at, (child, rep)) in children.entries.of.iter().zip(&children.entries.rep).enumerate() {
+        if starts.next_if(|start| **start == at as u32).is_some() {
+            attrs.row();
+        }
+        match child {
+            Some(child) => {
+                attrs.owner(*rep);
+                let chunk = child.chunk as usize;
+                attrs.all(source.texts, chunk, attributes(&source.chunks[chunk]), child.row);
+                attrs.end_owner();
+            }
+            None => attrs.absent(*rep, 3),
+        }
+    }
+    attrs.row();
+    leaves.attributes(&attrs, source.texts)
+}

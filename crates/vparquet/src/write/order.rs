@@ -1,0 +1,99 @@
+//! Which span stands where in the file: traces by id, and where a row group ends.
+//!
+//! No span is moved and no long key is sorted: traces are ranked once, and spans are dealt out to them by counting.
+
+use std::ops::Range;
+
+use trackway_spans::SpanBatch;
+
+/// Where a span is.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct SpanRef {
+    pub(crate) chunk: u32,
+    pub(crate) row: u32,
+}
+
+/// The traces that have spans, by id, with their spans in the order of the chunks.
+pub(crate) struct Order {
+    /// Ids, ascending.
+    pub(crate) traces: Vec<u128>,
+    /// Where the spans of each trace begin; one more than there are traces.
+    starts: Vec<u32>,
+    spans: Vec<SpanRef>,
+}
+
+impl Order {
+    pub(crate) fn new(chunks: &[&SpanBatch]) -> Self {
+        let mut ids: Vec<(u128, u32, u32)> = Vec::new();
+        let mut spans_of: Vec<Vec<u32>> = Vec::with_capacity(chunks.len());
+        for (number, chunk) in chunks.iter().enumerate() {
+            let mut counts = vec![0; chunk.traces.len()];
+            chunk.spans.trace.iter().for_each(|trace| counts[*trace as usize] += 1);
+            let with_spans = chunk.traces.ids().enumerate().filter(|(row, _)| counts[*row] > 0);
+            ids.extend(with_spans.map(|(row, id)| (id.0, number as u32, row as u32)));
+            spans_of.push(counts);
+        }
+        ids.sort_unstable();
+        // From here on `spans_of` says where the next span of a chunk's trace goes, instead of how many there are.
+        let (mut traces, mut starts, mut at) = (Vec::new(), Vec::new(), 0);
+        for (id, chunk, row) in &ids {
+            if traces.last() != Some(id) {
+                traces.push(*id);
+                starts.push(at);
+            }
+            let count = &mut spans_of[*chunk as usize][*row as usize];
+            let first = at;
+            at += *count;
+            *count = first;
+        }
+        starts.push(at);
+        let mut spans = vec![SpanRef::default(); at as usize];
+        for (number, chunk) in chunks.iter().enumerate() {
+            let next = &mut spans_of[number];
+            for (row, trace) in chunk.spans.trace.iter().enumerate() {
+                let place = &mut next[*trace as usize];
+                spans[*place as usize] = SpanRef { chunk: number as u32, row: row as u32 };
+                *place += 1;
+            }
+        }
+        Self { traces, starts, spans }
+    }
+
+    /// How many spans there are.
+    pub(crate) fn spans(&self) -> usize {
+        self.spans.len()
+    }
+
+    /// The spans of a trace.
+    pub(crate) fn spans_of(&self, trace: usize) -> &[SpanRef] {
+        &self.spans[self.starts[trace] as usize..self.starts[trace + 1] as usize]
+    }
+
+    /// The traces of each row group: whole ones, with at most so many spans unless a single one has more.
+    pub(crate) fn row_groups(&self, spans_max: usize) -> Vec<Range<usize>> {
+        let mut groups = Vec::new();
+        let mut first = 0;
+        while first < self.traces.len() {
+            let limit = self.starts[first] as usize + spans_max.max(1);
+            let fits = self.starts[first + 1..].partition_point(|start| *start as usize <= limit);
+            let end = first + fits.max(1);
+            groups.push(first..end);
+            first = end;
+        }
+        groups
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn row_groups_are_cut_between_traces() {
+        let order = Order { traces: vec![1, 2, 3, 4], starts: vec![0, 2, 5, 105, 106], spans: Vec::new() };
+        assert_eq!(order.row_groups(5), [0..2, 2..3, 3..4]);
+        assert_eq!(order.row_groups(0), [0..1, 1..2, 2..3, 3..4]);
+        assert_eq!(order.row_groups(1000), [0..4]);
+        assert!(Order::new(&[]).row_groups(10).is_empty());
+    }
+}
