@@ -24,6 +24,16 @@ fn ids_of(strings: &Strings, text: &[u8]) -> Vec<StrId> {
 
 /// The attribute `key` of one level: for each owner that has it its first value. Ascending by owner.
 pub(crate) fn attribute<'a>(batch: &'a SpanBatch, level: Level, key: &str) -> Vec<(u32, Value<'a>)> {
+    let mut found = attribute_rows(batch, level, key);
+    if !found.is_sorted_by(|a, b| a.0 < b.0) {
+        found.sort_by_key(|(owner, _)| *owner); // stable: texts before the other types
+        found.dedup_by_key(|(owner, _)| *owner);
+    }
+    found
+}
+
+/// All rows of the attribute `key` of one level, of owners that have it several times too. In no order.
+pub(crate) fn attribute_rows<'a>(batch: &'a SpanBatch, level: Level, key: &str) -> Vec<(u32, Value<'a>)> {
     let strings = &batch.strings;
     if level == Level::Resource && key == "service.name" {
         let services = batch.resources.service.iter().zip(0..);
@@ -40,10 +50,6 @@ pub(crate) fn attribute<'a>(batch: &'a SpanBatch, level: Level, key: &str) -> Ve
     collect(floats, &keys, &mut found, Value::Float);
     collect(bools, &keys, &mut found, |value| Value::Bool(value != 0));
     collect(others, &keys, &mut found, |id| Value::Other(strings.get(id)));
-    if !found.is_sorted_by(|a, b| a.0 < b.0) {
-        found.sort_by_key(|(owner, _)| *owner); // stable: texts before the other types
-        found.dedup_by_key(|(owner, _)| *owner);
-    }
     found
 }
 

@@ -132,7 +132,7 @@ fn compile(expr: &FieldExpr) -> Result<Node, EvalError> {
             (Node::Constant(false), node) | (node, Node::Constant(false)) => node,
             (a, b) => Node::Or(Box::new(a), Box::new(b)),
         }),
-        FieldExpr::Binary { op, lhs, rhs } if op.is_comparison() => compare(*op, lhs, rhs),
+        FieldExpr::Binary { op, lhs, rhs } if compares(*op) => compare(*op, lhs, rhs),
         _ => finish(computed(expr)?),
     }
 }
@@ -188,6 +188,10 @@ fn literal(expr: &FieldExpr) -> Result<Option<Static>, EvalError> {
     })
 }
 
+fn compares(op: BinaryOp) -> bool {
+    op.is_comparison() || matches!(op, BinaryOp::Regex | BinaryOp::NotRegex)
+}
+
 fn mirrored(op: BinaryOp) -> BinaryOp {
     match op {
         BinaryOp::Less => BinaryOp::Greater,
@@ -220,7 +224,7 @@ fn computed(expr: &FieldExpr) -> Result<Computed, EvalError> {
         FieldExpr::Unary { op: UnaryOp::Not, expr } => Computed::Not(boxed(expr)?),
         FieldExpr::Binary { op: BinaryOp::And, lhs, rhs } => Computed::Both(boxed(lhs)?, boxed(rhs)?),
         FieldExpr::Binary { op: BinaryOp::Or, lhs, rhs } => Computed::Either(boxed(lhs)?, boxed(rhs)?),
-        FieldExpr::Binary { op, lhs, rhs } if op.is_comparison() => {
+        FieldExpr::Binary { op, lhs, rhs } if compares(*op) => {
             Computed::Compare(comparison(*op, rhs)?, boxed(lhs)?, boxed(rhs)?)
         }
         FieldExpr::Binary { op, lhs, rhs } => Computed::Arithmetic(*op, boxed(lhs)?, boxed(rhs)?),
@@ -328,11 +332,16 @@ fn attribute_mask(
     for level in levels {
         let owners = column::owners(batch, *level);
         let (mut matches, mut present) = (vec![false; owners], vec![false; owners]);
-        let values = column::attribute(batch, *level, name);
+        // Of an attribute that stands several times any will do where its scope is named; without a scope it is the first.
+        let values = if levels.len() == 1 {
+            column::attribute_rows(batch, *level, name)
+        } else {
+            column::attribute(batch, *level, name)
+        };
         for (owner, value) in &values {
             let value = Val::from_attribute(*value);
-            present[*owner as usize] = value != Val::Nil;
-            matches[*owner as usize] = comparison.matches(&value, &literal);
+            present[*owner as usize] |= value != Val::Nil;
+            matches[*owner as usize] |= comparison.matches(&value, &literal);
         }
         if values.is_empty() {
             continue;

@@ -196,17 +196,21 @@ fn matching<'a>(
     match field {
         Field::Attribute { scope, name } => {
             // An unscoped attribute of a span or resource hides those of events and links.
-            if let [level @ (trackway_spans::Level::Event | trackway_spans::Level::Link)] = levels_of(*scope) {
-                let mut of_child = vec![Val::Nil; column::owners(batch, *level)];
-                for (owner, value) in column::attribute(batch, *level, name) {
-                    of_child[owner as usize] = Val::from_attribute(value);
+            if let [level] = levels_of(*scope) {
+                let mut of_owner = vec![Val::Nil; column::owners(batch, *level)];
+                for (owner, value) in column::attribute_rows(batch, *level, name) {
+                    let value = Val::from_attribute(value);
+                    let slot = &mut of_owner[owner as usize];
+                    if *slot == Val::Nil && asked(&value) {
+                        *slot = value;
+                    }
                 }
-                prefer(children(batch, *level), &of_child);
+                prefer(&spans_of(batch, *level), &of_owner);
             }
         }
         Field::Intrinsic { intrinsic, .. } => {
             if let Some(level) = column::child_level(*intrinsic) {
-                prefer(children(batch, level), &column::child_intrinsic(batch, *intrinsic));
+                prefer(&spans_of(batch, level), &column::child_intrinsic(batch, *intrinsic));
             }
         }
         Field::Parent { .. } => {}
@@ -214,8 +218,15 @@ fn matching<'a>(
     values
 }
 
-fn children(batch: &SpanBatch, level: trackway_spans::Level) -> &[u32] {
-    if level == trackway_spans::Level::Event { &batch.events.span } else { &batch.links.span }
+/// The span of each owner of a level that belongs to one span. Resources and scopes belong to many: of an attribute that
+/// they have several times the first is shown.
+fn spans_of(batch: &SpanBatch, level: trackway_spans::Level) -> Vec<u32> {
+    match level {
+        trackway_spans::Level::Event => batch.events.span.to_vec(),
+        trackway_spans::Level::Link => batch.links.span.to_vec(),
+        trackway_spans::Level::Span => (0..batch.len() as u32).collect(),
+        _ => Vec::new(),
+    }
 }
 
 /// The key under which a field is shown: bare, without its scope. `None` for what is never shown, since the answer says

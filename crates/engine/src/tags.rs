@@ -97,6 +97,12 @@ impl TagNames {
                     names.insert(batch.strings.text(key).into_owned());
                 }
             }
+            // Like Tempo, attributes with columns of their own in every block are listed whatever the filter.
+            for column in well_known(level) {
+                if column_exists(batch, level, column) {
+                    names.insert((*column).to_owned());
+                }
+            }
             if level == Level::Resource
                 && (0..batch.resources.service.len() as u32)
                     .any(|row| wanted(row) && batch.resources.service[row as usize] != 0)
@@ -112,6 +118,31 @@ impl TagNames {
             self.names.entry(scope).or_default().extend(names);
         }
     }
+}
+
+/// Attributes with columns of their own in every vParquet4 block.
+fn well_known(level: Level) -> &'static [&'static str] {
+    match level {
+        Level::Resource => &[
+            "cluster",
+            "namespace",
+            "pod",
+            "container",
+            "k8s.cluster.name",
+            "k8s.namespace.name",
+            "k8s.pod.name",
+            "k8s.container.name",
+        ],
+        Level::Span => &["http.method", "http.url", "http.status_code"],
+        _ => &[],
+    }
+}
+
+fn column_exists(batch: &SpanBatch, level: Level, key: &str) -> bool {
+    let Some(id) = batch.strings.iter().position(|text| text == key.as_bytes()) else { return false };
+    let id = id as StrId;
+    let table = batch.attrs(level);
+    if key == "http.status_code" { table.ints.key.contains(&id) } else { table.strings.key.contains(&id) }
 }
 
 fn collect<T: arrow_buffer::ArrowNativeType>(
@@ -185,7 +216,7 @@ impl ValueKind {
 /// Values with how often they occur.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TagValues {
-    counts: HashMap<(ValueKind, String), u64>,
+    counts: HashMap<(ValueKind, Vec<u8>), u64>,
 }
 
 impl TagValues {
@@ -247,10 +278,10 @@ impl TagValues {
 
     fn count(&mut self, value: Value<'_>, count: u64) {
         let key = match value {
-            Value::String(text) => (ValueKind::String, String::from_utf8_lossy(text).into_owned()),
-            Value::Int(value) => (ValueKind::Int, value.to_string()),
-            Value::Float(value) => (ValueKind::Float, format!("{value:?}")),
-            Value::Bool(value) => (ValueKind::Bool, value.to_string()),
+            Value::String(text) => (ValueKind::String, text.to_vec()),
+            Value::Int(value) => (ValueKind::Int, value.to_string().into_bytes()),
+            Value::Float(value) => (ValueKind::Float, format!("{value:?}").into_bytes()),
+            Value::Bool(value) => (ValueKind::Bool, value.to_string().into_bytes()),
             Value::Other(_) => return,
         };
         *self.counts.entry(key).or_default() += count;
@@ -288,7 +319,7 @@ impl TagValues {
             Val::Int(value) => self.count(Value::Int(*value), 1),
             Val::Kind(code) => self.count(Value::Int(i64::from(*code)), 1),
             Val::Status(code) => {
-                let name = crate::show::status_name(*code).to_owned();
+                let name = crate::show::status_name(*code).as_bytes().to_vec();
                 *self.counts.entry((ValueKind::Keyword, name)).or_default() += 1;
             }
             _ => {}
@@ -306,6 +337,16 @@ impl TagValues {
     pub fn into_sorted(self) -> Vec<(ValueKind, String)> {
         let mut values: Vec<_> = self.counts.into_iter().collect();
         values.sort_unstable_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-        values.into_iter().map(|(key, _)| key).collect()
+        values.into_iter().map(|((kind, text), _)| (kind, text_of(&text))).collect()
     }
+}
+
+/// Text of bytes; each byte that is not UTF-8 becomes one replacement character, as Go does it.
+fn text_of(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        text.extend(chunk.invalid().iter().map(|_| char::REPLACEMENT_CHARACTER));
+    }
+    text
 }

@@ -1,12 +1,13 @@
 //! The query service over one ingester and one store.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream, StreamExt};
 use tokio::sync::mpsc;
-use trackway_common::{ErrorKind, RequestCtx, TenantId};
+use trackway_common::{Clock, ErrorKind, RequestCtx, TenantId};
 use trackway_engine::{PlanError, SearchPlan, TraceResult};
 use trackway_ingester::Ingester;
 use trackway_spans::{Needs, encode_trace};
@@ -32,6 +33,8 @@ pub struct QuerierConfig {
     pub hide_dedicated: bool,
     /// Bytes of one trace in an answer at the most (`overrides.defaults.global.max_bytes_per_trace`); 0 for no limit.
     pub max_bytes_per_trace: usize,
+    /// How far back a question about tags looks that names no time (`query_frontend.search.query_backend_after`).
+    pub recent: Duration,
 }
 
 /// Answers questions. Cheap to clone.
@@ -40,7 +43,12 @@ pub struct Querier {
     ingester: Arc<Ingester>,
     reader: BlockReader,
     config: Arc<QuerierConfig>,
+    clock: Arc<dyn Clock>,
 }
+
+/// The order in which scopes are listed, until the limit is reached.
+const LISTED: [TagScope; 5] =
+    [TagScope::Instrumentation, TagScope::Resource, TagScope::Span, TagScope::Event, TagScope::Link];
 
 fn range_nanos(range: Option<TimeRange>) -> Option<(u64, u64)> {
     let nanos = |seconds: u64| seconds.saturating_mul(1_000_000_000);
@@ -49,8 +57,20 @@ fn range_nanos(range: Option<TimeRange>) -> Option<(u64, u64)> {
 
 impl Querier {
     /// Answers from an ingester and the blocks that it knows of.
-    pub fn new(ingester: Arc<Ingester>, reader: BlockReader, config: QuerierConfig) -> Self {
-        Self { ingester, reader, config: Arc::new(config) }
+    pub fn new(
+        ingester: Arc<Ingester>,
+        reader: BlockReader,
+        clock: Arc<dyn Clock>,
+        config: QuerierConfig,
+    ) -> Self {
+        Self { ingester, reader, config: Arc::new(config), clock }
+    }
+
+    /// The time that a question about tags is about. Without one it is about what came in lately, as in Tempo.
+    fn tag_range(&self, range: Option<TimeRange>) -> Option<(u64, u64)> {
+        let now = self.clock.now_seconds();
+        let recent = TimeRange { start: now.saturating_sub(self.config.recent.as_secs()), end: now };
+        range_nanos(range.or(Some(recent)))
     }
 
     fn source(&self, tenant: &TenantId) -> Source {
@@ -155,15 +175,21 @@ impl Querier {
             let mut all = crate::tags::Collected::default();
             for tenant in &ctx.tenants {
                 let source = self.source(tenant);
-                let range = range_nanos(request.range);
+                let range = self.tag_range(request.range);
                 let found = question.run(&source, range, &self.config.dedicated, &tally, &ctx).await?;
                 all.names.merge(found.names);
             }
-            for (scope, names) in all.names.names {
-                let most = if request.limit == 0 { usize::MAX } else { request.limit };
+            let most = if request.limit == 0 { usize::MAX } else { request.limit };
+            for scope in LISTED {
+                let Some(names) = all.names.names.remove(&scope) else { continue };
                 let names: Vec<String> = names.into_iter().take(most).collect();
+                let full = names.len() >= most;
                 if !names.is_empty() {
                     answer.scopes.push((scope, names));
+                }
+                // Like Tempo: the limit ends the list, not only the scope that reaches it.
+                if full {
+                    break;
                 }
             }
         }
@@ -187,7 +213,7 @@ impl Querier {
         let mut all = crate::tags::Collected::default();
         for tenant in &ctx.tenants {
             let source = self.source(tenant);
-            let range = range_nanos(request.range);
+            let range = self.tag_range(request.range);
             let found = question.run(&source, range, &self.config.dedicated, &tally, &ctx).await?;
             all.values.merge(found.values);
         }

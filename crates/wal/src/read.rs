@@ -103,6 +103,22 @@ impl Reader<'_> {
         Ok(seen)
     }
 
+    /// Opens a file, or says why its records are left out.
+    fn open(&self, file: Readable, path: &Path, seen: &mut Replayed) -> Option<Walk> {
+        match self.storage.open(path) {
+            Ok(opened) => Some(Walk::new(opened, file.bytes)),
+            // Released while we read the files before it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "cannot open a file of the write-ahead log, \
+                    its records are left out: check its owner and the disk");
+                seen.damaged += 1;
+                seen.damaged_bytes += file.bytes;
+                None
+            }
+        }
+    }
+
     fn file(
         &self,
         file: Readable,
@@ -113,18 +129,7 @@ impl Reader<'_> {
     ) -> Result<(), LogError> {
         let path = file.name.path(self.folder);
         let mut damage = Damage::default();
-        let mut walk = match self.storage.open(&path) {
-            Ok(opened) => Walk::new(opened, file.bytes),
-            // Released while we read the files before it.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => {
-                tracing::warn!(path = %path.display(), %error, "cannot open a file of the write-ahead log, \
-                    its records are left out: check its owner and the disk");
-                seen.damaged += 1;
-                seen.damaged_bytes += file.bytes;
-                return Ok(());
-            }
-        };
+        let Some(mut walk) = self.open(file, &path, seen) else { return Ok(()) };
         let mut begun = match cursor.place {
             Some((name, at)) if name == file.name => walk.seek(at),
             _ => Ok(()),

@@ -128,6 +128,11 @@ impl SimulatedStorage {
         self.disk.state.lock().names.keys().cloned().collect()
     }
 
+    /// The bytes in all files.
+    pub fn used(&self) -> usize {
+        self.disk.state.lock().used()
+    }
+
     /// What a file holds, if there is one.
     pub fn contents(&self, path: &Path) -> Option<Vec<u8>> {
         let state = self.disk.state.lock();
@@ -149,9 +154,12 @@ impl State {
         self.names.get(path).copied().ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
+    fn used(&self) -> usize {
+        self.names.values().map(|index| self.files[*index].cached.len()).sum()
+    }
+
     fn room(&self) -> usize {
-        let used = self.names.values().map(|index| self.files[*index].cached.len()).sum();
-        self.faults.capacity.map_or(usize::MAX, |capacity| capacity.saturating_sub(used))
+        self.faults.capacity.map_or(usize::MAX, |capacity| capacity.saturating_sub(self.used()))
     }
 }
 

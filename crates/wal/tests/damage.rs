@@ -178,7 +178,7 @@ async fn a_newer_version_is_named_and_nothing_is_changed() {
         assert_eq!(error.kind(), ErrorKind::Unsupported);
         let error = replay(&disk, Path::new(FOLDER), Sequence(0), |_| std::ops::ControlFlow::Continue(()));
         assert!(matches!(error, Err(LogError::NewerFormat { .. })));
-        assert_eq!(disk.paths(), [written.path.clone()]);
+        assert_eq!(disk.paths(), vec![written.path.clone()]);
         assert_eq!(disk.contents(&written.path).unwrap(), bytes);
     }
 }

@@ -26,7 +26,7 @@ async fn a_full_disk_refuses_and_takes_more_when_there_is_room() {
     let log = open(&disk);
     let mut stored = append(&log, 0..5).await;
     let good = disk.contents(&log_files(&disk)[0]).unwrap();
-    let used: usize = disk.paths().iter().map(|path| disk.contents(path).unwrap().len()).sum();
+    let used = disk.used();
     let held = log.bytes();
     for room in 0..80 {
         disk.faults(|faults| faults.capacity = Some(used + room));
@@ -53,7 +53,7 @@ async fn a_full_disk_can_be_released() {
     disk.faults(|faults| faults.capacity = Some(0)); // not even room for the mark
     log.release(Sequence(20)).unwrap_err();
     assert!(log_files(&disk).len() <= 1);
-    let used: usize = disk.paths().iter().map(|path| disk.contents(path).unwrap().len()).sum();
+    let used = disk.used();
     disk.faults(|faults| faults.capacity = Some(used + 100));
     log.release(Sequence(20)).unwrap();
     assert_eq!(log.low_water(), Sequence(20));
@@ -208,7 +208,7 @@ async fn run(steps: Vec<Step>) {
             }),
             Step::FailFolderSync => disk.faults(|faults| faults.failing_folder_syncs = 1),
             Step::Full(room) => {
-                let used: usize = disk.paths().iter().map(|path| disk.contents(path).unwrap().len()).sum();
+                let used = disk.used();
                 disk.faults(|faults| faults.capacity = Some(used + room));
             }
             Step::Room => disk.faults(|faults| faults.capacity = None),

@@ -1,0 +1,95 @@
+//! What the API shows and does besides answering questions.
+
+use std::fmt::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures::future::BoxFuture;
+use tokio_util::sync::CancellationToken;
+use trackway_api::{Admin, ConfigMode, HomeInfo};
+use trackway_common::{ErrorKind, TenantId};
+use trackway_config::{Config, YamlMode};
+use trackway_ingester::Ingester;
+use trackway_querier::service::QueryError;
+
+/// The process, for its API.
+#[derive(Debug)]
+pub(crate) struct Process {
+    /// Its configuration.
+    pub(crate) config: Config,
+    /// Its ingester.
+    pub(crate) ingester: Arc<Ingester>,
+    /// Whether it is ready.
+    pub(crate) ready: AtomicBool,
+    /// Stops it.
+    pub(crate) stop: CancellationToken,
+    /// Where it is reached, for the first page.
+    pub(crate) addresses: Vec<(String, String)>,
+}
+
+impl Admin for Process {
+    fn ready(&self) -> Result<(), String> {
+        if self.stop.is_cancelled() {
+            return Err("Application is stopping".to_owned());
+        }
+        if self.ready.load(Ordering::Acquire) { Ok(()) } else { Err("Some services are not Running".to_owned()) }
+    }
+
+    fn services(&self) -> Vec<(String, String)> {
+        let state = if self.stop.is_cancelled() { "Stopping" } else { "Running" };
+        let parts = ["compactor", "distributor", "ingester", "overrides", "querier", "query-frontend", "server", "store"];
+        parts.iter().filter(|part| **part != "compactor").map(|part| ((*part).to_owned(), state.to_owned())).collect()
+    }
+
+    fn config_yaml(&self, mode: ConfigMode) -> String {
+        self.config.to_yaml(match mode {
+            ConfigMode::Current => YamlMode::Full,
+            ConfigMode::Diff => YamlMode::Diff,
+            ConfigMode::Defaults => YamlMode::Defaults,
+        })
+    }
+
+    fn flush(&self, tenant: Option<TenantId>) -> BoxFuture<'_, Result<(), QueryError>> {
+        Box::pin(async move {
+            if let Some(tenant) = &tenant
+                && !self.ingester.tenants().contains(tenant)
+            {
+                return Err(QueryError::new(ErrorKind::NotFound, format!("tenant {tenant} is not known")));
+            }
+            let flushed = self.ingester.flush(tenant.as_ref()).await;
+            flushed.map(|_| ()).map_err(|error| QueryError::new(ErrorKind::Internal, error))
+        })
+    }
+
+    fn shutdown(&self) {
+        self.stop.cancel();
+    }
+
+    fn metrics_text(&self) -> String {
+        let mut text = String::new();
+        self.ingester.metrics.write(&mut text);
+        let (spans, bytes) = self.ingester.live();
+        let blocks: usize =
+            self.ingester.tenants().iter().map(|tenant| self.ingester.view(tenant).blocks.len()).sum();
+        for (name, help, value) in [
+            ("trackway_live_spans", "Spans that are not in a block yet.", spans),
+            ("trackway_head_bytes", "Bytes of spans in memory.", bytes),
+            ("tempodb_blocklist_length", "Blocks.", blocks),
+        ] {
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}");
+        }
+        text
+    }
+
+    fn home(&self) -> HomeInfo {
+        HomeInfo {
+            title: crate::help::version(),
+            facts: self.addresses.clone(),
+            commands: vec![
+                ("send a demo".to_owned(), "trackway demo".to_owned()),
+                ("all errors".to_owned(), "trackway search '{ status = error }'".to_owned()),
+            ],
+        }
+    }
+}

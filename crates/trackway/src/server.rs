@@ -1,0 +1,325 @@
+//! The server: binds ports, opens the data, wires the parts together, and stops them in order.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::Context;
+use futures::future::BoxFuture;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use trackway_api::{Admin, ApiState};
+use trackway_common::{Clock, ErrorKind, Random, SystemClock, SystemRandom};
+use trackway_config::Config;
+use trackway_config::sections::Backend;
+use trackway_distributor::{Distributor, Push, PushError, PushRequest, PushResponse};
+use trackway_ingester::Ingester;
+use trackway_querier::Querier;
+use trackway_storage::{BlockCatalog, BlockReader, BlockStore, Catalog, CpuPool};
+
+use crate::admin::Process;
+use crate::lock::FolderLock;
+use crate::welcome::Welcome;
+use crate::{address, logging, settings};
+
+/// Runs the server until it is told to stop.
+pub(crate) fn run(config: Config) -> anyhow::Result<()> {
+    logging::start(&config);
+    refuse_what_is_not_there(&config)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let result = runtime.block_on(serve(config));
+    // Whatever still waits for a disk or a client has had its time.
+    runtime.shutdown_timeout(Duration::from_secs(5));
+    result
+}
+
+/// What the configuration asks for and this version does not do, said at once rather than found out later.
+fn refuse_what_is_not_there(config: &Config) -> anyhow::Result<()> {
+    if config.target != "all" && config.target != "scalable-single-binary" {
+        anyhow::bail!("target {:?} is not supported yet; this version runs everything in one process: -target=all", config.target);
+    }
+    if config.storage.trace.backend != Backend::Local {
+        anyhow::bail!(
+            "storage.trace.backend {:?} is not supported yet; this version keeps blocks in a local folder: set it to local",
+            config.storage.trace.backend
+        );
+    }
+    let server = &config.server;
+    let tls = [&server.http_tls_config, &server.grpc_tls_config];
+    if tls.into_iter().flatten().any(|tls| tls.is_enabled()) {
+        anyhow::bail!("server TLS is not supported yet; remove server.http_tls_config and server.grpc_tls_config");
+    }
+    let receivers = &config.distributor.receivers;
+    let tls = receivers.otlp_grpc().is_some_and(|grpc| grpc.tls.is_some())
+        || receivers.otlp_http().is_some_and(|http| http.tls.is_some());
+    if tls {
+        anyhow::bail!("TLS of the OTLP receivers is not supported yet; remove tls from distributor.receivers.otlp");
+    }
+    if !config.unsupported_receivers.is_empty() {
+        tracing::warn!(
+            receivers = config.unsupported_receivers.join(", "),
+            "these receivers are not supported yet and are left out; only OTLP is taken"
+        );
+    }
+    if !config.ignored.is_empty() {
+        tracing::warn!(keys = config.ignored.join(", "), "these settings mean nothing to Trackway and are ignored");
+    }
+    Ok(())
+}
+
+/// The ports, all bound before anything else happens, so that a taken one is known at once.
+struct Ports {
+    http: TcpListener,
+    grpc: TcpListener,
+    otlp: Vec<TcpListener>,
+    otlp_grpc: Option<String>,
+    otlp_http: Option<String>,
+}
+
+async fn bind(config: &Config) -> anyhow::Result<Ports> {
+    let addresses = config.resolve_addresses();
+    let http = address::bind(&addresses.http, "server.http_listen_port").await?;
+    let grpc = address::bind(&addresses.grpc, "server.grpc_listen_port").await?;
+    let mut otlp = Vec::new();
+    let read_only = config.trackway.read_only;
+    let mut bound = [None, None];
+    let endpoints = [(&addresses.otlp_grpc, "grpc"), (&addresses.otlp_http, "http")];
+    for (slot, (endpoint, protocol)) in bound.iter_mut().zip(endpoints) {
+        if let Some(endpoint) = endpoint.as_ref().filter(|_| !read_only) {
+            let setting = format!("distributor.receivers.otlp.protocols.{protocol}.endpoint");
+            let listener = address::bind(endpoint, &setting).await?;
+            *slot = Some(local(&listener));
+            otlp.push(listener);
+        }
+    }
+    let [otlp_grpc, otlp_http] = bound;
+    Ok(Ports { http, grpc, otlp, otlp_grpc, otlp_http })
+}
+
+/// The address of a listener as one would type it.
+fn local(listener: &TcpListener) -> String {
+    match listener.local_addr() {
+        Ok(address) if address.ip().is_unspecified() => format!("127.0.0.1:{}", address.port()),
+        Ok(address) => address.to_string(),
+        Err(_) => String::new(),
+    }
+}
+
+async fn serve(config: Config) -> anyhow::Result<()> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+    let random: Arc<dyn Random> = Arc::new(SystemRandom);
+    let ports = bind(&config).await?;
+    let wal = config.wal_path();
+    let blocks = config.blocks_path();
+    let _lock = FolderLock::take(&wal)?;
+    let cpu = CpuPool::new(config.trackway.query.threads as usize)?;
+    let store = BlockStore::local(&blocks)
+        .with_context(|| format!("{}: choose another folder with --data", blocks.display()))?;
+    let reader = BlockReader::new(store.clone(), cpu);
+    let catalog = Arc::new(Catalog::default());
+    look_for_blocks(&catalog, &store).await?;
+    let ingester = open_ingester(&config, wal, reader.clone(), &catalog, &clock, &random).await?;
+
+    let stop = CancellationToken::new();
+    let querier = Querier::new(Arc::clone(&ingester), reader, Arc::clone(&clock), settings::querier(&config));
+    let process = Arc::new(Process {
+        ingester: Arc::clone(&ingester),
+        ready: AtomicBool::new(false),
+        stop: stop.clone(),
+        addresses: facts(&ports),
+        config,
+    });
+    let admin: Arc<dyn Admin> = Arc::clone(&process) as Arc<dyn Admin>;
+    let state = ApiState::new(settings::api(&process.config), Arc::new(querier), admin, Arc::clone(&clock));
+    let welcome = welcome(&process, &ports, &*clock);
+
+    let parts = Parts::start(&process, ports, state, catalog, store);
+    process.ready.store(true, Ordering::Release);
+    welcome.say();
+    wait_for_stop(&stop).await;
+    parts.stop(&process).await
+}
+
+async fn look_for_blocks(catalog: &Catalog, store: &BlockStore) -> anyhow::Result<()> {
+    let polled = catalog.poll(store).await?;
+    for problem in &polled.unreadable {
+        tracing::warn!(problem, "block cannot be read and is left out");
+    }
+    for (format, count) in &polled.skipped {
+        tracing::warn!(format, count, "blocks of this format are not read by this version and are left out");
+    }
+    Ok(())
+}
+
+async fn open_ingester(
+    config: &Config,
+    folder: PathBuf,
+    reader: BlockReader,
+    catalog: &Arc<Catalog>,
+    clock: &Arc<dyn Clock>,
+    random: &Arc<dyn Random>,
+) -> anyhow::Result<Arc<Ingester>> {
+    let settings = settings::ingester(config, folder);
+    let catalog: Arc<dyn BlockCatalog> = Arc::clone(catalog) as Arc<dyn BlockCatalog>;
+    let (clock, random) = (Arc::clone(clock), Arc::clone(random));
+    let open = move || Ingester::open(settings, reader, catalog, clock, random);
+    Ok(tokio::task::spawn_blocking(open).await??)
+}
+
+fn facts(ports: &Ports) -> Vec<(String, String)> {
+    let api = format!("http://{}", local(&ports.http));
+    let mut facts = vec![("ask".to_owned(), api), ("gRPC".to_owned(), local(&ports.grpc))];
+    facts.extend(ports.otlp_grpc.iter().map(|address| ("send OTLP gRPC".to_owned(), address.clone())));
+    facts.extend(
+        ports.otlp_http.iter().map(|address| ("send OTLP HTTP".to_owned(), format!("http://{address}/v1/traces"))),
+    );
+    facts
+}
+
+fn welcome(process: &Process, ports: &Ports, clock: &dyn Clock) -> Welcome {
+    let config = &process.config;
+    let tenants = process.ingester.tenants();
+    let traces = tenants.iter().map(|tenant| {
+        let view = process.ingester.view(tenant);
+        let stored: u64 = view.blocks.iter().map(|entry| entry.meta.total_objects).sum();
+        stored + view.chunks.iter().map(|chunk| chunk.ids.len() as u64).sum::<u64>()
+    });
+    let data = config.blocks_path();
+    Welcome {
+        took_ms: clock.monotonic().as_millis(),
+        otlp_grpc: ports.otlp_grpc.clone(),
+        otlp_http: ports.otlp_http.clone(),
+        api: local(&ports.http),
+        traces: traces.sum(),
+        retention: "kept until deleted".to_owned(),
+        free: None,
+        data: data.display().to_string(),
+        memory: config.trackway.head.max_bytes.bytes(),
+        loopback: ports.http.local_addr().is_ok_and(|address| address.ip().is_loopback()),
+        read_only: config.trackway.read_only,
+    }
+}
+
+/// Takes nothing in: what OTLP meets in a process that only answers.
+#[derive(Debug)]
+struct ReadOnly;
+
+impl Push for ReadOnly {
+    fn push(&self, _: PushRequest) -> BoxFuture<'_, Result<PushResponse, PushError>> {
+        let error = PushError::new(ErrorKind::Unavailable, "this process only answers questions (--read-only)");
+        Box::pin(async move { Err(error) })
+    }
+}
+
+/// The running parts.
+struct Parts {
+    /// Receivers: stopped first, so that nothing new comes in.
+    receivers: JoinSet<std::io::Result<()>>,
+    stop_receivers: CancellationToken,
+    /// The API: stopped last, so that questions are answered as long as possible.
+    api: JoinSet<std::io::Result<()>>,
+    stop_api: CancellationToken,
+    /// Loops in the background.
+    loops: JoinSet<()>,
+    stop_loops: CancellationToken,
+}
+
+impl Parts {
+    fn start(
+        process: &Arc<Process>,
+        ports: Ports,
+        state: ApiState,
+        catalog: Arc<Catalog>,
+        store: BlockStore,
+    ) -> Self {
+        let mut parts = Self {
+            receivers: JoinSet::new(),
+            stop_receivers: CancellationToken::new(),
+            api: JoinSet::new(),
+            stop_api: CancellationToken::new(),
+            loops: JoinSet::new(),
+            stop_loops: CancellationToken::new(),
+        };
+        let config = &process.config;
+        let router = trackway_api::router(state);
+        for listener in [ports.http, ports.grpc] {
+            parts.api.spawn(trackway_api::serve(listener, router.clone(), parts.stop_api.clone()));
+        }
+        let push: Arc<dyn Push> = if config.trackway.read_only {
+            Arc::new(ReadOnly)
+        } else {
+            Arc::new(Distributor::new(Arc::clone(&process.ingester), settings::distributor(config)))
+        };
+        for listener in ports.otlp {
+            let (otlp, push) = (settings::otlp(config), Arc::clone(&push));
+            parts.receivers.spawn(trackway_receivers::serve(listener, otlp, push, parts.stop_receivers.clone()));
+        }
+        parts.loops.spawn(Arc::clone(&process.ingester).run(parts.stop_loops.clone()));
+        let (period, stop) = (config.storage.trace.blocklist_poll.as_std(), parts.stop_loops.clone());
+        parts.loops.spawn(poll(catalog, store, period, stop));
+        parts
+    }
+
+    async fn stop(mut self, process: &Process) -> anyhow::Result<()> {
+        tracing::info!("stopping");
+        tokio::time::sleep(process.config.shutdown_delay.as_std()).await;
+        self.stop_receivers.cancel();
+        while self.receivers.join_next().await.is_some() {}
+        process.ingester.stop_taking();
+        self.stop_loops.cancel();
+        while self.loops.join_next().await.is_some() {}
+        if process.ingester.flushes_on_shutdown() && !process.config.trackway.read_only {
+            match process.ingester.flush(None).await {
+                Ok(blocks) => tracing::info!(blocks, "everything is in blocks"),
+                Err(error) => tracing::warn!(error, "not everything is in blocks; the rest is replayed from the log"),
+            }
+        }
+        self.stop_api.cancel();
+        while self.api.join_next().await.is_some() {}
+        let ingester = Arc::clone(&process.ingester);
+        tokio::task::spawn_blocking(move || ingester.close()).await?;
+        tracing::info!("stopped");
+        Ok(())
+    }
+}
+
+/// Looks for blocks that others wrote, again and again.
+async fn poll(catalog: Arc<Catalog>, store: BlockStore, period: Duration, stop: CancellationToken) {
+    let period = period.max(Duration::from_secs(1));
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(period) => {}
+        }
+        if let Err(error) = look_for_blocks(&catalog, &store).await {
+            tracing::warn!(%error, "the store cannot be listed; what is known is searched");
+        }
+    }
+}
+
+/// Returns when the process shall stop: SIGTERM, SIGINT or `/shutdown`. A second signal ends it at once.
+async fn wait_for_stop(stop: &CancellationToken) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        tracing::warn!("signals cannot be received; stop with /shutdown");
+        return stop.cancelled().await;
+    };
+    tokio::select! {
+        () = stop.cancelled() => {}
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    stop.cancel();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::warn!("second signal: stopping at once; what is not in blocks is replayed at the next start");
+        std::process::exit(1);
+    });
+}

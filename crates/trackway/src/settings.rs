@@ -1,0 +1,124 @@
+//! From the configuration to the settings of the parts.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use trackway_api::ApiConfig;
+use trackway_config::Config;
+use trackway_config::sections::WalSync;
+use trackway_distributor::{DistributorConfig, LogSpans};
+use trackway_ingester::Config as IngesterConfig;
+use trackway_querier::QuerierConfig;
+use trackway_receivers::{CorsConfig, OtlpConfig};
+use trackway_spans::Limits;
+use trackway_vparquet::meta::{DedicatedColumn, default_dedicated_columns, usable_in_vparquet4};
+
+use crate::help::TEMPO_VERSION;
+
+/// The attributes that get columns of their own in new blocks: as configured, or Tempo's default list.
+pub(crate) fn dedicated(config: &Config) -> Vec<DedicatedColumn> {
+    match &config.storage.trace.block.parquet_dedicated_columns {
+        None => default_dedicated_columns(),
+        Some(columns) => {
+            let columns: Vec<DedicatedColumn> = columns
+                .iter()
+                .map(|column| DedicatedColumn {
+                    scope: column.scope.to_string(),
+                    name: column.name.clone(),
+                    kind: column.r#type.to_string(),
+                    options: Vec::new(),
+                })
+                .collect();
+            usable_in_vparquet4(&columns)
+        }
+    }
+}
+
+/// Settings of the ingester.
+pub(crate) fn ingester(config: &Config, folder: PathBuf) -> IngesterConfig {
+    let flushing = config.flushing();
+    IngesterConfig {
+        folder,
+        sync: config.trackway.wal.sync == WalSync::Always,
+        wal_bytes_max: config.trackway.wal.max_bytes.bytes(),
+        head_bytes_max: config.trackway.head.max_bytes.as_usize(),
+        segment_bytes_max: config.trackway.segments.max_bytes.bytes(),
+        segments_max: config.trackway.segments.max_count as usize,
+        block_spans_max: usize::try_from(config.trackway.block.max_spans).unwrap_or(usize::MAX),
+        block_bytes_max: flushing.max_block_bytes.as_usize(),
+        block_age_max: flushing.max_block_duration.as_std(),
+        check_period: flushing.flush_check_period.as_std().max(Duration::from_millis(100)),
+        flush_on_shutdown: flushing.flush_all_on_shutdown,
+        limits: Limits { max_attribute_bytes: config.distributor.max_attribute_bytes as usize },
+        dedicated: dedicated(config),
+        replication_factor: u32::from(!config.is_2x()),
+    }
+}
+
+/// Settings of the querier.
+pub(crate) fn querier(config: &Config) -> QuerierConfig {
+    QuerierConfig {
+        dedicated: dedicated(config),
+        hide_dedicated: true,
+        recent: config.query_frontend.search.query_backend_after.as_std(),
+        max_bytes_per_trace: config.overrides.defaults.global.max_bytes_per_trace.as_usize(),
+    }
+}
+
+/// Settings of the distributor.
+pub(crate) fn distributor(config: &Config) -> DistributorConfig {
+    let received = &config.distributor.log_received_spans;
+    let discarded = &config.distributor.log_discarded_spans;
+    DistributorConfig {
+        log_received_spans: LogSpans {
+            enabled: received.enabled,
+            include_all_attributes: received.include_all_attributes,
+            filter_by_status_error: received.filter_by_status_error,
+        },
+        log_discarded_spans: LogSpans {
+            enabled: discarded.enabled,
+            include_all_attributes: discarded.include_all_attributes,
+            filter_by_status_error: discarded.filter_by_status_error,
+        },
+        retry_after: config.distributor.retry_after_on_resource_exhausted.positive(),
+    }
+}
+
+/// Settings of the OTLP receivers.
+pub(crate) fn otlp(config: &Config) -> OtlpConfig {
+    let addresses = config.resolve_addresses();
+    let defaults = OtlpConfig::default();
+    let receivers = &config.distributor.receivers;
+    let cors = receivers.otlp_http().and_then(|http| http.cors.clone());
+    OtlpConfig {
+        grpc: addresses.otlp_grpc,
+        http: addresses.otlp_http,
+        max_recv_bytes: receivers.otlp_grpc().map_or(defaults.max_recv_bytes, |grpc| grpc.max_message().as_usize()),
+        max_body_bytes: receivers.otlp_http().map_or(defaults.max_body_bytes, |http| http.max_body().as_usize()),
+        cors: cors.map_or_else(CorsConfig::default, |cors| CorsConfig {
+            allowed_origins: cors.allowed_origins,
+            allowed_headers: cors.allowed_headers,
+            max_age: Duration::from_secs(u64::try_from(cors.max_age).unwrap_or(0)),
+        }),
+        multitenancy: config.multitenancy_enabled,
+    }
+}
+
+/// Settings of the API.
+pub(crate) fn api(config: &Config) -> ApiConfig {
+    let search = &config.query_frontend.search;
+    ApiConfig {
+        default_result_limit: search.default_result_limit,
+        max_result_limit: search.max_result_limit,
+        default_spss: search.default_spans_per_span_set,
+        max_spss: search.max_spans_per_span_set,
+        max_search_duration: search.max_duration.as_std(),
+        max_query_bytes: config.query_frontend.max_query_expression_size_bytes.as_usize(),
+        http_api_prefix: config.http_api_prefix.clone(),
+        multitenancy: config.multitenancy_enabled,
+        multi_tenant_queries_enabled: config.query_frontend.multi_tenant_queries_enabled,
+        query_timeout: config.query_frontend.api_timeout.positive(),
+        tempo_version: TEMPO_VERSION.to_owned(),
+        revision: String::new(),
+    }
+}

@@ -1,0 +1,95 @@
+//! What writing a block costs: CPU time and bytes of a span, and the columns that take the most.
+//!
+//! `cargo run --release -p trackway-vparquet --example write_speed -- [traces] [file]`; with a file, the block is left
+//! there for other readers to look at.
+#![allow(clippy::print_stdout)]
+
+use std::error::Error;
+
+use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
+use trackway_loadgen::Workload;
+use trackway_spans::{BatchBuilder, Limits, SpanBatch, append_request};
+use trackway_vparquet::{BlockWriter, Bytes, WriteOptions};
+
+/// About as many as the ingester freezes together.
+const CHUNK_SPANS: usize = 8_000;
+const ROUNDS: usize = 5;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let traces = arguments.next().map_or(Ok(20_000), |text| text.parse())?;
+    let chunks = chunks(traces)?;
+    let spans: usize = chunks.iter().map(SpanBatch::len).sum();
+    let input: usize = chunks.iter().map(SpanBatch::size_bytes).sum();
+    println!("{spans} spans of {traces} traces in {} chunks, {} bytes a span in memory", chunks.len(), input / spans);
+    let mut file = Vec::new();
+    for _ in 0..ROUNDS {
+        file.clear();
+        let (before, memory) = (cpu_nanoseconds()?, peak_memory()?);
+        let written = BlockWriter::write(&chunks, &WriteOptions { zstd_level: std::env::var("Z").ok().and_then(|v| v.parse().ok()).unwrap_or(1), ..WriteOptions::default() }, &mut file)?;
+        let cpu = (cpu_nanoseconds()? - before) as f64 / 1000.0 / spans as f64;
+        println!(
+            "{cpu:.3} µs and {:.2} bytes a span; {} row groups; {} MB more memory at the peak",
+            written.size as f64 / spans as f64,
+            written.row_groups,
+            (peak_memory()? - memory) / 1024,
+        );
+    }
+    let metadata = ParquetMetaDataReader::new()
+        .with_page_index_policy(PageIndexPolicy::Required)
+        .parse_and_finish(&Bytes::from(file.clone()))?;
+    columns(&metadata, spans);
+    if let Some(path) = arguments.next() {
+        std::fs::write(path, file)?;
+    }
+    Ok(())
+}
+
+fn chunks(traces: u64) -> Result<Vec<SpanBatch>, Box<dyn Error>> {
+    let workload = Workload { seed: 1, traces, start_ns: 1_795_336_140_000_000_000, span_of_time_ns: 1_800_000_000_000 };
+    let (mut chunks, mut builder) = (Vec::new(), BatchBuilder::new());
+    for request in workload.requests() {
+        append_request(&mut builder, &request.bytes, Limits::default(), &[])?;
+        if builder.is_full(CHUNK_SPANS) {
+            chunks.push(std::mem::take(&mut builder).finish());
+        }
+    }
+    chunks.push(builder.finish());
+    Ok(chunks)
+}
+
+fn columns(metadata: &ParquetMetaData, spans: usize) {
+    let mut rows: Vec<(f64, f64, String)> = Vec::new();
+    for (leaf, column) in metadata.file_metadata().schema_descr().columns().iter().enumerate() {
+        let chunks = || metadata.row_groups().iter().map(|group| group.column(leaf));
+        let sum = |bytes: i64| bytes as f64 / spans as f64;
+        let path = column.path().string().replace(".list.element", "");
+        let dictionary: i64 = chunks()
+            .filter_map(|chunk| Some(chunk.data_page_offset() - chunk.dictionary_page_offset()?))
+            .sum();
+        rows.push((
+            sum(chunks().map(|chunk| chunk.compressed_size()).sum()),
+            sum(chunks().map(|chunk| chunk.uncompressed_size()).sum()),
+            format!("{:6.2} of it dictionary  {path}", sum(dictionary)),
+        ));
+    }
+    rows.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let total = |at: fn(&(f64, f64, String)) -> f64| rows.iter().map(at).sum::<f64>();
+    println!("bytes a span, compressed and not: {:.2} {:.2}", total(|row| row.0), total(|row| row.1));
+    for (compressed, uncompressed, text) in rows.iter().take(40) {
+        println!("{compressed:7.2} {uncompressed:7.2} {text}");
+    }
+}
+
+/// CPU time of this thread so far.
+fn cpu_nanoseconds() -> Result<u64, Box<dyn Error>> {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat")?;
+    Ok(text.split(' ').next().unwrap_or_default().parse()?)
+}
+
+/// Most resident memory so far, in KiB.
+fn peak_memory() -> Result<u64, Box<dyn Error>> {
+    let text = std::fs::read_to_string("/proc/self/status")?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or("0 kB");
+    Ok(line.trim().trim_end_matches(" kB").parse()?)
+}

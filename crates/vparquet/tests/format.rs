@@ -1,0 +1,135 @@
+//! The rules that a block must keep so that Tempo reads it, and reads it fast.
+
+mod common;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use common::{batches, random, shop_frames, write};
+use parquet::basic::{Compression, Encoding, Type};
+use parquet::column::page::{Page, PageReader};
+use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
+use parquet::file::serialized_reader::SerializedPageReader;
+use parquet::file::statistics::Statistics;
+use parquet::schema::printer::print_schema;
+use parquet::schema::types::SchemaDescriptor;
+use trackway_vparquet::{Bytes, WriteOptions};
+
+fn metadata(bytes: &Bytes) -> ParquetMetaData {
+    ParquetMetaDataReader::new().with_page_index_policy(PageIndexPolicy::Required).parse_and_finish(bytes).unwrap()
+}
+
+fn blocks() -> Vec<Bytes> {
+    let random = batches(&random::requests(11, 150, 220, 300), 3);
+    let shop = batches(&shop_frames(), 5);
+    let options = WriteOptions { row_group_spans_max: 9000, ..WriteOptions::default() };
+    vec![write(&shop, &options).1, write(&random, &options).1]
+}
+
+#[test]
+fn the_schema_is_that_of_tempos_block() {
+    let golden = metadata(&Bytes::from(std::fs::read(common::GOLDEN).unwrap()));
+    for block in blocks() {
+        let ours = metadata(&block);
+        let (ours, theirs) = (ours.file_metadata().schema_descr(), golden.file_metadata().schema_descr());
+        // In Parquet's language: parquet-go also notes the bits of integers as a length, which means nothing there.
+        let text = |schema: &SchemaDescriptor| {
+            let mut text = Vec::new();
+            print_schema(&mut text, schema.root_schema());
+            String::from_utf8(text).unwrap()
+        };
+        assert_eq!(text(ours), text(theirs));
+        assert_eq!(ours.num_columns(), theirs.num_columns());
+    }
+}
+
+#[test]
+fn pages_are_small_whole_and_of_version_1() {
+    for block in blocks() {
+        let metadata = metadata(&block);
+        let chunks = Arc::new(block.clone());
+        let index = metadata.page_index().unwrap();
+        let mut most = 0;
+        for (at, group) in metadata.row_groups().iter().enumerate() {
+            for (leaf, column) in group.columns().iter().enumerate() {
+                let path = column.column_path().string();
+                let locations = index.offset_index(at, leaf).unwrap().page_locations().clone();
+                most = most.max(locations.len());
+                let ends: Vec<i64> =
+                    locations.iter().skip(1).map(|next| next.first_row_index).chain([group.num_rows()]).collect();
+                let mut pages =
+                    SerializedPageReader::new(Arc::clone(&chunks), column, group.num_rows() as usize, None).unwrap();
+                let (mut dictionary, mut data, mut entries) = (false, Vec::new(), 0);
+                while let Some(page) = pages.get_next_page().unwrap() {
+                    match page {
+                        Page::DictionaryPage { .. } => dictionary = true,
+                        Page::DataPage { ref buf, encoding, num_values, .. } => {
+                            let rows = ends[data.len()] - locations[data.len()].first_row_index;
+                            assert!(rows > 0, "{path}");
+                            assert!(buf.len() <= 64 * 1024 || rows == 1, "{path}: {} bytes", buf.len());
+                            entries += i64::from(num_values);
+                            data.push(encoding);
+                        }
+                        Page::DataPageV2 { .. } => panic!("{path} has a page of version 2"),
+                    }
+                }
+                assert_eq!(data.len(), locations.len(), "{path}");
+                assert_eq!(entries, column.num_values(), "{path}");
+                let by_dictionary = data.iter().filter(|encoding| **encoding == Encoding::RLE_DICTIONARY).count();
+                assert_eq!(by_dictionary, if dictionary { data.len() } else { 0 }, "{path}");
+                let stated: HashSet<Encoding> = column.encodings().collect();
+                assert!(data.iter().all(|encoding| stated.contains(encoding)), "{path}");
+            }
+        }
+        assert!(most > 3 || metadata.row_groups()[0].num_rows() < 300, "the data must take several pages");
+    }
+}
+
+#[test]
+fn a_column_has_one_codec_and_its_indices() {
+    for block in blocks() {
+        let metadata = metadata(&block);
+        let index = metadata.page_index().unwrap();
+        assert!(metadata.num_row_groups() >= 1);
+        for leaf in 0..metadata.file_metadata().schema_descr().num_columns() {
+            let codecs: HashSet<String> =
+                metadata.row_groups().iter().map(|group| format!("{:?}", group.column(leaf).compression())).collect();
+            assert_eq!(codecs.len(), 1);
+            let column = metadata.row_group(0).column(leaf);
+            let path = column.column_path().string();
+            let random = path == "TraceID" || path.ends_with("Spans.list.element.SpanID");
+            assert_eq!(column.compression() == Compression::UNCOMPRESSED, random, "{path}");
+            let numeric = matches!(column.column_type(), Type::INT32 | Type::INT64);
+            for group in 0..metadata.num_row_groups() {
+                let has_index = index.column_index(group, leaf).is_some();
+                match column.column_type() {
+                    Type::INT32 | Type::INT64 => assert!(has_index, "{path}"),
+                    Type::BYTE_ARRAY => assert_eq!(has_index, path == "TraceID", "{path}"),
+                    _ => {}
+                }
+            }
+            let values = column.num_values() > 0 && !path.contains("list.element.Value") && !path.ends_with("Code");
+            assert!(!numeric || !values || column.statistics().is_some() || path.contains("Events") , "{path}");
+        }
+    }
+}
+
+/// Starts beyond 2^63 are greater than those before, not negative.
+#[test]
+fn bounds_of_unsigned_columns_are_unsigned() {
+    let block = &blocks()[1];
+    let metadata = metadata(block);
+    let file = common::read(block, &[]);
+    for (group, spans) in metadata.row_groups().iter().zip(&file) {
+        let column = group
+            .columns()
+            .iter()
+            .find(|column| column.column_path().string().ends_with("Spans.list.element.StartTimeUnixNano"))
+            .unwrap();
+        let Some(Statistics::Int64(bounds)) = column.statistics() else { panic!("no statistics") };
+        let found = bounds.min_opt().zip(bounds.max_opt()).map(|(a, b)| (a.cast_unsigned(), b.cast_unsigned()));
+        let starts = || spans.spans.start.iter().copied();
+        assert_eq!(found, starts().min().zip(starts().max()));
+        assert!(starts().max() > Some(1 << 63));
+    }
+}
