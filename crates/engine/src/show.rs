@@ -1,6 +1,6 @@
 //! The second step of a search: judges whole traces and makes the answer.
 
-use trackway_spans::{SpanBatch, Value, anyvalue, effective_duration};
+use trackway_spans::{Level, SpanBatch, Value, anyvalue, effective_duration};
 use trackway_traceql::ast::{Field, Intrinsic, Static};
 
 use crate::column::{self, levels_of};
@@ -186,10 +186,11 @@ fn matching<'a>(
         comparisons.iter().any(|(comparison, literal)| comparison.matches(value, &Val::from_static(literal)))
     };
     let mut values = column::dense(batch, field);
-    let mut prefer = |span_of: &[u32], of_child: &[Val<'a>]| {
-        for (span, value) in span_of.iter().zip(of_child).rev() {
+    let mut prefer = |level: Level, of_owner: &[Val<'a>]| {
+        for (span, owner) in owners_of_spans(batch, level).into_iter().rev() {
+            let value = &of_owner[owner as usize];
             if *value != Val::Nil && asked(value) {
-                values[*span as usize] = value.clone();
+                values[span as usize] = value.clone();
             }
         }
     };
@@ -205,12 +206,12 @@ fn matching<'a>(
                         *slot = value;
                     }
                 }
-                prefer(&spans_of(batch, *level), &of_owner);
+                prefer(*level, &of_owner);
             }
         }
         Field::Intrinsic { intrinsic, .. } => {
             if let Some(level) = column::child_level(*intrinsic) {
-                prefer(&spans_of(batch, level), &column::child_intrinsic(batch, *intrinsic));
+                prefer(level, &column::child_intrinsic(batch, *intrinsic));
             }
         }
         Field::Parent { .. } => {}
@@ -218,14 +219,15 @@ fn matching<'a>(
     values
 }
 
-/// The span of each owner of a level that belongs to one span. Resources and scopes belong to many: of an attribute that
-/// they have several times the first is shown.
-fn spans_of(batch: &SpanBatch, level: trackway_spans::Level) -> Vec<u32> {
+/// Pairs of a span and an owner of a level that describes it.
+fn owners_of_spans(batch: &SpanBatch, level: Level) -> Vec<(u32, u32)> {
+    let spans = 0..batch.len() as u32;
     match level {
-        trackway_spans::Level::Event => batch.events.span.to_vec(),
-        trackway_spans::Level::Link => batch.links.span.to_vec(),
-        trackway_spans::Level::Span => (0..batch.len() as u32).collect(),
-        _ => Vec::new(),
+        Level::Event => batch.events.span.iter().copied().zip(0..).collect(),
+        Level::Link => batch.links.span.iter().copied().zip(0..).collect(),
+        Level::Span => spans.map(|span| (span, span)).collect(),
+        Level::Scope => spans.map(|span| (span, batch.spans.scope[span as usize])).collect(),
+        Level::Resource => spans.map(|span| (span, batch.resource_of(span as usize) as u32)).collect(),
     }
 }
 

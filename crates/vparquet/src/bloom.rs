@@ -65,7 +65,8 @@ pub fn shard_of_trace(id: TraceId, shards: u32) -> u32 {
 
 /// FNV-1, 32 bits (not 1a).
 fn shard_of(key: &[u8], shards: u32) -> u32 {
-    let hash = key.iter().fold(0x811c_9dc5_u32, |hash, byte| hash.wrapping_mul(0x0100_0193) ^ u32::from(*byte));
+    let hash =
+        key.iter().fold(0x811c_9dc5_u32, |hash, byte| hash.wrapping_mul(0x0100_0193) ^ u32::from(*byte));
     hash % shards.max(1)
 }
 

@@ -110,7 +110,8 @@ fn hybrid(
         if header & 1 == 1 {
             let groups = usize::try_from(header >> 1).map_err(|_| LeafError::Truncated)?;
             let length = groups.checked_mul(width).ok_or(LeafError::Truncated)?;
-            let (packed, rest) = bytes.split_at_checked(length.min(bytes.len())).ok_or(LeafError::Truncated)?;
+            let (packed, rest) =
+                bytes.split_at_checked(length.min(bytes.len())).ok_or(LeafError::Truncated)?;
             let values = left.min(groups.saturating_mul(8));
             if values == 0 || packed.len() * 8 < values * width {
                 return Err(LeafError::Truncated);
@@ -135,12 +136,7 @@ fn hybrid(
 }
 
 /// Appends `count` levels.
-pub(crate) fn levels(
-    bytes: &[u8],
-    max: i16,
-    count: usize,
-    out: &mut Vec<u8>,
-) -> Result<(), LeafError> {
+pub(crate) fn levels(bytes: &[u8], max: i16, count: usize, out: &mut Vec<u8>) -> Result<(), LeafError> {
     let width = (16 - max.leading_zeros()) as usize;
     let mut over = false;
     hybrid(bytes, width, count, |value, times| {
@@ -166,7 +162,11 @@ pub(crate) fn dictionary_ids(
         highest = highest.max(id);
         if times == 1 { out.push(id) } else { out.resize(out.len() + times, id) }
     })?;
-    if highest as usize >= dictionary { Err(LeafError::Damaged("an id beyond the dictionary")) } else { Ok(()) }
+    if highest as usize >= dictionary {
+        Err(LeafError::Damaged("an id beyond the dictionary"))
+    } else {
+        Ok(())
+    }
 }
 
 /// Appends booleans in the RLE encoding of data pages (a length in front).
@@ -261,11 +261,7 @@ pub(crate) fn delta<'a>(
 }
 
 /// Appends DELTA_LENGTH_BYTE_ARRAY strings.
-pub(crate) fn delta_length_bytes(
-    bytes: &[u8],
-    count: usize,
-    out: &mut ByteValues,
-) -> Result<(), LeafError> {
+pub(crate) fn delta_length_bytes(bytes: &[u8], count: usize, out: &mut ByteValues) -> Result<(), LeafError> {
     let mut lengths = Vec::with_capacity(count);
     let (total, mut rest) = delta(bytes, count, |length| lengths.push(length))?;
     if total != count {

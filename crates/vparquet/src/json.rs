@@ -107,7 +107,8 @@ fn from_json(json: &Json, out: &mut Vec<u8>) -> Option<()> {
 fn base64(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for chunk in bytes.chunks(3) {
-        let word = chunk.iter().fold(0_u32, |word, byte| word << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
+        let word =
+            chunk.iter().fold(0_u32, |word, byte| word << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
         for digit in 0..4 {
             let sextet = word >> (18 - 6 * digit) & 63;
             out.push(if digit <= chunk.len() { char::from(BASE64[sextet as usize]) } else { '=' });

@@ -138,12 +138,14 @@ pub(crate) fn decode(wanted: &Wanted<'_>, fetched: &Arc<Fetched>) -> Result<Leaf
             }
             continue;
         }
-        let skip = selected.as_ref().is_some_and(|selected| !selected.get(page_index).is_some_and(|keep| *keep));
+        let skip =
+            selected.as_ref().is_some_and(|selected| !selected.get(page_index).is_some_and(|keep| *keep));
         if skip {
             reader.skip_next_page()?;
         } else if let Some(page) = reader.get_next_page()? {
             if let Some(pages) = wanted.pages {
-                kept_rows.push((state.leaf.rep.len(), pages.get(page_index).map_or(0, |p| p.first_row_index)));
+                kept_rows
+                    .push((state.leaf.rep.len(), pages.get(page_index).map_or(0, |p| p.first_row_index)));
             } else if kept_rows.is_empty() {
                 kept_rows.push((0, 0));
             }
@@ -196,7 +198,9 @@ impl Decoding {
                 let def = prefixed(&mut rest, self.max_def)?;
                 (rest, *encoding, self.levels(rep, def, count)?)
             }
-            Page::DataPageV2 { buf, encoding, def_levels_byte_len, rep_levels_byte_len, num_nulls, .. } => {
+            Page::DataPageV2 {
+                buf, encoding, def_levels_byte_len, rep_levels_byte_len, num_nulls, ..
+            } => {
                 let (rep, rest) =
                     buf.split_at_checked(*rep_levels_byte_len as usize).ok_or(LeafError::Truncated)?;
                 let (def, rest) =
@@ -388,9 +392,8 @@ pub(crate) fn dictionary_only(chunk: &ColumnChunkMetaData) -> bool {
         return false;
     }
     #[allow(deprecated)] // other writers still use it
-    let dictionary = |encoding: &Encoding| {
-        matches!(encoding, Encoding::RLE_DICTIONARY | Encoding::PLAIN_DICTIONARY)
-    };
+    let dictionary =
+        |encoding: &Encoding| matches!(encoding, Encoding::RLE_DICTIONARY | Encoding::PLAIN_DICTIONARY);
     let encodings: Vec<Encoding> = chunk.encodings().collect();
     let fallback = |encoding: &Encoding| {
         matches!(encoding, Encoding::DELTA_LENGTH_BYTE_ARRAY | Encoding::DELTA_BYTE_ARRAY)
@@ -409,8 +412,7 @@ pub(crate) fn decode_dictionary(
     fetched: &Arc<Fetched>,
 ) -> Result<Leaf, LeafError> {
     let mut dictionary = ByteValues::default();
-    let mut reader =
-        SerializedPageReader::new(Arc::clone(fetched), chunk, total_rows, Some(pages.to_vec()))?;
+    let mut reader = SerializedPageReader::new(Arc::clone(fetched), chunk, total_rows, Some(pages.to_vec()))?;
     if let Some(page @ Page::DictionaryPage { .. }) = reader.get_next_page()? {
         decode::plain_bytes(page.buffer(), page.num_values() as usize, &mut dictionary)?;
     }

@@ -16,4 +16,3 @@ mod write;
 pub use leaf::LeafError;
 pub use read::{BlockFile, Bytes, Fetched, Read, ReadError, RowGroup};
 pub use write::{BlockWriter, WriteError, WriteOptions, Written};
-

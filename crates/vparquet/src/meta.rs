@@ -122,16 +122,15 @@ pub fn usable_in_vparquet4(columns: &[DedicatedColumn]) -> Vec<DedicatedColumn> 
         "resource" => {
             column.name == "service.name" || RESOURCE_COLUMNS.iter().any(|(key, _)| *key == column.name)
         }
-        _ => {
-            column.name == "http.status_code" || SPAN_COLUMNS.iter().any(|(key, _)| *key == column.name)
-        }
+        _ => column.name == "http.status_code" || SPAN_COLUMNS.iter().any(|(key, _)| *key == column.name),
     };
     let mut taken = [0; 5];
     let mut usable: Vec<DedicatedColumn> = Vec::new();
     for column in columns {
         let Some(level) = column.level() else { continue };
         let known = usable.iter().any(|other| other.scope == column.scope && other.name == column.name);
-        if is_string(&column.kind) && !fixed(column) && !known && taken[level as usize] < DEDICATED_PER_SCOPE {
+        if is_string(&column.kind) && !fixed(column) && !known && taken[level as usize] < DEDICATED_PER_SCOPE
+        {
             taken[level as usize] += 1;
             usable.push(DedicatedColumn { options: Vec::new(), ..column.clone() });
         }
@@ -169,9 +168,10 @@ mod tests {
 
     #[test]
     fn tempos_meta_comes_back_as_it_was() {
-        let recorded = std::fs::read_to_string(
-            concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/v4/single-tenant/728a1849-365c-4c4b-beef-cd37283c2b4d/meta.json"),
-        )
+        let recorded = std::fs::read_to_string(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../../tests/golden/v4/single-tenant/728a1849-365c-4c4b-beef-cd37283c2b4d/meta.json"
+        ))
         .unwrap();
         let meta: BlockMeta = serde_json::from_str(&recorded).unwrap();
         assert_eq!(serde_json::to_string(&meta).unwrap(), recorded);

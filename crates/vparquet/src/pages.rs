@@ -176,7 +176,9 @@ impl ChunkEncoder {
         let body = if compress {
             self.compressed.clear();
             self.compressed.reserve(zstd::zstd_safe::compress_bound(self.page.len()));
-            self.compressor.compress_to_buffer(&self.page, &mut self.compressed).map_err(WriteError::Compress)?;
+            self.compressor
+                .compress_to_buffer(&self.page, &mut self.compressed)
+                .map_err(WriteError::Compress)?;
             &self.compressed
         } else {
             &self.page
@@ -201,7 +203,10 @@ fn size(bytes: usize) -> Result<i32, WriteError> {
 
 fn count_of(levels: &[u8], level: u8) -> usize {
     // In pieces, so that the counters are bytes and many of them are added at once.
-    levels.chunks(255).map(|piece| usize::from(piece.iter().map(|of| u8::from(*of == level)).sum::<u8>())).sum()
+    levels
+        .chunks(255)
+        .map(|piece| usize::from(piece.iter().map(|of| u8::from(*of == level)).sum::<u8>()))
+        .sum()
 }
 
 fn codec(compress: bool) -> Compression {

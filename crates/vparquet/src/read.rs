@@ -8,8 +8,8 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-pub use bytes::Bytes;
 use bytes::Buf;
+pub use bytes::Bytes;
 use parking_lot::RwLock;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
@@ -76,7 +76,8 @@ impl ChunkReader for Fetched {
         let parts = self.parts.read();
         let at = parts.partition_point(|(offset, _)| *offset <= start);
         let part = parts[..at].iter().rev().find(|(offset, bytes)| start < offset + bytes.len() as u64);
-        let (offset, bytes) = part.ok_or(ParquetError::IndexOutOfBound(start as usize, self.size as usize))?;
+        let (offset, bytes) =
+            part.ok_or(ParquetError::IndexOutOfBound(start as usize, self.size as usize))?;
         Ok(bytes.slice((start - offset) as usize..).reader())
     }
 

@@ -13,8 +13,14 @@ pub const DEDICATED_PER_SCOPE: usize = 10;
 
 fn attributes(name: &str) -> String {
     let list = |name: &str, element: &str| {
-        format!("required group {name} (LIST) {{ repeated group list {{ required {element} element{logical}; }} }}",
-            logical = match element { "binary" => " (STRING)", "int64" => " (INTEGER(64,true))", _ => "" })
+        format!(
+            "required group {name} (LIST) {{ repeated group list {{ required {element} element{logical}; }} }}",
+            logical = match element {
+                "binary" => " (STRING)",
+                "int64" => " (INTEGER(64,true))",
+                _ => "",
+            }
+        )
     };
     format!(
         "required group {name} (LIST) {{ repeated group list {{ required group element {{
@@ -126,7 +132,8 @@ mod tests {
 
     #[test]
     fn the_schema_has_tempos_columns_and_levels() {
-        let leaf = |path: &str| VPARQUET4.columns().iter().find(|c| c.path().string() == path).unwrap().clone();
+        let leaf =
+            |path: &str| VPARQUET4.columns().iter().find(|c| c.path().string() == path).unwrap().clone();
         assert_eq!(VPARQUET4.num_columns(), 103);
         let value = leaf(&format!("{}.Attrs.list.element.Value.list.element", path::EVENT));
         assert_eq!((value.max_rep_level(), value.max_def_level()), (6, 6));

@@ -87,7 +87,8 @@ fn the_same_spans_are_the_same_bytes_however_they_are_cut() {
 #[test]
 fn single_rows_equal_those_of_the_whole() {
     let input = batches(&random::requests(5, 60, 100, 300), 4);
-    let options = WriteOptions { dedicated: dedicated(), row_group_spans_max: 4000, ..WriteOptions::default() };
+    let options =
+        WriteOptions { dedicated: dedicated(), row_group_spans_max: 4000, ..WriteOptions::default() };
     let (_, bytes) = write(&input, &options);
     let file = open(&bytes, &options.dedicated);
     let mut dice = random::Dice(9);

@@ -203,10 +203,8 @@ fn hits(group: &RowGroup, needs: &Needs, level: Level, strings: &mut Interner) -
     let leaf = group.file.leaf(&format!("{}.Attrs.list.element.Key", info.prefix))?;
     let leaf = group.decoded(leaf)?;
     let (ids, dictionary) = leaf.bytes()?;
-    let wanted: Vec<Option<StrId>> = dictionary
-        .iter()
-        .map(|key| need.wants(key).then(|| strings.intern(key)))
-        .collect();
+    let wanted: Vec<Option<StrId>> =
+        dictionary.iter().map(|key| need.wants(key).then(|| strings.intern(key))).collect();
     if wanted.iter().all(Option::is_none) {
         return Some(Vec::new());
     }
@@ -551,7 +549,8 @@ impl Assembly<'_> {
         {
             let strings = &mut self.strings;
             values_of(&leaf, level, hits, |at, value| {
-                let text = translate.ids.get(value).map_or(&b""[..], |id| translate.dictionary.get(*id as usize));
+                let text =
+                    translate.ids.get(value).map_or(&b""[..], |id| translate.dictionary.get(*id as usize));
                 if !element(at, Value::String(text)) {
                     let id = translate.get(strings, value);
                     rows.strings.push((hits[at].owner, hits[at].key, id));
@@ -594,7 +593,8 @@ impl Assembly<'_> {
         {
             let strings = &mut self.strings;
             values_of(&leaf, level, hits, |at, value| {
-                let text = translate.ids.get(value).map_or(&b""[..], |id| translate.dictionary.get(*id as usize));
+                let text =
+                    translate.ids.get(value).map_or(&b""[..], |id| translate.dictionary.get(*id as usize));
                 let message = json::any_value_from_json(text).unwrap_or_default();
                 rows.others.push((hits[at].owner, hits[at].key, strings.intern(&message)));
             });

@@ -54,7 +54,8 @@ impl Other {
         anyvalue::for_each_element(message, |value| elements.push(value));
         match anyvalue::array_type(message) {
             Some(ArrayType::Strings) => {
-                let text = |value: &Value<'_>| if let Value::String(text) = value { texts.make(text) } else { 0 };
+                let text =
+                    |value: &Value<'_>| if let Value::String(text) = value { texts.make(text) } else { 0 };
                 Self::Texts(elements.iter().map(text).collect())
             }
             Some(ArrayType::Ints) => {

@@ -23,7 +23,9 @@ pub(crate) fn of<T: Copy + Ord>(values: &[T]) -> Option<(T, T)> {
 /// Least and greatest of those that are numbers. A zero stands for both zeros, as Parquet wants it.
 pub(crate) fn of_floats(values: &[f64]) -> Option<(f64, f64)> {
     let numbers = values.iter().copied().filter(|value| !value.is_nan());
-    let (min, max) = numbers.map(|value| (value, value)).reduce(|(min, max), (value, _)| (min.min(value), max.max(value)))?;
+    let (min, max) = numbers
+        .map(|value| (value, value))
+        .reduce(|(min, max), (value, _)| (min.min(value), max.max(value)))?;
     Some((if min == 0.0 { -0.0 } else { min }, if max == 0.0 { 0.0 } else { max }))
 }
 

@@ -40,7 +40,11 @@ impl Under {
 }
 
 /// Writes all leaves of a row group.
-pub(crate) fn write(source: &mut Source<'_, '_>, shape: &Shape, mut leaves: Leaves<'_>) -> Result<(), WriteError> {
+pub(crate) fn write(
+    source: &mut Source<'_, '_>,
+    shape: &Shape,
+    mut leaves: Leaves<'_>,
+) -> Result<(), WriteError> {
     traces(source, shape, &mut leaves)?;
     resources(source, shape, &mut leaves)?;
     scopes(source, shape, &mut leaves)?;
@@ -158,7 +162,9 @@ fn spans(source: &mut Source<'_, '_>, shape: &Shape, leaves: &mut Leaves<'_>) ->
     leaves.values(levels, &Values::I64(&wide(&columns.status)))?;
     text_of_spans(source, shape, levels, leaves, |batch| &batch.spans.status_message)?;
     let own = span_attributes(source, shape, leaves)?;
-    let dropped = |column: fn(&SpanBatch) -> &Column<u32>| counts(source.chunks, shape.spans.of.iter().copied(), column);
+    let dropped = |column: fn(&SpanBatch) -> &Column<u32>| {
+        counts(source.chunks, shape.spans.of.iter().copied(), column)
+    };
     let (attributes, events, links) = (
         dropped(|batch| &batch.spans.dropped_attributes),
         dropped(|batch| &batch.spans.dropped_events),
@@ -218,6 +224,10 @@ struct OwnOfSpans {
     status_codes: Sparse<i64>,
 }
 
+/// Spans of a trace lie all over the chunks: those of so many are fetched from memory before the first is copied.
+/// (Measured: 0.1 µs a span.)
+const TOUCHED_TOGETHER: u32 = 32;
+
 /// Writes the generic attributes of spans and returns the others.
 fn span_attributes(
     source: &mut Source<'_, '_>,
@@ -225,13 +235,16 @@ fn span_attributes(
     leaves: &mut Leaves<'_>,
 ) -> Result<OwnOfSpans, WriteError> {
     let Source { chunks, own: columns, texts, .. } = source;
-    let mut own = OwnOfSpans {
-        texts: std::array::from_fn(|_| Sparse::default()),
-        status_codes: Sparse::default(),
-    };
+    let mut own =
+        OwnOfSpans { texts: std::array::from_fn(|_| Sparse::default()), status_codes: Sparse::default() };
     let mut attrs = AttrRows::new(3);
     let mut place = 0;
     each_row(&shape.spans, &mut attrs, |attrs, span| {
+        if place.is_multiple_of(TOUCHED_TOGETHER) {
+            let ahead = shape.spans.of[place as usize..].iter().take(TOUCHED_TOGETHER as usize);
+            let touch = |sum: u32, at: &SpanRef| sum ^ chunks[at.chunk as usize].span_attrs.touch(at.row);
+            std::hint::black_box(ahead.fold(0, touch));
+        }
         let chunk = span.chunk as usize;
         let from = &chunks[chunk].span_attrs;
         let (strings, ints) = (&from.table.strings, &from.table.ints);
@@ -282,7 +295,11 @@ fn under(shape: &Shape, children: impl Fn(SpanRef) -> std::ops::Range<usize>) ->
     under
 }
 
-fn write_events(source: &mut Source<'_, '_>, shape: &Shape, leaves: &mut Leaves<'_>) -> Result<(), WriteError> {
+fn write_events(
+    source: &mut Source<'_, '_>,
+    shape: &Shape,
+    leaves: &mut Leaves<'_>,
+) -> Result<(), WriteError> {
     let chunks = source.chunks;
     let events = under(shape, |span| chunks[span.chunk as usize].events.of(span.row));
     let since = |at: SpanRef| chunks[at.chunk as usize].batch.events.since_start[at.row as usize];
@@ -295,14 +312,15 @@ fn write_events(source: &mut Source<'_, '_>, shape: &Shape, leaves: &mut Leaves<
     leaves.values(events.levels(), &Values::I32(&dropped))
 }
 
-fn write_links(source: &mut Source<'_, '_>, shape: &Shape, leaves: &mut Leaves<'_>) -> Result<(), WriteError> {
+fn write_links(
+    source: &mut Source<'_, '_>,
+    shape: &Shape,
+    leaves: &mut Leaves<'_>,
+) -> Result<(), WriteError> {
     let chunks = source.chunks;
     let links = under(shape, |span| chunks[span.chunk as usize].links.of(span.row));
-    let columns: [fn(&SpanBatch) -> &Column<StrId>; 3] = [
-        |batch| &batch.links.trace_id,
-        |batch| &batch.links.span_id,
-        |batch| &batch.links.trace_state,
-    ];
+    let columns: [fn(&SpanBatch) -> &Column<StrId>; 3] =
+        [|batch| &batch.links.trace_id, |batch| &batch.links.span_id, |batch| &batch.links.trace_state];
     for column in columns {
         let numbers = text_of(source, links.present(), column);
         leaves.texts(links.levels(), &numbers, source.texts)?;

@@ -126,7 +126,8 @@ mod tests {
         let (count, rest) = decode::delta(&out, values.len(), |value| back.push(value)).unwrap();
         let wide: Vec<i64> = values.iter().map(|value| value.wide()).collect();
         let narrow = size_of::<T>() == 4;
-        let back: Vec<i64> = back.iter().map(|value| if narrow { i64::from(*value as i32) } else { *value }).collect();
+        let back: Vec<i64> =
+            back.iter().map(|value| if narrow { i64::from(*value as i32) } else { *value }).collect();
         assert_eq!((count, back, rest), (values.len(), wide, &[0x5a_u8][..]));
     }
 

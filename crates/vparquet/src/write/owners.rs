@@ -44,7 +44,11 @@ pub(crate) struct Owners {
 type Seen = BTreeMap<Vec<u8>, Vec<(u32, u32)>>;
 
 impl Owners {
-    pub(crate) fn new(chunks: &[&SpanBatch], own: &OwnColumns, texts: &mut Texts<'_>) -> Result<Self, WriteError> {
+    pub(crate) fn new(
+        chunks: &[&SpanBatch],
+        own: &OwnColumns,
+        texts: &mut Texts<'_>,
+    ) -> Result<Self, WriteError> {
         let mut owners = Self::default();
         let resource_of = owners.resources(chunks, own, texts);
         owners.scopes(chunks, &resource_of, texts)?;
@@ -84,7 +88,8 @@ impl Owners {
         for (number, chunk) in chunks.iter().enumerate() {
             for (row, resource) in chunk.scopes.resource.iter().enumerate() {
                 let resource = resource_of[number].get(*resource as usize);
-                let resource = resource.ok_or(WriteError::Batch("a scope of a resource that is not there"))?;
+                let resource =
+                    resource.ok_or(WriteError::Batch("a scope of a resource that is not there"))?;
                 let mut contents = resource.to_be_bytes().to_vec();
                 contents.extend_from_slice(chunk.strings.get(chunk.scopes.name[row]));
                 contents.push(0);

@@ -191,7 +191,12 @@ fn lay(chunks: &[Chunk<'_>], at: SpanRef, owners: &Owners) -> Laid {
     let (spans, row) = (&chunks[at.chunk as usize].batch.spans, at.row as usize);
     Laid {
         at,
-        tree: TreeSpan { id: spans.id[row], parent: spans.parent[row], start: spans.start[row], kind: spans.kind[row] },
+        tree: TreeSpan {
+            id: spans.id[row],
+            parent: spans.parent[row],
+            start: spans.start[row],
+            kind: spans.kind[row],
+        },
         duration: spans.duration[row],
         scope: owners.scope_of(at.chunk as usize, spans.scope[row]),
         status: spans.status[row],

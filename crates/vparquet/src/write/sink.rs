@@ -47,7 +47,11 @@ mod tests {
 
     #[test]
     fn the_end_is_remembered_however_it_comes() {
-        for pieces in [&[&b"0123456789"[..], b"\x05\0\0\0", b"PAR1"][..], &[b"abcd\x05\0\0\0PAR1"], &[b"\x05", b"\0\0\0PAR1"]] {
+        for pieces in [
+            &[&b"0123456789"[..], b"\x05\0\0\0", b"PAR1"][..],
+            &[b"abcd\x05\0\0\0PAR1"],
+            &[b"\x05", b"\0\0\0PAR1"],
+        ] {
             let mut sink = Counted::new(Vec::new());
             pieces.iter().for_each(|piece| sink.write_all(piece).unwrap());
             assert_eq!((sink.footer_size(), sink.bytes()), (5, pieces.concat().len() as u64));

@@ -95,17 +95,26 @@ impl Values<'_> {
             }
             Self::Raw(raw) => {
                 let offsets = &raw.offsets[range.start..range.end + 1];
-                put_delta(out, &offsets.windows(2).map(|pair| (pair[1] - pair[0]) as i32).collect::<Vec<_>>());
+                put_delta(
+                    out,
+                    &offsets.windows(2).map(|pair| (pair[1] - pair[0]) as i32).collect::<Vec<_>>(),
+                );
                 out.extend_from_slice(&raw.bytes[offsets[0] as usize..offsets[range.len()] as usize]);
             }
             Self::I64(values) => put_delta(out, &values[range]),
             Self::U64(values) => put_delta(out, &values[range]),
             Self::I32(values) => put_delta(out, &values[range]),
             Self::U32(values) => put_delta(out, &values[range]),
-            Self::Plain(values) => values[range].iter().for_each(|value| out.extend_from_slice(&value.to_le_bytes())),
-            Self::Floats(values) => values[range].iter().for_each(|value| out.extend_from_slice(&value.to_le_bytes())),
+            Self::Plain(values) => {
+                values[range].iter().for_each(|value| out.extend_from_slice(&value.to_le_bytes()))
+            }
+            Self::Floats(values) => {
+                values[range].iter().for_each(|value| out.extend_from_slice(&value.to_le_bytes()))
+            }
             Self::Bools(values) => out.extend(
-                values[range].chunks(8).map(|bits| bits.iter().rev().fold(0, |byte, bit| byte << 1 | bit & 1)),
+                values[range]
+                    .chunks(8)
+                    .map(|bits| bits.iter().rev().fold(0, |byte, bit| byte << 1 | bit & 1)),
             ),
         }
     }
@@ -127,7 +136,9 @@ impl Values<'_> {
     /// Least and greatest of some of the values; `None` when none of them has an order.
     pub(crate) fn bounds(&self, range: Range<usize>) -> Option<Bounds> {
         match self {
-            Self::I64(values) | Self::Plain(values) => bounds::of(&values[range]).map(|(a, b)| Bounds::I64(a, b)),
+            Self::I64(values) | Self::Plain(values) => {
+                bounds::of(&values[range]).map(|(a, b)| Bounds::I64(a, b))
+            }
             Self::U64(values) => bounds::of(&values[range]).map(|(a, b)| Bounds::U64(a, b)),
             Self::I32(values) => bounds::of(&values[range]).map(|(a, b)| Bounds::I32(a, b)),
             Self::U32(values) => bounds::of(&values[range]).map(|(a, b)| Bounds::U32(a, b)),

@@ -182,11 +182,13 @@ fn attributes(batch: &SpanBatch, level: Level, owner: usize) -> Vec<String> {
 
 /// A value whatever way its bytes were put together.
 fn any_value(message: &[u8]) -> String {
-    let values = |list| anyvalue::elements(list).map(|element| any_value(element.unwrap())).collect::<Vec<_>>();
+    let values =
+        |list| anyvalue::elements(list).map(|element| any_value(element.unwrap())).collect::<Vec<_>>();
     match anyvalue::parse(message).unwrap() {
         AnyValue::Array(list) => format!("array {:?}", values(list)),
         AnyValue::Map(list) => {
-            let pairs = anyvalue::elements(list).map(|pair| anyvalue::parse_key_value(pair.unwrap()).unwrap());
+            let pairs =
+                anyvalue::elements(list).map(|pair| anyvalue::parse_key_value(pair.unwrap()).unwrap());
             let pairs: Vec<String> =
                 pairs.map(|(key, value)| format!("{}={}", key.escape_ascii(), any_value(value))).collect();
             format!("map {pairs:?}")

@@ -27,8 +27,26 @@ impl Dice {
 }
 
 const KEYS: [&str; 20] = [
-    "http.method", "http.url", "http.status_code", "http.request.method", "url.path", "service.name", "pod",
-    "k8s.pod.name", "cluster", "a", "b", "c", "long", "tags", "nested", "ratio", "ok", "empty", "ip", "region",
+    "http.method",
+    "http.url",
+    "http.status_code",
+    "http.request.method",
+    "url.path",
+    "service.name",
+    "pod",
+    "k8s.pod.name",
+    "cluster",
+    "a",
+    "b",
+    "c",
+    "long",
+    "tags",
+    "nested",
+    "ratio",
+    "ok",
+    "empty",
+    "ip",
+    "region",
 ];
 const TEXTS: [&str; 8] = ["", "GET", "/cart", "eu-west-1", "한국어", "x", "error: timeout", "0"];
 
@@ -154,7 +172,11 @@ fn value(dice: &mut Dice, out: &mut Vec<u8>, depth: u32) {
             let bits = dice.below(64) as u32;
             put_number(out, 3, dice.next() >> bits);
         }
-        7 => put_fixed64(out, 4, [0.5_f64, -0.0, f64::NAN, f64::INFINITY, 1e300][dice.below(5) as usize].to_bits()),
+        7 => put_fixed64(
+            out,
+            4,
+            [0.5_f64, -0.0, f64::NAN, f64::INFINITY, 1e300][dice.below(5) as usize].to_bits(),
+        ),
         8 => {}
         9 => put_bytes(out, 7, &dice.next().to_le_bytes()[..dice.below(8) as usize]),
         10 => array(dice, out, depth),

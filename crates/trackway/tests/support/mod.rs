@@ -1,0 +1,186 @@
+//! Starts the real binary in a folder of its own, on ports that are free, and watches its log: a WARN or ERROR line that
+//! a test does not expect fails it.
+#![allow(dead_code, unreachable_pub)] // each test uses its part
+
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use trackway_golden::http;
+
+/// How long anything may take that a test waits for.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running server.
+pub struct Server {
+    child: Child,
+    pub folder: PathBuf,
+    pub api: String,
+    pub otlp_http: String,
+    pub otlp_grpc: String,
+    log: Arc<Mutex<Vec<String>>>,
+    expected: Vec<&'static str>,
+}
+
+/// Where a server of a test listens.
+#[derive(Clone, Copy, Debug)]
+pub struct Ports {
+    pub http: u16,
+    pub grpc: u16,
+    pub otlp_grpc: u16,
+    pub otlp_http: u16,
+}
+
+impl Ports {
+    /// Ports that are free now.
+    pub fn free() -> Self {
+        let listeners: Vec<TcpListener> =
+            (0..4).map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port")).collect();
+        let port = |index: usize| listeners[index].local_addr().expect("an address").port();
+        Self { http: port(0), grpc: port(1), otlp_grpc: port(2), otlp_http: port(3) }
+    }
+}
+
+/// The configuration of a test's server; `more` is YAML at the top level.
+pub fn config(folder: &Path, ports: Ports, more: &str) -> String {
+    let shown = folder.display();
+    let Ports { http, grpc, otlp_grpc, otlp_http } = ports;
+    format!(
+        "server: {{http_listen_address: 127.0.0.1, grpc_listen_address: 127.0.0.1, http_listen_port: {http}, grpc_listen_port: {grpc}}}\n\
+         distributor: {{receivers: {{otlp: {{protocols: {{grpc: {{endpoint: '127.0.0.1:{otlp_grpc}'}}, http: {{endpoint: '127.0.0.1:{otlp_http}'}}}}}}}}}}\n\
+         storage: {{trace: {{backend: local, local: {{path: {shown}/blocks}}, wal: {{path: {shown}/wal}}}}}}\n{more}\n"
+    )
+}
+
+impl Server {
+    /// Starts a server and waits until it is ready.
+    pub fn start(folder: &Path, more: &str) -> Self {
+        Self::start_on(folder, Ports::free(), more)
+    }
+
+    /// Starts a server on these ports and waits until it is ready.
+    pub fn start_on(folder: &Path, ports: Ports, more: &str) -> Self {
+        let file = folder.join("tempo.yaml");
+        std::fs::write(&file, config(folder, ports, more)).expect("a writable folder");
+        let mut child = Command::new(env!("CARGO_BIN_EXE_trackway"))
+            .arg(format!("-config.file={}", file.display()))
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let (lines, pipe) = (Arc::clone(&log), child.stderr.take().expect("a pipe"));
+        std::thread::spawn(move || {
+            for line in BufReader::new(pipe).lines().map_while(Result::ok) {
+                lines.lock().expect("no panic").push(line);
+            }
+        });
+        let mut server = Self {
+            child,
+            folder: folder.to_owned(),
+            api: format!("127.0.0.1:{}", ports.http),
+            otlp_http: format!("127.0.0.1:{}", ports.otlp_http),
+            otlp_grpc: format!("127.0.0.1:{}", ports.otlp_grpc),
+            log,
+            expected: Vec::new(),
+        };
+        server.wait("ready", |server| {
+            if let Ok(Some(status)) = server.child.try_wait() {
+                panic!("the server ended with {status}:\n{}", server.lines().join("\n"));
+            }
+            http::request(&server.api, "GET", "/ready", &[], None).is_ok_and(|answer| answer.status == 200)
+        });
+        server
+    }
+
+    /// Waits for a condition.
+    pub fn wait(&mut self, what: &str, mut done: impl FnMut(&mut Self) -> bool) {
+        let started = Instant::now();
+        while !done(self) {
+            let lines = self.lines().join("\n");
+            assert!(started.elapsed() < PATIENCE, "waited too long for: {what}\n{lines}");
+            std::thread::yield_now();
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
+    }
+
+    /// Lines with this text are not a failure.
+    pub fn expect_warning(&mut self, text: &'static str) {
+        self.expected.push(text);
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn lines(&self) -> Vec<String> {
+        self.log.lock().expect("no panic").clone()
+    }
+
+    pub fn get(&self, path: &str) -> http::Response {
+        http::request(&self.api, "GET", path, &[], None).expect("an answer")
+    }
+
+    pub fn json(&self, path: &str) -> serde_json::Value {
+        let answer = self.get(path);
+        let text = String::from_utf8_lossy(&answer.body).into_owned();
+        assert_eq!(answer.status, 200, "{path}: {text}");
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{path}: {error}: {text}"))
+    }
+
+    /// Pushes an OTLP request; the status of the answer.
+    pub fn push(&self, content_type: &str, body: &[u8]) -> http::Response {
+        let headers = [("content-type".to_owned(), content_type.to_owned())];
+        http::request(&self.otlp_http, "POST", "/v1/traces", &headers, Some(body)).expect("an answer")
+    }
+
+    /// Writes everything to blocks.
+    pub fn flush(&self) {
+        let answer = http::request(&self.api, "POST", "/flush", &[], None).expect("an answer");
+        assert!(answer.status < 300, "{}: {}", answer.status, String::from_utf8_lossy(&answer.body));
+    }
+
+    /// Stops the server gracefully.
+    pub fn stop(mut self) {
+        let pid = self.pid().to_string();
+        Command::new("kill").args(["-TERM", &pid]).status().expect("kill");
+        let started = Instant::now();
+        loop {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                assert!(status.success(), "{status}:\n{}", self.lines().join("\n"));
+                break;
+            }
+            assert!(started.elapsed() < PATIENCE, "it does not stop:\n{}", self.lines().join("\n"));
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
+        self.check_log();
+    }
+
+    /// Kills the server as `kill -9` does.
+    pub fn kill(mut self) {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("it ends");
+    }
+
+    fn check_log(&self) {
+        for line in self.lines() {
+            let bad = line.contains("WARN") || line.contains("ERROR") || line.contains("panicked");
+            let expected = self.expected.iter().any(|text| line.contains(text));
+            assert!(!bad || expected, "unexpected line in the log: {line}");
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // A test that failed must not leave its server behind.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("log of the server:\n{}", self.lines().join("\n"));
+        }
+    }
+}
