@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use trackway_spans::{Columns, Level, Needs, Prune, PruneOn};
+use trackway_spans::{Columns, Level, Needs, Prune, PruneOn, TextTest};
 use trackway_traceql::ast::{
     BinaryOp, Field, FieldExpr, Intrinsic, Query, Root, Scope, SpansetExpr, SpansetOp, Stage, Static,
 };
@@ -310,7 +310,7 @@ fn attr_prune(
     scope: Scope,
     name: &str,
     value: bool,
-    text: Arc<dyn Fn(&[u8]) -> bool + Send + Sync>,
+    text: TextTest,
 ) -> Prune {
     let levels: Vec<Level> = levels_of(scope).to_vec();
     Prune { on: PruneOn::Attr { levels, key: name.as_bytes().to_vec(), value }, text }

@@ -11,6 +11,8 @@ use trackway_vparquet::meta::DedicatedColumn;
 pub struct Config {
     /// Folder for the log, the segments and blocks under construction.
     pub folder: PathBuf,
+    /// Whether nothing is taken in and nothing written (`trackway.read_only`).
+    pub read_only: bool,
     /// Whether an acknowledged request is synced to the disk (`trackway.wal.sync`).
     pub sync: bool,
     /// Bytes of log at the most (`trackway.wal.max_bytes`).

@@ -151,6 +151,9 @@ impl Ingester {
         for ((_, chunk), stored) in chunks.iter().zip(places) {
             chunk.moved_to(stored);
         }
+        for (_, head) in self.heads() {
+            head.moved();
+        }
         self.metrics.segments_written.fetch_add(1, Ordering::Relaxed);
         self.freed.notify_waiters();
         Ok(())
@@ -224,7 +227,6 @@ impl Ingester {
         let written = tokio::task::spawn_blocking(move || build(&to, &inputs, &options))
             .await
             .map_err(|_| FlushError::Interrupted)??;
-        let Written { .. } = &written;
         let meta = written.meta(
             id,
             tenant.as_str(),

@@ -1,7 +1,7 @@
 //! The head of a tenant: an open builder, and the chunks that have been frozen and not yet gone to a block.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 use trackway_spans::{Appended, AppendError, BatchBuilder, Limits, append_request};
@@ -11,10 +11,26 @@ use crate::chunk::Chunk;
 /// Spans at which a builder is frozen.
 const CHUNK_SPANS: usize = 8192;
 
+/// Bytes of spans in memory, of all tenants together, kept up to date by their heads.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct MemoryCount(Arc<AtomicUsize>);
+
+impl MemoryCount {
+    pub(crate) fn bytes(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn change(&self, from: usize, to: usize) {
+        // Wrapping arithmetic: the differences add up to what is there.
+        self.0.fetch_add(to.wrapping_sub(from), Ordering::Relaxed);
+    }
+}
+
 /// The head of one tenant.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Head {
     state: Mutex<State>,
+    memory: MemoryCount,
 }
 
 #[derive(Debug, Default)]
@@ -25,6 +41,10 @@ struct State {
     /// What the builder held when somebody last asked.
     snapshot: Option<Arc<Chunk>>,
     chunks: Vec<Arc<Chunk>>,
+    /// Of everything here; what it was when it was last counted.
+    size: Size,
+    /// Bytes of the open builder, when they were last counted.
+    open_bytes: usize,
 }
 
 /// Numbers for chunks, unique in the process.
@@ -35,8 +55,14 @@ pub(crate) fn next_chunk_id() -> u64 {
     NEXT_CHUNK.fetch_add(1, Ordering::Relaxed)
 }
 
+impl Default for Size {
+    fn default() -> Self {
+        Self { spans: 0, bytes: 0, memory: 0, oldest: u64::MAX }
+    }
+}
+
 /// How much is in a head.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Size {
     pub(crate) spans: usize,
     pub(crate) bytes: usize,
@@ -46,6 +72,30 @@ pub(crate) struct Size {
 }
 
 impl Head {
+    /// An empty head that keeps `memory` up to date.
+    pub(crate) fn new(memory: MemoryCount) -> Self {
+        Self { state: Mutex::default(), memory }
+    }
+
+    /// Counts the frozen chunks anew, after some came, went, or moved to a segment.
+    fn recount(&self, state: &mut State) {
+        let before = state.size.memory;
+        let mut size = Size::default();
+        for chunk in &state.chunks {
+            size.spans += chunk.spans;
+            size.bytes += chunk.bytes;
+            size.memory += if chunk.in_memory().is_some() { chunk.bytes } else { chunk.ids.len() * 16 };
+            size.oldest = size.oldest.min(chunk.received);
+        }
+        state.size = size;
+        self.memory.change(before, size.memory);
+    }
+
+    /// Counts anew after chunks have moved to a segment.
+    pub(crate) fn moved(&self) {
+        self.recount(&mut self.state.lock());
+    }
+
     /// Appends a request whose record is durable.
     pub(crate) fn append(
         &self,
@@ -65,7 +115,9 @@ impl Head {
             state.sequences.push(sequence);
             state.snapshot = None;
             if state.builder.is_full(CHUNK_SPANS) {
-                state.freeze();
+                self.freeze(&mut state);
+            } else {
+                self.count_open(&mut state);
             }
         }
         Ok(appended)
@@ -73,7 +125,9 @@ impl Head {
 
     /// Adds a chunk that was found at start.
     pub(crate) fn adopt(&self, chunk: Arc<Chunk>) {
-        self.state.lock().chunks.push(chunk);
+        let mut state = self.state.lock();
+        state.chunks.push(chunk);
+        self.recount(&mut state);
     }
 
     /// Everything that is here, for reading.
@@ -100,30 +154,26 @@ impl Head {
     pub(crate) fn frozen(&self) -> Vec<Arc<Chunk>> {
         let mut state = self.state.lock();
         if !state.builder.is_empty() {
-            state.freeze();
+            self.freeze(&mut state);
         }
         state.chunks.clone()
     }
 
     /// Takes chunks away: they are in a block now.
     pub(crate) fn remove(&self, gone: &[u64]) {
-        self.state.lock().chunks.retain(|chunk| !gone.contains(&chunk.id));
+        let mut state = self.state.lock();
+        state.chunks.retain(|chunk| !gone.contains(&chunk.id));
+        self.recount(&mut state);
     }
 
     pub(crate) fn size(&self) -> Size {
         let state = self.state.lock();
-        let open = if state.builder.is_empty() { 0 } else { state.builder.size_bytes() };
-        let mut size = Size {
-            spans: state.builder.len(),
-            bytes: open,
-            memory: open,
-            oldest: if state.builder.is_empty() { u64::MAX } else { state.received },
-        };
-        for chunk in &state.chunks {
-            size.spans += chunk.spans;
-            size.bytes += chunk.bytes;
-            size.memory += if chunk.in_memory().is_some() { chunk.bytes } else { chunk.ids.len() * 16 };
-            size.oldest = size.oldest.min(chunk.received);
+        let mut size = state.size;
+        if !state.builder.is_empty() {
+            size.spans += state.builder.len();
+            size.bytes += state.open_bytes;
+            size.memory += state.open_bytes;
+            size.oldest = size.oldest.min(state.received);
         }
         size
     }
@@ -137,11 +187,25 @@ impl Head {
     }
 }
 
-impl State {
-    fn freeze(&mut self) {
-        let batch = Arc::new(std::mem::take(&mut self.builder).finish());
-        let sequences = std::mem::take(&mut self.sequences);
-        self.chunks.push(Arc::new(Chunk::new(next_chunk_id(), batch, sequences, self.received)));
-        self.snapshot = None;
+impl Head {
+    fn freeze(&self, state: &mut State) {
+        let batch = Arc::new(std::mem::take(&mut state.builder).finish());
+        let sequences = std::mem::take(&mut state.sequences);
+        let chunk = Arc::new(Chunk::new(next_chunk_id(), batch, sequences, state.received));
+        let before = state.size.memory;
+        state.size.spans += chunk.spans;
+        state.size.bytes += chunk.bytes;
+        state.size.memory += chunk.bytes;
+        state.size.oldest = state.size.oldest.min(chunk.received);
+        self.memory.change(before + state.open_bytes, state.size.memory);
+        state.open_bytes = 0;
+        state.chunks.push(chunk);
+        state.snapshot = None;
+    }
+
+    fn count_open(&self, state: &mut State) {
+        let bytes = state.builder.size_bytes();
+        self.memory.change(state.open_bytes, bytes);
+        state.open_bytes = bytes;
     }
 }

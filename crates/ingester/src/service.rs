@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use crate::chunk::Chunk;
 use crate::config::Config;
-use crate::head::{Head, Size, next_chunk_id};
+use crate::head::{Head, MemoryCount, Size, next_chunk_id};
 use crate::metrics::Metrics;
 use crate::segment;
 
@@ -32,7 +32,8 @@ const MEMORY_WAIT: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Ingester {
     pub(crate) config: Config,
-    pub(crate) log: LocalLog,
+    /// `None` in a process that only answers questions.
+    pub(crate) log: Option<LocalLog>,
     /// Which log this is, over restarts; blocks name it.
     pub(crate) log_id: Uuid,
     pub(crate) reader: BlockReader,
@@ -40,6 +41,7 @@ pub struct Ingester {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Arc<dyn Random>,
     pub(crate) heads: RwLock<BTreeMap<TenantId, Arc<Head>>>,
+    pub(crate) memory: MemoryCount,
     /// Held for reading while a view is taken, for writing while spans move from chunks to a block.
     pub(crate) publication: RwLock<()>,
     /// Held for reading while a request is between the log and the head, for writing while the log's low-water mark is
@@ -97,6 +99,9 @@ pub enum IngestError {
     /// The process is stopping.
     #[error("the process is stopping")]
     Stopping,
+    /// The process only answers questions.
+    #[error("this process only answers questions (--read-only)")]
+    ReadOnly,
 }
 
 impl Kinded for IngestError {
@@ -106,7 +111,7 @@ impl Kinded for IngestError {
             Self::Log(error) => error.kind(),
             Self::FirstFailed(error) => error.kind(),
             Self::Memory { .. } => ErrorKind::Exhausted,
-            Self::Stopping => ErrorKind::Unavailable,
+            Self::Stopping | Self::ReadOnly => ErrorKind::Unavailable,
         }
     }
 }
@@ -133,18 +138,7 @@ impl Ingester {
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
     ) -> Result<Arc<Self>, OpenError> {
-        for folder in ["log", "segments", "building"] {
-            let path = config.folder.join(folder);
-            std::fs::create_dir_all(&path)
-                .map_err(|source| OpenError::Io { path: path.display().to_string(), source })?;
-        }
-        let log_id = log_identity(&config.folder.join("log-id"), &*random)?;
-        let log_config = LogConfig {
-            max_bytes: config.wal_bytes_max,
-            sync: if config.sync { SyncMode::Always } else { SyncMode::Os },
-            ..LogConfig::new(config.folder.join("log"))
-        };
-        let log = LocalLog::open(log_config, Arc::new(LocalStorage), &*random)?;
+        let (log, log_id) = if config.read_only { (None, Uuid::nil()) } else { open_log(&config, &*random)? };
         let ingester = Self {
             log,
             log_id,
@@ -153,6 +147,7 @@ impl Ingester {
             clock,
             random,
             heads: RwLock::default(),
+            memory: MemoryCount::default(),
             publication: RwLock::default(),
             gate: tokio::sync::RwLock::default(),
             recent: RecentHashes::default(),
@@ -165,8 +160,10 @@ impl Ingester {
             metrics: Metrics::default(),
             config,
         };
-        ingester.clear_building();
-        ingester.replay()?;
+        if let Some(log) = &ingester.log {
+            ingester.clear_building();
+            ingester.replay(log)?;
+        }
         Ok(Arc::new(ingester))
     }
 
@@ -181,15 +178,15 @@ impl Ingester {
         }
     }
 
-    fn replay(&self) -> Result<(), OpenError> {
+    fn replay(&self, log: &LocalLog) -> Result<(), OpenError> {
         let in_blocks = self.records_in_blocks();
         let in_block = |tenant: &TenantId, sequence: u64| {
             in_blocks.get(tenant).is_some_and(|lists| lists.iter().any(|list| list.contains(sequence)))
         };
         let in_segments = self.adopt_segments(&in_block)?;
         let mut error = None;
-        let mut cursor = trackway_wal::Cursor::after(self.log.low_water());
-        let replayed = self.log.read(&mut cursor, &mut |record| {
+        let mut cursor = trackway_wal::Cursor::after(log.low_water());
+        let replayed = log.read(&mut cursor, &mut |record| {
             let sequence = record.sequence.0;
             let new = self.recent.remember(record.hash, record.received, record.sequence);
             let known = in_segments.contains(&sequence) || in_block(record.tenant, sequence);
@@ -288,7 +285,8 @@ impl Ingester {
         if let Some(head) = self.heads.read().get(tenant) {
             return Arc::clone(head);
         }
-        Arc::clone(self.heads.write().entry(tenant.clone()).or_default())
+        let new = || Arc::new(Head::new(self.memory.clone()));
+        Arc::clone(self.heads.write().entry(tenant.clone()).or_insert_with(new))
     }
 
     pub(crate) fn heads(&self) -> Vec<(TenantId, Arc<Head>)> {
@@ -297,11 +295,7 @@ impl Ingester {
 
     /// Bytes of spans that are in memory.
     pub fn memory(&self) -> usize {
-        self.heads().iter().map(|(_, head)| head.size().memory).sum()
-    }
-
-    pub(crate) fn size(&self, head: &Head) -> Size {
-        head.size()
+        self.memory.bytes()
     }
 
     /// Takes a request in. When this returns `Ok`, its good spans are durable and the next view has them.
@@ -322,6 +316,7 @@ impl Ingester {
     }
 
     async fn take_in(self: Arc<Self>, tenant: TenantId, body: Bytes) -> Result<Appended, IngestError> {
+        let Some(log) = &self.log else { return Err(IngestError::ReadOnly) };
         if self.stopping.load(Ordering::Acquire) {
             return Err(IngestError::Stopping);
         }
@@ -342,7 +337,7 @@ impl Ingester {
         let _gate = self.gate.read().await;
         let record =
             NewRecord { tenant: tenant.clone(), received, hash, refused: Vec::new(), body: body.clone() };
-        let sequence = self.log.append(record).await?;
+        let sequence = log.append(record).await?;
         let head = self.head(&tenant);
         let (limits, bytes) = (self.config.limits, body.len() as u64);
         let append = move || head.append(sequence.0, received, &body, limits, &[]);
@@ -383,7 +378,7 @@ impl Ingester {
     }
 
     fn wake_if_needed(&self, tenant: &TenantId) {
-        let size = self.size(&self.head(tenant));
+        let size = self.head(tenant).size();
         if self.is_due(&size) || self.memory() > self.config.head_bytes_max {
             self.wake.notify_one();
         }
@@ -425,19 +420,38 @@ impl Ingester {
 
     /// Writes what is queued for the log, and waits for that. Blocks on I/O.
     pub fn close(&self) {
-        self.log.close();
+        if let Some(log) = &self.log {
+            log.close();
+        }
     }
 
     /// Tells the log what nobody needs any more. Waits for requests that are between log and head.
     pub(crate) async fn release(&self) -> Result<(), LogError> {
+        let Some(log) = &self.log else { return Ok(()) };
         let low = {
             let _gate = self.gate.write().await;
-            let durable = self.log.durable().borrow().0;
+            let durable = log.durable().borrow().0;
             let needed = self.heads().iter().filter_map(|(_, head)| head.low_water()).min();
             needed.map_or(durable, |sequence| sequence.saturating_sub(1))
         };
-        self.log.release(Sequence(low))
+        log.release(Sequence(low))
     }
+}
+
+/// Makes the folders, and opens the log.
+fn open_log(config: &Config, random: &dyn Random) -> Result<(Option<LocalLog>, Uuid), OpenError> {
+    for folder in ["log", "segments", "building"] {
+        let path = config.folder.join(folder);
+        std::fs::create_dir_all(&path)
+            .map_err(|source| OpenError::Io { path: path.display().to_string(), source })?;
+    }
+    let log_id = log_identity(&config.folder.join("log-id"), random)?;
+    let settings = LogConfig {
+        max_bytes: config.wal_bytes_max,
+        sync: if config.sync { SyncMode::Always } else { SyncMode::Os },
+        ..LogConfig::new(config.folder.join("log"))
+    };
+    Ok((Some(LocalLog::open(settings, Arc::new(LocalStorage), random)?), log_id))
 }
 
 /// The identity of the log in a folder, made when it is first opened.

@@ -8,7 +8,7 @@ use hashbrown::{HashMap, HashTable};
 use trackway_common::TraceId;
 
 use crate::batch::{
-    AttrTable, Events, Level, Links, Resources, Scopes, SpanBatch, Spans, Traces, TypedAttrs, Value,
+    AttrTable, Column, Events, Level, Links, Resources, Scopes, SpanBatch, Spans, Traces, TypedAttrs, Value,
 };
 use crate::strings::{Interner, StrId};
 
@@ -109,7 +109,7 @@ impl<T: ArrowNativeType> TypedRows<T> {
     }
 
     fn finish(self) -> TypedAttrs<T> {
-        TypedAttrs { owner: self.owner.into(), key: self.key.into(), value: self.value.into() }
+        TypedAttrs { owner: fit(self.owner), key: fit(self.key), value: fit(self.value) }
     }
 
     fn size_bytes(&self) -> usize {
@@ -187,9 +187,15 @@ pub(crate) struct Mark {
     attrs: [[usize; 5]; 3],
 }
 
+/// A column without spare capacity: batches stay in memory for long, and growing left them up to half empty.
+fn fit<T: ArrowNativeType>(mut values: Vec<T>) -> Column<T> {
+    values.shrink_to_fit();
+    values.into()
+}
+
 /// Column of counts, dropped altogether when all of them are zero.
-fn sparse(counts: Vec<u32>) -> crate::batch::Column<u32> {
-    if counts.iter().all(|count| *count == 0) { Vec::new().into() } else { counts.into() }
+fn sparse(counts: Vec<u32>) -> Column<u32> {
+    if counts.iter().all(|count| *count == 0) { Vec::new().into() } else { fit(counts) }
 }
 
 impl BatchBuilder {
@@ -404,43 +410,43 @@ impl BatchBuilder {
                 ..Traces::default()
             },
             resources: Resources {
-                service: self.resources.service.into(),
+                service: fit(self.resources.service),
                 dropped_attributes: sparse(self.resources.dropped),
             },
             scopes: Scopes {
-                resource: self.scopes.resource.into(),
-                name: self.scopes.name.into(),
-                version: self.scopes.version.into(),
+                resource: fit(self.scopes.resource),
+                name: fit(self.scopes.name),
+                version: fit(self.scopes.version),
                 dropped_attributes: sparse(self.scopes.dropped),
             },
             spans: Spans {
-                trace: spans.trace.into(),
-                scope: spans.scope.into(),
-                id: spans.id.into(),
-                parent: spans.parent.into(),
-                name: spans.name.into(),
-                kind: spans.kind.into(),
-                status: spans.status.into(),
-                status_message: spans.status_message.into(),
-                trace_state: spans.trace_state.into(),
-                start: spans.start.into(),
-                duration: spans.duration.into(),
+                trace: fit(spans.trace),
+                scope: fit(spans.scope),
+                id: fit(spans.id),
+                parent: fit(spans.parent),
+                name: fit(spans.name),
+                kind: fit(spans.kind),
+                status: fit(spans.status),
+                status_message: fit(spans.status_message),
+                trace_state: fit(spans.trace_state),
+                start: fit(spans.start),
+                duration: fit(spans.duration),
                 dropped_attributes: sparse(spans.dropped_attributes),
                 dropped_events: sparse(spans.dropped_events),
                 dropped_links: sparse(spans.dropped_links),
                 ..Spans::default()
             },
             events: Events {
-                span: self.events.span.into(),
-                since_start: self.events.since_start.into(),
-                name: self.events.name.into(),
+                span: fit(self.events.span),
+                since_start: fit(self.events.since_start),
+                name: fit(self.events.name),
                 dropped_attributes: sparse(self.events.dropped),
             },
             links: Links {
-                span: self.links.span.into(),
-                trace_id: self.links.trace_id.into(),
-                span_id: self.links.span_id.into(),
-                trace_state: self.links.trace_state.into(),
+                span: fit(self.links.span),
+                trace_id: fit(self.links.trace_id),
+                span_id: fit(self.links.span_id),
+                trace_state: fit(self.links.trace_state),
                 dropped_attributes: sparse(self.links.dropped),
             },
             attrs: self.attrs.map(AttrRows::finish),

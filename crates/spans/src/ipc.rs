@@ -11,7 +11,7 @@ use arrow_array::types::{
     ArrowPrimitiveType, Float64Type, Int32Type, Int64Type, UInt8Type, UInt32Type, UInt64Type,
 };
 use arrow_array::{Array, ArrayRef, LargeListArray, PrimitiveArray, RecordBatch, cast::AsArray};
-use arrow_buffer::{Buffer, OffsetBuffer, ScalarBuffer};
+use arrow_buffer::{OffsetBuffer, ScalarBuffer};
 use arrow_ipc::reader::StreamReader;
 use arrow_ipc::writer::StreamWriter;
 use arrow_schema::{ArrowError, Field, Schema};
@@ -207,7 +207,7 @@ pub fn read_ipc(bytes: &[u8]) -> Result<SpanBatch, IpcError> {
     }
     let rows = reader.next().ok_or(IpcError::Damaged("(all)"))??;
     let mut fill = Fill { rows };
-    let bytes = Buffer::from(fill.take::<UInt8Type>("strings.bytes")?.into_inner());
+    let bytes = fill.take::<UInt8Type>("strings.bytes")?.into_inner();
     let strings = Strings::from_parts(fill.take::<UInt32Type>("strings.offsets")?, bytes);
     let strings = strings.ok_or(IpcError::Damaged("strings.offsets"))?;
     let mut batch = SpanBatch { strings, ..SpanBatch::default() };

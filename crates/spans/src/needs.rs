@@ -159,6 +159,9 @@ impl Needs {
     }
 }
 
+/// Whether a text would do.
+pub type TextTest = std::sync::Arc<dyn Fn(&[u8]) -> bool + Send + Sync>;
+
 /// Something that every matching span must have, told so that a reader can pass over what cannot hold it. A reader that
 /// cannot tell must answer "maybe".
 #[derive(Clone)]
@@ -166,7 +169,7 @@ pub struct Prune {
     /// Where to look.
     pub on: PruneOn,
     /// Whether a text value would do.
-    pub text: std::sync::Arc<dyn Fn(&[u8]) -> bool + Send + Sync>,
+    pub text: TextTest,
 }
 
 impl std::fmt::Debug for Prune {

@@ -160,8 +160,10 @@ impl Interner {
         self.bytes.len() + self.offsets.len() * 4 + self.table.capacity() * 16
     }
 
-    /// The finished dictionary, without copying.
-    pub fn finish(self) -> Strings {
+    /// The finished dictionary.
+    pub fn finish(mut self) -> Strings {
+        self.offsets.shrink_to_fit();
+        self.bytes.shrink_to_fit();
         Strings { offsets: ScalarBuffer::from(self.offsets), bytes: Buffer::from_vec(self.bytes) }
     }
 }

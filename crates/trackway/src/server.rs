@@ -6,15 +6,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
-use futures::future::BoxFuture;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use trackway_api::{Admin, ApiState};
-use trackway_common::{Clock, ErrorKind, Random, SystemClock, SystemRandom};
+use trackway_common::{Clock, Random, SystemClock, SystemRandom};
 use trackway_config::Config;
 use trackway_config::sections::Backend;
-use trackway_distributor::{Distributor, Push, PushError, PushRequest, PushResponse};
+use trackway_distributor::{Distributor, Push};
 use trackway_ingester::Ingester;
 use trackway_querier::Querier;
 use trackway_storage::{BlockCatalog, BlockReader, BlockStore, Catalog, CpuPool};
@@ -113,8 +112,11 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let ports = bind(&config).await?;
     let wal = config.wal_path();
     let blocks = config.blocks_path();
-    let _lock = FolderLock::take(&wal)?;
+    let _lock = if config.trackway.read_only { None } else { Some(FolderLock::take(&wal)?) };
     let cpu = CpuPool::new(config.trackway.query.threads as usize)?;
+    if config.trackway.read_only && !blocks.is_dir() {
+        anyhow::bail!("{}: there is no such folder to read; name it with storage.trace.local.path or --data", blocks.display());
+    }
     let store = BlockStore::local(&blocks)
         .with_context(|| format!("{}: choose another folder with --data", blocks.display()))?;
     let reader = BlockReader::new(store.clone(), cpu);
@@ -194,7 +196,7 @@ fn welcome(process: &Process, ports: &Ports, clock: &dyn Clock) -> Welcome {
         api: local(&ports.http),
         traces: traces.sum(),
         retention: "kept until deleted".to_owned(),
-        free: None,
+        free: free_bytes(&data),
         data: data.display().to_string(),
         memory: config.trackway.head.max_bytes.bytes(),
         loopback: ports.http.local_addr().is_ok_and(|address| address.ip().is_loopback()),
@@ -202,15 +204,10 @@ fn welcome(process: &Process, ports: &Ports, clock: &dyn Clock) -> Welcome {
     }
 }
 
-/// Takes nothing in: what OTLP meets in a process that only answers.
-#[derive(Debug)]
-struct ReadOnly;
-
-impl Push for ReadOnly {
-    fn push(&self, _: PushRequest) -> BoxFuture<'_, Result<PushResponse, PushError>> {
-        let error = PushError::new(ErrorKind::Unavailable, "this process only answers questions (--read-only)");
-        Box::pin(async move { Err(error) })
-    }
+/// Free space where the data is; `None` when the system does not say.
+fn free_bytes(folder: &std::path::Path) -> Option<u64> {
+    let space = rustix::fs::statvfs(folder).ok()?;
+    Some(space.f_bavail.saturating_mul(space.f_frsize))
 }
 
 /// The running parts.
@@ -247,16 +244,15 @@ impl Parts {
         for listener in [ports.http, ports.grpc] {
             parts.api.spawn(trackway_api::serve(listener, router.clone(), parts.stop_api.clone()));
         }
-        let push: Arc<dyn Push> = if config.trackway.read_only {
-            Arc::new(ReadOnly)
-        } else {
-            Arc::new(Distributor::new(Arc::clone(&process.ingester), settings::distributor(config)))
-        };
+        let push: Arc<dyn Push> =
+            Arc::new(Distributor::new(Arc::clone(&process.ingester), settings::distributor(config)));
         for listener in ports.otlp {
             let (otlp, push) = (settings::otlp(config), Arc::clone(&push));
             parts.receivers.spawn(trackway_receivers::serve(listener, otlp, push, parts.stop_receivers.clone()));
         }
-        parts.loops.spawn(Arc::clone(&process.ingester).run(parts.stop_loops.clone()));
+        if !config.trackway.read_only {
+            parts.loops.spawn(Arc::clone(&process.ingester).run(parts.stop_loops.clone()));
+        }
         let (period, stop) = (config.storage.trace.blocklist_poll.as_std(), parts.stop_loops.clone());
         parts.loops.spawn(poll(catalog, store, period, stop));
         parts

@@ -39,6 +39,7 @@ pub(crate) fn ingester(config: &Config, folder: PathBuf) -> IngesterConfig {
     let flushing = config.flushing();
     IngesterConfig {
         folder,
+        read_only: config.trackway.read_only,
         sync: config.trackway.wal.sync == WalSync::Always,
         wal_bytes_max: config.trackway.wal.max_bytes.bytes(),
         head_bytes_max: config.trackway.head.max_bytes.as_usize(),

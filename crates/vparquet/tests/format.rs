@@ -1,9 +1,10 @@
 //! The rules that a block must keep so that Tempo reads it, and reads it fast.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod common;
 
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use common::{batches, random, shop_frames, write};
 use parquet::basic::{Compression, Encoding, Type};
@@ -24,18 +25,19 @@ fn metadata(bytes: &Bytes) -> ParquetMetaData {
         .unwrap()
 }
 
-fn blocks() -> Vec<Bytes> {
-    let random = batches(&random::requests(11, 150, 220, 300), 3);
+/// The recorded shop, and everything that a block can hold.
+static BLOCKS: LazyLock<[Bytes; 2]> = LazyLock::new(|| {
+    let random = batches(&random::requests(11, 50, 150, 100), 3);
     let shop = batches(&shop_frames(), 5);
     let options = WriteOptions { row_group_spans_max: 9000, ..WriteOptions::default() };
-    vec![write(&shop, &options).1, write(&random, &options).1]
-}
+    [write(&shop, &options).1, write(&random, &options).1]
+});
 
 #[test]
 fn the_schema_is_that_of_tempos_block() {
     let golden = metadata(&Bytes::from(std::fs::read(common::GOLDEN).unwrap()));
-    for block in blocks() {
-        let ours = metadata(&block);
+    for block in BLOCKS.iter() {
+        let ours = metadata(block);
         let (ours, theirs) = (ours.file_metadata().schema_descr(), golden.file_metadata().schema_descr());
         // In Parquet's language: parquet-go also notes the bits of integers as a length, which means nothing there.
         let text = |schema: &SchemaDescriptor| {
@@ -50,8 +52,8 @@ fn the_schema_is_that_of_tempos_block() {
 
 #[test]
 fn pages_are_small_whole_and_of_version_1() {
-    for block in blocks() {
-        let metadata = metadata(&block);
+    for block in BLOCKS.iter() {
+        let metadata = metadata(block);
         let chunks = Arc::new(block.clone());
         let index = metadata.page_index().unwrap();
         let mut most = 0;
@@ -98,8 +100,8 @@ fn pages_are_small_whole_and_of_version_1() {
 
 #[test]
 fn a_column_has_one_codec_and_its_indices() {
-    for block in blocks() {
-        let metadata = metadata(&block);
+    for block in BLOCKS.iter() {
+        let metadata = metadata(block);
         let index = metadata.page_index().unwrap();
         assert!(metadata.num_row_groups() >= 1);
         for leaf in 0..metadata.file_metadata().schema_descr().num_columns() {
@@ -135,7 +137,7 @@ fn a_column_has_one_codec_and_its_indices() {
 /// Starts beyond 2^63 are greater than those before, not negative.
 #[test]
 fn bounds_of_unsigned_columns_are_unsigned() {
-    let block = &blocks()[1];
+    let block = &BLOCKS[1];
     let metadata = metadata(block);
     let file = common::read(block, &[]);
     for (group, spans) in metadata.row_groups().iter().zip(&file) {

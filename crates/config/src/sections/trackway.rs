@@ -63,7 +63,7 @@ section! {
 section! {
     /// `trackway.block:`.
     TrackwayBlock {
-        max_spans: u64 = 400_000, "Most spans of a freshly cut block.";
+        max_spans: u64 = 300_000, "Most spans of a freshly cut block.";
     }
     ignored &[]
 }

@@ -238,7 +238,7 @@ fn span_attributes(
     let mut own =
         OwnOfSpans { texts: std::array::from_fn(|_| Sparse::default()), status_codes: Sparse::default() };
     let mut attrs = AttrRows::new(3);
-    let mut place = 0;
+    let mut place: u32 = 0;
     each_row(&shape.spans, &mut attrs, |attrs, span| {
         if place.is_multiple_of(TOUCHED_TOGETHER) {
             let ahead = shape.spans.of[place as usize..].iter().take(TOUCHED_TOGETHER as usize);

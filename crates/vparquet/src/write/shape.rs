@@ -7,7 +7,7 @@
 
 use std::ops::Range;
 
-use trackway_spans::{TreeSpan, effective_duration, nested_sets_of};
+use trackway_spans::{NestedSet, TreeSpan, effective_duration, nested_sets_of};
 
 use super::chunks::Chunk;
 use super::order::{Order, SpanRef};
@@ -120,8 +120,36 @@ impl Shape {
 
     /// `laid` is ordered by start and id.
     fn trace(&mut self, chunks: &[Chunk<'_>], laid: &[Laid], owners: &Owners, texts: &Texts<'_>) {
+        self.whole_trace(chunks, laid, owners, texts);
         let tree: Vec<TreeSpan> = laid.iter().map(|span| span.tree).collect();
         let sets = nested_sets_of(&tree);
+        let mut by_scope: Vec<(u32, u32)> = laid.iter().map(|span| span.scope).zip(0..).collect();
+        by_scope.sort_unstable();
+        let first_service = self.traces.services.of.len();
+        let mut last: Option<(u32, u32)> = None;
+        for (scope, at) in by_scope {
+            let (span, set) = (&laid[at as usize], sets[at as usize]);
+            let resource = owners.scopes[scope as usize].resource;
+            let rep = match last {
+                None => 0,
+                Some((other, _)) if other != resource => 1,
+                Some((_, other)) if other != scope => 2,
+                Some(_) => 3,
+            };
+            last = Some((resource, scope));
+            if rep <= 1 {
+                self.resources.push(resource, rep);
+                self.service(owners.resources[resource as usize].service, first_service);
+            }
+            if rep <= 2 {
+                self.scopes.push(scope, rep);
+            }
+            self.span(span, set, rep);
+        }
+    }
+
+    /// What is said of the trace as a whole.
+    fn whole_trace(&mut self, chunks: &[Chunk<'_>], laid: &[Laid], owners: &Owners, texts: &Texts<'_>) {
         let end = |span: &Laid| span.tree.start.saturating_add(effective_duration(span.duration));
         let start = laid.first().map_or(0, |span| span.tree.start);
         let end = laid.iter().map(end).max().unwrap_or(start);
@@ -136,54 +164,38 @@ impl Shape {
         };
         self.traces.root_service.push(root.map_or(0, |span| owners.service_of(span.scope)));
         self.traces.root_name.push(root.map_or(0, name));
+    }
 
-        let mut by_scope: Vec<(u32, u32)> = laid.iter().map(|span| span.scope).zip(0..).collect();
-        by_scope.sort_unstable();
-        let columns = &mut self.columns;
-        let mut last: Option<(u32, u32)> = None;
-        let first_service = self.traces.services.of.len();
-        for (scope, at) in by_scope {
-            let span = &laid[at as usize];
-            let resource = owners.scopes[scope as usize].resource;
-            let rep = match last {
-                None => 0,
-                Some((other, _)) if other != resource => 1,
-                Some((_, other)) if other != scope => 2,
-                Some(_) => 3,
-            };
-            last = Some((resource, scope));
-            if rep <= 1 {
-                self.resources.push(resource, rep);
-                let service = owners.resources[resource as usize].service;
-                // Resources come in the order of their services.
-                if self.traces.services.of[first_service..].last() != Some(&service) {
-                    let rep = u8::from(self.traces.services.of.len() > first_service);
-                    self.traces.services.push(service, rep);
-                    self.traces.service_spans.push(0);
-                    self.traces.service_errors.push(0);
-                }
-            }
-            if rep <= 2 {
-                self.scopes.push(scope, rep);
-            }
-            self.spans.push(span.at, rep);
-            if let (Some(spans), Some(errors)) =
-                (self.traces.service_spans.last_mut(), self.traces.service_errors.last_mut())
-            {
-                *spans += 1;
-                *errors += u32::from(span.status == STATUS_ERROR);
-            }
-            columns.id.push(span.tree.id);
-            columns.parent.push(span.tree.parent);
-            columns.start.push(span.tree.start);
-            columns.duration.push(span.duration);
-            columns.kind.push(span.tree.kind);
-            columns.status.push(span.status);
-            let set = sets[at as usize];
-            columns.left.push(set.left);
-            columns.right.push(set.right);
-            columns.nested_parent.push(set.parent);
+    /// Begins to count the spans of a service, unless the last resource was of the same: resources come in the order of
+    /// their services. `first` is where the services of the trace begin.
+    fn service(&mut self, service: TextId, first: usize) {
+        let services = &mut self.traces.services;
+        if services.of[first..].last() != Some(&service) {
+            let rep = u8::from(services.of.len() > first);
+            services.push(service, rep);
+            self.traces.service_spans.push(0);
+            self.traces.service_errors.push(0);
         }
+    }
+
+    fn span(&mut self, span: &Laid, set: NestedSet, rep: u8) {
+        if let Some(spans) = self.traces.service_spans.last_mut() {
+            *spans += 1;
+        }
+        if let Some(errors) = self.traces.service_errors.last_mut() {
+            *errors += u32::from(span.status == STATUS_ERROR);
+        }
+        self.spans.push(span.at, rep);
+        let columns = &mut self.columns;
+        columns.id.push(span.tree.id);
+        columns.parent.push(span.tree.parent);
+        columns.start.push(span.tree.start);
+        columns.duration.push(span.duration);
+        columns.kind.push(span.tree.kind);
+        columns.status.push(span.status);
+        columns.left.push(set.left);
+        columns.right.push(set.right);
+        columns.nested_parent.push(set.parent);
     }
 }
 
