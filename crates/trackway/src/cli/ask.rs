@@ -51,7 +51,8 @@ impl Api {
             other => other.into(),
         })?;
         let url = endpoint.to_string();
-        let base = url.strip_prefix(&format!("http://{}", endpoint.authority())).unwrap_or_default().to_owned();
+        let base =
+            url.strip_prefix(&format!("http://{}", endpoint.authority())).unwrap_or_default().to_owned();
         let mut accept = "application/json".to_owned();
         if let Some(tenant) = &args.tenant {
             // The client has no place for another header. The name was checked: it has no end of a line in it.
@@ -79,7 +80,10 @@ impl Api {
         match answer.status {
             401 if text.contains("no org id") => anyhow!("{place} keeps tenants apart; give --tenant NAME"),
             404 | 405 => {
-                anyhow!("{place} does not answer this question ({}): give the API's port (usually {API_PORT}) with --api", answer.status)
+                anyhow!(
+                    "{place} does not answer this question ({}): give the API's port (usually {API_PORT}) with --api",
+                    answer.status
+                )
             }
             429 | 503 => anyhow!("{place} is busy ({}): {text}; try again", answer.status),
             status if text.is_empty() => anyhow!("{place} answered {status}"),

@@ -43,7 +43,8 @@ mod tests {
 
     #[test]
     fn the_caret_stands_below_the_column() {
-        let text = "invalid TraceQL query: parse error at line 1, col 12: syntax error: unexpected IDENTIFIER";
+        let text =
+            "invalid TraceQL query: parse error at line 1, col 12: syntax error: unexpected IDENTIFIER";
         assert_eq!(
             explain("{ status = eror }", text),
             "{ status = eror }\n           ^\nparse error at line 1, col 12: syntax error: unexpected IDENTIFIER"
@@ -68,6 +69,9 @@ mod tests {
         assert_eq!(explain("{ }", beyond), beyond);
         assert_eq!(explain("{}", "limit 9 exceeds max limit 5"), "limit 9 exceeds max limit 5");
         let bare = "invalid TraceQL query: parse error at line 1, col 1: syntax error: unexpected status";
-        assert!(explain("status = error", bare).ends_with("hint: spans are asked for in braces, as in '{ status = error }'"));
+        assert!(
+            explain("status = error", bare)
+                .ends_with("hint: spans are asked for in braces, as in '{ status = error }'")
+        );
     }
 }

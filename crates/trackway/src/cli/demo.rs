@@ -58,10 +58,13 @@ pub(super) async fn run(args: DemoArgs) -> Result<()> {
     if args.once || args.rate <= 0.0 {
         return Ok(());
     }
+    sender.tally = Tally::default();
     tokio::select! {
-        done = send_live(&mut sender, &mut demo, &clock, args.rate) => done,
-        signal = tokio::signal::ctrl_c() => Ok(signal?),
+        done = send_live(&mut sender, &mut demo, &clock, args.rate) => return done,
+        signal = tokio::signal::ctrl_c() => signal?,
     }
+    say(&format!("live: {}  {}", count(sender.tally.traces, "trace", "traces"), told(&sender.tally)));
+    Ok(())
 }
 
 /// A bar on a terminal; elsewhere nothing moves, and plain lines say the same.
@@ -79,7 +82,11 @@ fn tell(bar: &ProgressBar, text: &str) {
 }
 
 /// Sends the traces of the last half hour; the ID of the newest failed checkout that was taken.
-async fn send_backdated(sender: &mut Sender, traces: &[DemoTrace], clock: &dyn Clock) -> Result<Option<String>> {
+async fn send_backdated(
+    sender: &mut Sender,
+    traces: &[DemoTrace],
+    clock: &dyn Clock,
+) -> Result<Option<String>> {
     let began = clock.monotonic();
     let to = sender.endpoint().authority();
     let bar = bar(traces.len() as u64, "sending a web shop to {prefix}  {bar:24} {pos}/{len} traces  {msg}");
@@ -122,7 +129,6 @@ async fn send_live(sender: &mut Sender, demo: &mut Demo, clock: &dyn Clock, rate
         say(&format!("live: {invitation}"));
     }
     bar.set_message(invitation);
-    sender.tally = Tally::default();
     let mut ticks = tokio::time::interval(Duration::from_secs_f64(1.0 / rate));
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -154,7 +160,9 @@ fn hints(failed: Option<&str>, endpoint: &Endpoint, program: &str) -> String {
         out.push_str(&format!("  a failed checkout   {program} trace {id}{api}\n"));
     }
     out.push_str(&format!("  all errors          {program} search '{{ status = error }}'{api}\n"));
-    out.push_str("  Grafana             Explore > Tempo > Search: Service checkout, Namespace shop, Status error\n");
+    out.push_str(
+        "  Grafana             Explore > Tempo > Search: Service checkout, Namespace shop, Status error\n",
+    );
     out
 }
 

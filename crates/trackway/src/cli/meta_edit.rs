@@ -99,7 +99,8 @@ mod tests {
 
     #[test]
     fn a_factor_that_was_left_out_is_put_behind_the_last_field() {
-        let edit = set_replication_factor("{\n  \"blockID\": \"7\",\n  \"x\": {\"y\": \"}\\\"\"}\n}\n", 1).unwrap();
+        let edit =
+            set_replication_factor("{\n  \"blockID\": \"7\",\n  \"x\": {\"y\": \"}\\\"\"}\n}\n", 1).unwrap();
         assert_eq!(
             edit.text.as_deref(),
             Some("{\n  \"blockID\": \"7\",\n  \"x\": {\"y\": \"}\\\"\"},\"replicationFactor\":1\n}\n")

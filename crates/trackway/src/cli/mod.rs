@@ -126,6 +126,7 @@ mod tests {
             (vec!["demo"], "Example: trackway demo"),
             (vec!["search"], "Example: trackway search '{ status = error }'"),
             (vec!["trace"], "Example: trackway trace 5f1c"),
+            (vec!["blocks"], "Example: trackway blocks set-replication-factor 0"),
             (vec!["blocks", "set-replication-factor"], "Example: trackway blocks set-replication-factor 0"),
         ] {
             let all = std::iter::once("trackway").chain(args.clone()).chain(["--help"]);

@@ -57,7 +57,11 @@ impl SearchArgs {
         // The second that has just begun belongs to it.
         let (from, to) = (from / SECOND, self.end.unwrap_or(now).div_ceil(SECOND));
         if to <= from {
-            bail!("--start {} is not before --end {}", show_time(from * SECOND, false), show_time(to * SECOND, false));
+            bail!(
+                "--start {} is not before --end {}",
+                show_time(from * SECOND, false),
+                show_time(to * SECOND, false)
+            );
         }
         Ok(Some((from, to)))
     }
@@ -99,11 +103,9 @@ pub(super) async fn run(args: SearchArgs) -> Result<()> {
 /// Says what was looked for where, in vain.
 fn nothing(args: &SearchArgs, range: Range, place: &str) -> String {
     let when = match range {
-        Some((start, end)) => format!(
-            "between {} and {} UTC",
-            show_time(start * SECOND, false),
-            show_time(end * SECOND, false)
-        ),
+        Some((start, end)) => {
+            format!("between {} and {} UTC", show_time(start * SECOND, false), show_time(end * SECOND, false))
+        }
         None => "at any time".to_owned(),
     };
     let whose = args.api.tenant.as_ref().map(|tenant| format!(" of tenant {tenant}")).unwrap_or_default();

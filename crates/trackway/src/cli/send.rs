@@ -57,6 +57,13 @@ impl Sender {
                 }
                 Err(error) => error,
             };
+            // That is said with a status that asks to come back, but no waiting helps.
+            if matches!(&error, SendError::Busy { message, .. } if message.contains("no org id")) {
+                let place = self.endpoint().authority();
+                bail!(
+                    "{place} keeps tenants apart, and the demo names none; send it to a server without multitenancy"
+                );
+            }
             // Once something was sent, a server that is gone may only be starting anew.
             let gone = matches!(error, SendError::Http(HttpError::NobodyThere(_))) && self.tally.traces > 0;
             if !gone && !error.is_retryable() {
@@ -129,5 +136,8 @@ mod tests {
         assert_eq!(sender.tally, Tally { traces: 2, ..Tally::default() });
         let error = sender.send(&[], 1, &waiting).await.unwrap_err();
         assert_eq!(error.to_string(), "the server refused the spans (400): no");
+        const NOBODY: &str = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 9\r\n\r\nno org id";
+        let mut sender = Sender::connect(&server(&[NOBODY]).await).await.unwrap();
+        assert!(sender.send(&[], 1, &waiting).await.unwrap_err().to_string().contains("keeps tenants apart"));
     }
 }

@@ -73,7 +73,10 @@ fn terminal_width() -> usize {
 /// A text without what would confuse a terminal or a table: control characters become spaces.
 pub(super) fn clean(text: &str) -> String {
     // Marks that turn the direction of writing around them count as well.
-    let harmful = |c: char| c.is_control() || matches!(c, '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let harmful = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
     text.chars().map(|c| if harmful(c) { ' ' } else { c }).collect()
 }
 
@@ -143,7 +146,9 @@ mod tests {
 
     #[test]
     fn texts_are_measured_in_cells() {
-        for (text, width) in [("abc", 3), ("größe", 5), ("e\u{301}", 1), ("注文", 4), ("🛒x", 3), ("", 0), ("│└", 2)] {
+        for (text, width) in
+            [("abc", 3), ("größe", 5), ("e\u{301}", 1), ("注文", 4), ("🛒x", 3), ("", 0), ("│└", 2)]
+        {
             assert_eq!(cells(text), width, "{text}");
         }
         assert_eq!(cut("checkout", 8), "checkout");

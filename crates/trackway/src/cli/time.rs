@@ -93,7 +93,8 @@ mod tests {
 
     #[test]
     fn durations_are_read_and_shown() {
-        for (text, seconds) in [("90s", 90), ("1h", 3600), ("1h30m", 5400), ("7d", 604_800), ("1w", 604_800)] {
+        for (text, seconds) in [("90s", 90), ("1h", 3600), ("1h30m", 5400), ("7d", 604_800), ("1w", 604_800)]
+        {
             assert_eq!(parse_duration(text), Ok(seconds * SECOND), "{text}");
         }
         for wrong in ["", "1", "h", "1 h", "1y", "-1h", "0s", "99999999999999999999h", "999999999w"] {

@@ -1,5 +1,7 @@
 //! `trackway trace`: one trace as a waterfall.
 
+use std::collections::HashMap;
+
 use anyhow::{Result, bail};
 use clap::Args;
 use serde_json::Value;
@@ -72,13 +74,34 @@ pub(super) async fn run(args: TraceArgs) -> Result<()> {
 fn read(trace: &Value) -> Vec<Span> {
     let mut spans = Vec::new();
     for resource in list(trace, "resourceSpans") {
-        let attributes = resource.get("resource").map(|resource| list(resource, "attributes")).unwrap_or_default();
+        let attributes =
+            resource.get("resource").map(|resource| list(resource, "attributes")).unwrap_or_default();
         let service = attribute(attributes, "service.name").unwrap_or_default();
         for scope in list(resource, "scopeSpans") {
             spans.extend(list(scope, "spans").iter().map(|span| read_span(span, &service)));
         }
     }
+    silence_echoes(&mut spans);
     spans
+}
+
+/// A failure goes up through its callers, and most pass its message on: it is told once, where it comes from.
+fn silence_echoes(spans: &mut [Span]) {
+    let mut below: HashMap<(String, String), u64> = HashMap::new();
+    for span in spans.iter().filter(|span| span.is_error) {
+        if let Some(message) = span.notes.first() {
+            let latest = below.entry((span.parent.clone(), message.clone())).or_default();
+            *latest = span.start.max(*latest);
+        }
+    }
+    for span in spans.iter_mut().filter(|span| span.is_error) {
+        let Some(message) = span.notes.first() else { continue };
+        let echoed = below.get(&(span.id.clone(), message.clone()));
+        // Strictly later: in a circle of parents one of them still says it.
+        if echoed.is_some_and(|start| *start > span.start) {
+            span.notes.remove(0);
+        }
+    }
 }
 
 fn read_span(span: &Value, service: &str) -> Span {
@@ -91,7 +114,7 @@ fn read_span(span: &Value, service: &str) -> Span {
     if is_error && !message.is_empty() {
         notes.push(clean(message));
     }
-    notes.extend(events(list(span, "events"), is_error));
+    notes.extend(events(list(span, "events"), is_error, message));
     Span {
         id: text(span, "spanId").to_owned(),
         parent: text(span, "parentSpanId").to_owned(),
@@ -105,17 +128,19 @@ fn read_span(span: &Value, service: &str) -> Span {
     }
 }
 
-/// What the events say: exceptions always, others only where something went wrong.
-fn events(events: &[Value], is_error: bool) -> Vec<String> {
+/// What the events say beyond the status: exceptions always, others only where something went wrong.
+fn events(events: &[Value], is_error: bool, message: &str) -> Vec<String> {
     let mut told: Vec<String> = events
         .iter()
         .filter(|event| is_error || text(event, "name") == "exception")
         .map(|event| {
             let attributes = list(event, "attributes");
             let about = ["exception.type", "exception.message"];
-            let about: Vec<String> = about.iter().filter_map(|key| attribute(attributes, key)).collect();
+            let values = about.iter().filter_map(|key| attribute(attributes, key));
+            let about: Vec<String> = values.filter(|value| value != message).collect();
             let name = text(event, "name");
-            let said = if about.is_empty() { name.to_owned() } else { format!("{name} {}", about.join(": ")) };
+            let said =
+                if about.is_empty() { name.to_owned() } else { format!("{name} {}", about.join(": ")) };
             clean(&said)
         })
         .collect();
@@ -169,6 +194,29 @@ mod tests {
             ["declined", "exception CardError: no funds", "retry", "retry", "2 more events"]
         );
         assert!(read(&json!({})).is_empty());
+        let said = json!([{"name": "exception", "attributes": [
+            {"key": "exception.type", "value": {"stringValue": "E"}},
+            {"key": "exception.message", "value": {"stringValue": "declined"}}
+        ]}]);
+        assert_eq!(events(said.as_array().unwrap(), true, "declined"), ["exception E"]);
+    }
+
+    #[test]
+    fn a_message_is_told_where_it_comes_from() {
+        let span = |id: &str, parent: &str, start, message: &str| Span {
+            id: id.into(),
+            parent: parent.into(),
+            start,
+            is_error: true,
+            notes: vec![message.into(), "event".into()],
+            ..Span::default()
+        };
+        let mut spans = [span("a", "", 0, "x"), span("b", "a", 1, "x"), span("c", "b", 2, "y")];
+        silence_echoes(&mut spans);
+        assert_eq!(spans.map(|span| span.notes.join(" ")), ["event", "x event", "y event"]);
+        let mut circle = [span("a", "b", 0, "x"), span("b", "a", 0, "x"), span("c", "c", 0, "x")];
+        silence_echoes(&mut circle);
+        assert!(circle.iter().all(|span| span.notes.len() == 2));
     }
 
     #[test]

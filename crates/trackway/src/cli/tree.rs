@@ -184,14 +184,15 @@ impl Tree {
         while let Some((row, depth)) = waiting.pop() {
             if rows.len() >= limit {
                 // What waits, and all below it, in one row.
-                let rest = waiting.iter().map(|(row, _)| row).chain([&row]).fold((0, 0), |(spans, errors), row| {
-                    let (s, e) = match row.what {
-                        What::Span(place) => self.weights[place],
-                        What::Gathered { spans, errors } => (spans, errors),
-                        What::Orphans(_) => (0, 0),
-                    };
-                    (spans + s, errors + e)
-                });
+                let rest =
+                    waiting.iter().map(|(row, _)| row).chain([&row]).fold((0, 0), |(spans, errors), row| {
+                        let (s, e) = match row.what {
+                            What::Span(place) => self.weights[place],
+                            What::Gathered { spans, errors } => (spans, errors),
+                            What::Orphans(_) => (0, 0),
+                        };
+                        (spans + s, errors + e)
+                    });
                 let what = What::Gathered { spans: rest.0, errors: rest.1 };
                 rows.push(Row { branch: String::new(), rails: String::new(), what });
                 return;
@@ -204,7 +205,14 @@ impl Tree {
     }
 
     /// Puts siblings on the stack, the last one first.
-    fn push(&self, places: &[usize], rails: &str, depth: usize, most: usize, waiting: &mut Vec<(Row, usize)>) {
+    fn push(
+        &self,
+        places: &[usize],
+        rails: &str,
+        depth: usize,
+        most: usize,
+        waiting: &mut Vec<(Row, usize)>,
+    ) {
         let (shown, hidden) = self.choose(places, most);
         let count = shown.len() + usize::from(!hidden.is_empty());
         let row = |at: usize, what: What| {

@@ -64,8 +64,8 @@ impl<'a> Drawing<'a> {
         let service = service.min(WIDEST_SERVICE);
         let others = service + DURATION + 3 * GAP.len();
         let room = look.width.saturating_sub(others);
-        // Half of what is left for names, unless the bars would be too short to see anything.
-        let most = (room / 2).min(room.saturating_sub(NARROWEST_BAR)).max(NARROWEST_NAME);
+        // Names say more than bars: two thirds, unless the bars would be too short to see anything.
+        let most = (room * 2 / 3).min(room.saturating_sub(NARROWEST_BAR)).max(NARROWEST_NAME);
         let name = name.min(most);
         let bar = room.saturating_sub(name).max(NARROWEST_BAR);
         Self { spans, look, services, from, to, service, name, bar }
@@ -100,7 +100,8 @@ impl<'a> Drawing<'a> {
         }
         let rest = self.bar - cells(&axis);
         let axis = format!("{axis}{}", right(&end, rest));
-        let line = [left("SERVICE", self.service), left("SPAN", self.name), axis, right("DURATION", DURATION)];
+        let line =
+            [left("SERVICE", self.service), left("SPAN", self.name), axis, right("DURATION", DURATION)];
         format!("{}\n", self.look.paint(Ink::Bold, &line.join(GAP)))
     }
 
@@ -157,7 +158,10 @@ impl<'a> Drawing<'a> {
         let text = if spans == 1 {
             "a span whose parent is missing (not sent, or not yet received):".to_owned()
         } else {
-            format!("{} below parents that are missing (not sent, or not yet received):", count(spans as u64, "span", "spans"))
+            format!(
+                "{} below parents that are missing (not sent, or not yet received):",
+                count(spans as u64, "span", "spans")
+            )
         };
         format!("\n{}\n", self.look.paint(Ink::Dim, &text))
     }
@@ -170,7 +174,6 @@ impl<'a> Drawing<'a> {
         let first = (start * width / total).min(width - 1);
         let thin = (end - start) * width * 2 < total;
         let last = if thin { first + 1 } else { (end * width).div_ceil(total).clamp(first + 1, width) };
-        // Between a start and an end that both lie inside a cell, a cell more than the length is drawn at most.
         let (first, last) = (usize::try_from(first).unwrap_or(0), usize::try_from(last).unwrap_or(self.bar));
         let ink = if thin { "▏" } else { "█" };
         left(&format!("{}{}", " ".repeat(first), ink.repeat(last - first)), self.bar)

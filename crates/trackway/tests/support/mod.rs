@@ -1,6 +1,11 @@
 //! Starts the real binary in a folder of its own, on ports that are free, and watches its log: a WARN or ERROR line that
 //! a test does not expect fails it.
 #![allow(dead_code, unreachable_pub)] // each test uses its part
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)] // helpers of tests are tests
+#![allow(clippy::disallowed_methods)] // a test measures real time
+
+pub mod dice;
+pub mod requests;
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
@@ -19,6 +24,7 @@ pub struct Server {
     child: Child,
     pub folder: PathBuf,
     pub api: String,
+    pub grpc: String,
     pub otlp_http: String,
     pub otlp_grpc: String,
     log: Arc<Mutex<Vec<String>>>,
@@ -63,6 +69,13 @@ impl Server {
 
     /// Starts a server on these ports and waits until it is ready.
     pub fn start_on(folder: &Path, ports: Ports, more: &str) -> Self {
+        let mut server = Self::spawn_on(folder, ports, more);
+        server.until_ready();
+        server
+    }
+
+    /// Starts a server on these ports and waits for nothing.
+    pub fn spawn_on(folder: &Path, ports: Ports, more: &str) -> Self {
         let file = folder.join("tempo.yaml");
         std::fs::write(&file, config(folder, ports, more)).expect("a writable folder");
         let mut child = Command::new(env!("CARGO_BIN_EXE_trackway"))
@@ -78,22 +91,26 @@ impl Server {
                 lines.lock().expect("no panic").push(line);
             }
         });
-        let mut server = Self {
+        Self {
             child,
             folder: folder.to_owned(),
             api: format!("127.0.0.1:{}", ports.http),
+            grpc: format!("127.0.0.1:{}", ports.grpc),
             otlp_http: format!("127.0.0.1:{}", ports.otlp_http),
             otlp_grpc: format!("127.0.0.1:{}", ports.otlp_grpc),
             log,
             expected: Vec::new(),
-        };
-        server.wait("ready", |server| {
+        }
+    }
+
+    /// Waits until it is ready; fails when it ends before.
+    pub fn until_ready(&mut self) {
+        self.wait("ready", |server| {
             if let Ok(Some(status)) = server.child.try_wait() {
                 panic!("the server ended with {status}:\n{}", server.lines().join("\n"));
             }
             http::request(&server.api, "GET", "/ready", &[], None).is_ok_and(|answer| answer.status == 200)
         });
-        server
     }
 
     /// Waits for a condition.
@@ -159,19 +176,89 @@ impl Server {
         self.check_log();
     }
 
+    /// Sends a signal.
+    pub fn signal(&self, name: &str) {
+        let pid = self.pid().to_string();
+        assert!(Command::new("kill").args([name, &pid]).status().expect("kill").success());
+    }
+
+    /// Waits until the process ends by itself; its exit code.
+    pub fn until_ended(&mut self) -> Option<i32> {
+        let mut code = None;
+        self.wait("the end of the process", |server| match server.child.try_wait() {
+            Ok(Some(status)) => {
+                code = status.code();
+                true
+            }
+            _ => false,
+        });
+        code
+    }
+
+    /// A trace by its id: the spans' ids, `None` when there is no such trace.
+    pub fn trace(&self, trace: u128) -> Option<Vec<u64>> {
+        let headers = [("accept".to_owned(), "application/protobuf".to_owned())];
+        let path = format!("/api/v2/traces/{trace:032x}");
+        let answer = http::request(&self.api, "GET", &path, &headers, None).expect("an answer");
+        match answer.status {
+            200 => requests::spans_of_answer(&answer.body, trace),
+            404 => None,
+            other => panic!("{path}: {other}: {}", String::from_utf8_lossy(&answer.body)),
+        }
+    }
+
+    /// Traces that a query finds, all of them: the answer's `traces`.
+    pub fn search(&self, query: &str) -> Vec<serde_json::Value> {
+        let query = trackway_loadgen::percent_encode(query);
+        let (start, end) = requests::day();
+        let path = format!("/api/search?q={query}&limit=200000&spss=10000&start={start}&end={end}");
+        let mut answer = self.json(&path);
+        match answer.get_mut("traces").map(serde_json::Value::take) {
+            Some(serde_json::Value::Array(traces)) => traces,
+            _ => Vec::new(),
+        }
+    }
+
     /// Kills the server as `kill -9` does.
     pub fn kill(mut self) {
         self.child.kill().expect("it runs");
         self.child.wait().expect("it ends");
     }
 
-    fn check_log(&self) {
+    /// Fails when the log has a WARN or ERROR line that is not expected.
+    pub fn check_log(&self) {
         for line in self.lines() {
             let bad = line.contains("WARN") || line.contains("ERROR") || line.contains("panicked");
             let expected = self.expected.iter().any(|text| line.contains(text));
             assert!(!bad || expected, "unexpected line in the log: {line}");
         }
     }
+}
+
+/// Runs the binary until it ends by itself: its exit code and what it said.
+pub fn run(args: &[&str]) -> (Option<i32>, String) {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_trackway"))
+        .args(args)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    let started = Instant::now();
+    while child.try_wait().expect("a process").is_none() {
+        if started.elapsed() > PATIENCE {
+            child.kill().expect("it runs");
+            break;
+        }
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+    let output = child.wait_with_output().expect("its output");
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8_lossy(&text).into_owned())
+}
+
+/// Says by name that a test cannot be run here, and why.
+pub fn skipped(test: &str, why: &str) {
+    eprintln!("skipped: {test} because {why}");
 }
 
 impl Drop for Server {

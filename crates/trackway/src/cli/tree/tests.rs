@@ -35,7 +35,13 @@ fn total(rows: &[Row]) -> usize {
 
 #[test]
 fn children_stand_below_their_parents_earliest_first() {
-    let spans = [span(0, None, 0), span(1, Some(0), 9), span(2, Some(0), 5), span(3, Some(2), 6), span(4, Some(2), 7)];
+    let spans = [
+        span(0, None, 0),
+        span(1, Some(0), 9),
+        span(2, Some(0), 5),
+        span(3, Some(2), 6),
+        span(4, Some(2), 7),
+    ];
     assert_eq!(show(&rows(&spans, 100)), ["0", "├ 2", "│ ├ 3", "│ └ 4", "└ 1"]);
     assert_eq!(rows(&spans, 100)[2].rails, "│ │ ");
 }

@@ -41,8 +41,18 @@ trace 5f1c
 2026-05-01 14:00:00.123 UTC, 1.00 s, 6 spans, 6 services, 1 error
 
 SERVICE               SPAN               0             500 ms  1.00 s   DURATION
+frontend              POST /checkout     ████████████████████████████     1.00 s
+checkout              ├ PlaceOrder         ████████████████████████       800 ms
+payment               │ ├ Charge 注文                  ███████          ! 250 ms
+                      │ │   ! card declined
+                      │ │   ! exception CardError: insufficient funds
+db                    │ └ INSERT orders                       ▏          2.00 ms
+a-service-with-a-ve…  └ send                                       ██    50.0 ms
+
+a span whose parent is missing (not sent, or not yet received):
+email                 SMTP                                          █    20.0 ms
 ";
-    assert!(drawn.starts_with(want), "{drawn}");
+    assert_eq!(drawn, want);
     assert_eq!(shown, 6);
 }
 

@@ -1,0 +1,128 @@
+//! A full disk: senders are told to come back, questions are answered, and it goes on when there is room again.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use support::requests::{own_spans, own_trace, request};
+use support::{Server, skipped};
+
+/// A file system of its own in memory, taken away at the end.
+struct Small {
+    folder: PathBuf,
+    _parent: tempfile::TempDir,
+}
+
+impl Small {
+    fn mount(megabytes: u32) -> Result<Self, String> {
+        let parent = tempfile::tempdir().map_err(|error| error.to_string())?;
+        let folder = parent.path().join("disk");
+        std::fs::create_dir(&folder).map_err(|error| error.to_string())?;
+        let output = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={megabytes}m"), "tmpfs"])
+            .arg(&folder)
+            .output()
+            .map_err(|error| format!("mount cannot be run: {error}"))?;
+        if output.status.success() {
+            Ok(Self { folder, _parent: parent })
+        } else {
+            Err(format!("mount fails: {}", String::from_utf8_lossy(&output.stderr).trim()))
+        }
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        // Lazily: a server may still be on its way out.
+        let _ = Command::new("umount").arg("-l").arg(&self.folder).status();
+    }
+}
+
+fn has(server: &Server, numbers: std::ops::Range<u64>) {
+    for number in numbers {
+        let spans = server.trace(own_trace(number)).map(|spans| spans.len());
+        assert_eq!(spans, Some(own_spans(number).len()), "request {number}");
+    }
+}
+
+/// Pushes until it is refused; the number of the refused request and the answer.
+fn push_until_refused(server: &Server, from: u64) -> (u64, trackway_golden::http::Response) {
+    for number in from..from + 200_000 {
+        let answer = server.push("application/x-protobuf", &request(number));
+        if answer.status != 200 {
+            return (number, answer);
+        }
+    }
+    panic!("the disk does not get full");
+}
+
+fn fill(folder: &Path, bytes: usize) -> PathBuf {
+    let path = folder.join("filler");
+    std::fs::write(&path, vec![1; bytes]).unwrap();
+    path
+}
+
+#[test]
+fn a_full_disk_stops_senders_and_nothing_else() {
+    let disk = match Small::mount(24) {
+        Ok(disk) => disk,
+        Err(why) => return skipped("disk::a_full_disk_stops_senders_and_nothing_else", &why),
+    };
+    let mut server = Server::start(&disk.folder, "live_store: {max_block_duration: 1h}");
+    server.expect_warning("disk");
+    server.expect_warning("space");
+    let filler = fill(&disk.folder, 20 << 20);
+    let (refused, answer) = push_until_refused(&server, 0);
+    let text = String::from_utf8_lossy(&answer.body).into_owned();
+    assert_eq!(answer.status, 503, "{text}");
+    assert!(refused > 10, "only {refused} requests fit into 4 MB");
+    // Questions go on, over everything that was acknowledged.
+    has(&server, 0..refused);
+    assert!(!server.search("{ resource.service.name = \"service-1\" }").is_empty());
+    assert_eq!(server.get("/ready").status, 200);
+    // What was refused is not there.
+    assert!(server.trace(own_trace(refused)).is_none(), "refused, and there");
+
+    std::fs::remove_file(filler).unwrap();
+    server.wait("room again", |server| {
+        server.push("application/x-protobuf", &request(refused)).status == 200
+    });
+    for number in refused + 1..refused + 50 {
+        assert_eq!(server.push("application/x-protobuf", &request(number)).status, 200);
+    }
+    has(&server, 0..refused + 50);
+    server.flush();
+    has(&server, 0..refused + 50);
+    server.check_log();
+    server.kill();
+    let server = Server::start(&disk.folder, "");
+    has(&server, 0..refused + 50);
+    server.kill();
+}
+
+/// Killed while the disk is full, it starts, answers, and goes on when there is room.
+#[test]
+fn it_starts_on_a_full_disk() {
+    let disk = match Small::mount(24) {
+        Ok(disk) => disk,
+        Err(why) => return skipped("disk::it_starts_on_a_full_disk", &why),
+    };
+    let server = Server::start(&disk.folder, "live_store: {max_block_duration: 1h}");
+    let filler = fill(&disk.folder, 20 << 20);
+    let (refused, _) = push_until_refused(&server, 0);
+    server.kill();
+    let mut server = Server::start(&disk.folder, "live_store: {max_block_duration: 1h}");
+    server.expect_warning("disk");
+    server.expect_warning("space");
+    server.expect_warning("damaged records in the write-ahead log"); // the one that found no room
+    has(&server, 0..refused);
+    std::fs::remove_file(filler).unwrap();
+    server.wait("room again", |server| {
+        server.push("application/x-protobuf", &request(refused)).status == 200
+    });
+    server.flush();
+    has(&server, 0..refused + 1);
+    server.stop();
+}
