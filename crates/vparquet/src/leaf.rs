@@ -316,71 +316,95 @@ fn prefixed<'a>(rest: &mut &'a [u8], max: i16) -> Result<&'a [u8], LeafError> {
     Ok(levels)
 }
 
-/// Drops the entries of rows that were not asked for. `starts` says which row begins at which entry, for each run of
-/// pages that was read.
+/// Entries and values of wanted rows that stand next to each other.
+struct Kept {
+    entries: std::ops::Range<usize>,
+    values: std::ops::Range<usize>,
+}
+
+/// Drops the entries of rows that were not asked for. `starts` says which row begins at which entry, for each page that
+/// was read (or once, for a chunk without an offset index).
 fn trim(state: Decoding, rows: &[u32], starts: &[(usize, i64)]) -> Leaf {
     let Decoding { leaf, max_def, .. } = state;
     let Leaf { rep, def, values } = leaf;
-    let mut keep = Keep::new(values);
-    let (mut new_rep, mut new_def) = (Vec::new(), Vec::new());
-    let (mut row, mut next_start, mut value) = (-1_i64, 0, 0);
-    let mut wanted = false;
-    for entry in 0..rep.len() {
-        if starts.get(next_start).is_some_and(|(at, _)| *at == entry) {
-            row = starts[next_start].1 - 1;
-            next_start += 1;
+    let kept = kept_ranges(&rep, &def, max_def as u8, rows, starts);
+    let mut new = Leaf { rep: Vec::new(), def: Vec::new(), values: keep(values, &kept) };
+    for kept in &kept {
+        new.rep.extend_from_slice(&rep[kept.entries.clone()]);
+        new.def.extend_from_slice(&def[kept.entries.clone()]);
+    }
+    new
+}
+
+fn kept_ranges(rep: &[u8], def: &[u8], max_def: u8, rows: &[u32], starts: &[(usize, i64)]) -> Vec<Kept> {
+    let mut kept: Vec<Kept> = Vec::new();
+    let (mut next, mut counted, mut value) = (0, 0, 0);
+    for (page, (start, first_row)) in starts.iter().enumerate() {
+        let end = starts.get(page + 1).map_or(rep.len(), |(start, _)| *start);
+        let (mut entry, mut row) = (*start, *first_row);
+        while let Some(wanted) = rows.get(next).map(|row| i64::from(*row)) {
+            entry = skip_rows(rep, entry, end, wanted - row);
+            if entry >= end {
+                break; // the next page that was read has it
+            }
+            let after = skip_rows(rep, entry, end, 1);
+            value += count_of(&def[counted..entry], max_def);
+            let values = value..value + count_of(&def[entry..after], max_def);
+            (counted, value) = (after, values.end);
+            match kept.last_mut() {
+                Some(last) if last.entries.end == entry => {
+                    last.entries.end = after;
+                    last.values.end = values.end;
+                }
+                _ => kept.push(Kept { entries: entry..after, values }),
+            }
+            (entry, row, next) = (after, wanted + 1, next + 1);
         }
-        if rep[entry] == 0 {
-            row += 1;
-            wanted = u32::try_from(row).is_ok_and(|row| rows.binary_search(&row).is_ok());
+    }
+    kept
+}
+
+/// The entry at which the row stands that is `rows` rows behind the one at `entry`, or `end`.
+fn skip_rows(rep: &[u8], entry: usize, end: usize, rows: i64) -> usize {
+    const BLOCK: usize = 256;
+    let (mut at, mut left) = (entry, rows);
+    // Standing at the start of a row: passing over a row means finding the next zero behind it.
+    while left > 0 && at < end {
+        let block = &rep[at + 1..end.min(at + 1 + BLOCK)];
+        let zeros = block.iter().filter(|level| **level == 0).count() as i64;
+        if zeros < left {
+            at += block.len();
+            left -= zeros;
+            if at + 1 >= end {
+                return end;
+            }
+            continue;
         }
-        let present = def[entry] == max_def as u8;
-        if wanted {
-            new_rep.push(rep[entry]);
-            new_def.push(def[entry]);
-            if present {
-                keep.value(value);
+        for level in block {
+            at += 1;
+            left -= i64::from(*level == 0);
+            if left == 0 {
+                return at;
             }
         }
-        value += usize::from(present);
     }
-    Leaf { rep: new_rep, def: new_def, values: keep.finish() }
+    at
 }
 
-/// Copies chosen values.
-enum Keep {
-    Bytes { from: Vec<u32>, to: Vec<u32>, dictionary: ByteValues },
-    Ints(Vec<i64>, Vec<i64>),
-    Floats(Vec<f64>, Vec<f64>),
-    Bools(Vec<u8>, Vec<u8>),
+fn count_of(levels: &[u8], wanted: u8) -> usize {
+    levels.iter().filter(|level| **level == wanted).count()
 }
 
-impl Keep {
-    fn new(values: Values) -> Self {
-        match values {
-            Values::Bytes { ids, dictionary } => Self::Bytes { from: ids, to: Vec::new(), dictionary },
-            Values::Ints(values) => Self::Ints(values, Vec::new()),
-            Values::Floats(values) => Self::Floats(values, Vec::new()),
-            Values::Bools(values) => Self::Bools(values, Vec::new()),
-        }
+fn keep(values: Values, kept: &[Kept]) -> Values {
+    fn gather<T: Copy>(values: &[T], kept: &[Kept]) -> Vec<T> {
+        let ranges = kept.iter().filter_map(|kept| values.get(kept.values.clone()));
+        ranges.flatten().copied().collect()
     }
-
-    fn value(&mut self, index: usize) {
-        match self {
-            Self::Bytes { from, to, .. } => to.extend(from.get(index)),
-            Self::Ints(from, to) => to.extend(from.get(index)),
-            Self::Floats(from, to) => to.extend(from.get(index)),
-            Self::Bools(from, to) => to.extend(from.get(index)),
-        }
-    }
-
-    fn finish(self) -> Values {
-        match self {
-            Self::Bytes { to, dictionary, .. } => Values::Bytes { ids: to, dictionary },
-            Self::Ints(_, to) => Values::Ints(to),
-            Self::Floats(_, to) => Values::Floats(to),
-            Self::Bools(_, to) => Values::Bools(to),
-        }
+    match values {
+        Values::Bytes { ids, dictionary } => Values::Bytes { ids: gather(&ids, kept), dictionary },
+        Values::Ints(values) => Values::Ints(gather(&values, kept)),
+        Values::Floats(values) => Values::Floats(gather(&values, kept)),
+        Values::Bools(values) => Values::Bools(gather(&values, kept)),
     }
 }
 

@@ -26,6 +26,9 @@ pub(crate) const PAGE_BYTES_MAX: usize = 64 * 1024;
 
 /// What an estimate aims at: pages that turn out too large are encoded again.
 const PAGE_BYTES_AIM: usize = PAGE_BYTES_MAX * 15 / 16;
+/// Most entries of a page: levels pack so well that 64 KB of a sparse column may be all of it, and whoever wants one trace
+/// decodes a whole page.
+const PAGE_ENTRIES_MAX: usize = 16 * 1024;
 
 /// The levels of a leaf.
 #[derive(Clone, Copy)]
@@ -139,7 +142,7 @@ impl ChunkEncoder {
         let (row, value) = from;
         let first = levels.rows[row] as usize;
         let starts = &levels.rows[row + 1..];
-        let mut aim = (PAGE_BYTES_AIM as f64 / *per_entry) as usize;
+        let mut aim = ((PAGE_BYTES_AIM as f64 / *per_entry) as usize).min(PAGE_ENTRIES_MAX);
         loop {
             let rows = starts.partition_point(|end| *end as usize - first <= aim).max(1);
             let entries = first..starts[rows - 1] as usize;
@@ -162,7 +165,7 @@ impl ChunkEncoder {
             }
             // Fewer than now in any case, so that this ends.
             aim = (PAGE_BYTES_AIM as f64 / *per_entry) as usize;
-            aim = aim.min(starts[rows - 2] as usize - first);
+            aim = aim.min(PAGE_ENTRIES_MAX).min(starts[rows - 2] as usize - first);
         }
     }
 

@@ -78,6 +78,11 @@ impl Server {
     pub fn spawn_on(folder: &Path, ports: Ports, more: &str) -> Self {
         let file = folder.join("tempo.yaml");
         std::fs::write(&file, config(folder, ports, more)).expect("a writable folder");
+        Self::spawn_file(folder, &file, ports)
+    }
+
+    /// Starts a server with a configuration that has been written, and waits for nothing.
+    pub fn spawn_file(folder: &Path, file: &Path, ports: Ports) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_trackway"))
             .arg(format!("-config.file={}", file.display()))
             .stdout(Stdio::null())
@@ -109,8 +114,18 @@ impl Server {
             if let Ok(Some(status)) = server.child.try_wait() {
                 panic!("the server ended with {status}:\n{}", server.lines().join("\n"));
             }
-            http::request(&server.api, "GET", "/ready", &[], None).is_ok_and(|answer| answer.status == 200)
+            server.is_ready()
         });
+    }
+
+    /// Whether it says that it is ready.
+    pub fn is_ready(&self) -> bool {
+        http::request(&self.api, "GET", "/ready", &[], None).is_ok_and(|answer| answer.status == 200)
+    }
+
+    /// Whether the process has ended.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("a process").is_some()
     }
 
     /// Waits for a condition.
@@ -211,7 +226,7 @@ impl Server {
     pub fn search(&self, query: &str) -> Vec<serde_json::Value> {
         let query = trackway_loadgen::percent_encode(query);
         let (start, end) = requests::day();
-        let path = format!("/api/search?q={query}&limit=200000&spss=10000&start={start}&end={end}");
+        let path = format!("/api/search?q={query}&limit=200000&spss=100&start={start}&end={end}");
         let mut answer = self.json(&path);
         match answer.get_mut("traces").map(serde_json::Value::take) {
             Some(serde_json::Value::Array(traces)) => traces,
@@ -221,7 +236,8 @@ impl Server {
 
     /// Kills the server as `kill -9` does.
     pub fn kill(mut self) {
-        self.child.kill().expect("it runs");
+        // That it has ended already is as good.
+        let _ = self.child.kill();
         self.child.wait().expect("it ends");
     }
 

@@ -3,13 +3,8 @@
 //! Request `n` carries a trace of its own (`own_trace`, some spans), and one span of a trace that it shares with its
 //! neighbours (`shared_trace`): it was taken whole, or not at all.
 
-use prost::Message;
 use trackway_common::{Clock, SystemClock};
-use trackway_proto::collector::ExportTraceServiceRequest;
-use trackway_proto::common::{AnyValue, KeyValue, any_value::Value};
-use trackway_proto::resource::Resource;
-use trackway_proto::tempopb::TraceByIdResponse;
-use trackway_proto::trace::{ResourceSpans, ScopeSpans, Span};
+use trackway_spans::wire::{Field, Reader, put_bytes, put_fixed64, put_message, put_number};
 
 use super::dice::mix;
 
@@ -55,61 +50,77 @@ pub fn service(request: u64) -> String {
     format!("service-{}", request % SERVICES)
 }
 
-/// A text attribute or one of a resource.
-pub fn text(key: &str, value: &str) -> KeyValue {
-    let value = AnyValue { value: Some(Value::StringValue(value.into())) };
-    KeyValue { key: key.into(), value: Some(value) }
+/// Appends a text attribute.
+pub fn put_text(out: &mut Vec<u8>, number: u32, key: &str, value: &str) {
+    put_message(out, number, |out| {
+        put_bytes(out, 1, key.as_bytes());
+        put_message(out, 2, |out| put_bytes(out, 1, value.as_bytes()));
+    });
 }
 
-/// A span that started a moment ago.
-pub fn span(trace: u128, id: u64, name: &str) -> Span {
+/// A span that started a moment ago, without the number and length of its field.
+pub fn span(trace: u128, id: &[u8], parent: &[u8], name: &str, attributes: &[(&str, String)]) -> Vec<u8> {
     let start = now() - 1_000_000_000;
-    Span {
-        trace_id: trace.to_be_bytes().to_vec().into(),
-        span_id: id.to_be_bytes().to_vec().into(),
-        name: name.into(),
-        kind: 2,
-        start_time_unix_nano: start,
-        end_time_unix_nano: start + 1_000_000,
-        ..Span::default()
+    let mut out = Vec::new();
+    put_bytes(&mut out, 1, &trace.to_be_bytes());
+    put_bytes(&mut out, 2, id);
+    put_bytes(&mut out, 4, parent);
+    put_bytes(&mut out, 5, name.as_bytes());
+    put_number(&mut out, 6, 2);
+    put_fixed64(&mut out, 7, start);
+    put_fixed64(&mut out, 8, start + 1_000_000);
+    for (key, value) in attributes {
+        put_text(&mut out, 9, key, value);
     }
+    out
 }
 
-/// Spans of a service.
-pub fn of_service(service: &str, spans: Vec<Span>) -> ExportTraceServiceRequest {
-    let resource = Resource { attributes: vec![text("service.name", service)], ..Resource::default() };
-    let scope_spans = vec![ScopeSpans { spans, ..ScopeSpans::default() }];
-    let resource_spans = ResourceSpans { resource: Some(resource), scope_spans, ..ResourceSpans::default() };
-    ExportTraceServiceRequest { resource_spans: vec![resource_spans] }
+/// An export request with spans of a service.
+pub fn of_service(service: &str, spans: &[Vec<u8>]) -> Vec<u8> {
+    let mut out = Vec::new();
+    put_message(&mut out, 1, |out| {
+        put_message(out, 1, |out| put_text(out, 1, "service.name", service));
+        put_message(out, 2, |out| spans.iter().for_each(|span| put_bytes(out, 2, span)));
+    });
+    out
 }
 
 /// A request by its number. Its bytes differ from call to call only by the time of its spans.
 pub fn request(number: u64) -> Vec<u8> {
     let own = own_trace(number);
-    let ids = own_spans(number);
-    let mut spans: Vec<Span> = ids
-        .iter()
-        .enumerate()
-        .map(|(at, id)| {
-            let mut span = span(own, *id, &format!("own-{}", at % 7));
-            if at > 0 {
-                span.parent_span_id = ids[0].to_be_bytes().to_vec().into();
-            }
-            span.attributes = vec![text("request", &number.to_string()), text("filler", &"x".repeat(at * 9))];
-            span
-        })
-        .collect();
-    spans.push(span(shared_trace(number), shared_span(number), "shared"));
-    of_service(&service(number), spans).encode_to_vec()
+    let ids: Vec<[u8; 8]> = own_spans(number).into_iter().map(u64::to_be_bytes).collect();
+    let own_span = |(at, id): (usize, &[u8; 8])| {
+        let parent: &[u8] = if at > 0 { &ids[0] } else { b"" };
+        let attributes = [("request", number.to_string()), ("filler", "x".repeat(at * 9))];
+        span(own, id, parent, &format!("own-{}", at % 7), &attributes)
+    };
+    let mut spans: Vec<Vec<u8>> = ids.iter().enumerate().map(own_span).collect();
+    spans.push(span(shared_trace(number), &shared_span(number).to_be_bytes(), b"", "shared", &[]));
+    of_service(&service(number), &spans)
+}
+
+/// A trace of the spans 1 and 3, and a request that has them, and a span between them without a good id.
+pub fn one_bad() -> (u128, Vec<u8>) {
+    let trace = own_trace(u64::MAX);
+    let ids: [&[u8]; 3] = [&1_u64.to_be_bytes(), &[1, 2, 3], &3_u64.to_be_bytes()];
+    (trace, of_service("mixed", &ids.map(|id| span(trace, id, b"", "one of three", &[]))))
 }
 
 /// The ids of the spans of `trace` in a `TraceByIDResponse`; `None` when there are none. Spans of another trace fail.
 pub fn spans_of_answer(body: &[u8], trace: u128) -> Option<Vec<u64>> {
-    let answer = TraceByIdResponse::decode(body).expect("a TraceByIDResponse");
-    assert_eq!(answer.status, 0, "the answer for {trace:032x} is incomplete: {}", answer.message);
-    let found = answer.trace.unwrap_or_default();
-    let mut found = trackway_loadgen::trace_span_ids(&found).expect("a Trace");
+    let (mut trace_bytes, mut reader): (&[u8], _) = (b"", Reader::new(body));
+    while let Some((number, field)) = reader.next_field().expect("a TraceByIDResponse") {
+        match (number, field) {
+            (1, Field::Bytes(bytes)) => trace_bytes = bytes,
+            (3, _) => assert_eq!(field.varint(3), Ok(0), "the answer for {trace:032x} is incomplete"),
+            _ => {}
+        }
+    }
+    let mut found = trackway_loadgen::trace_span_ids(trace_bytes).expect("a Trace");
     let spans = found.remove(&trace.to_be_bytes());
     assert!(found.is_empty(), "spans of other traces in the answer for {trace:032x}: {found:?}");
-    spans
+    spans.map(|mut spans| {
+        spans.sort_unstable();
+        spans
+    })
 }
