@@ -12,9 +12,8 @@ use trackway_spans::{BatchBuilder, Level, Limits, Needs, Prune, PruneOn, append_
 use trackway_vparquet::meta::default_dedicated_columns;
 use trackway_vparquet::{BlockFile, BlockWriter, Bytes, Fetched, Read, RowGroup, WriteOptions};
 
-static TEMPOS: &[u8] = include_bytes!(
-    "../../tests/golden/v4/single-tenant/728a1849-365c-4c4b-beef-cd37283c2b4d/data.parquet"
-);
+static TEMPOS: &[u8] =
+    include_bytes!("../../tests/golden/v4/single-tenant/728a1849-365c-4c4b-beef-cd37283c2b4d/data.parquet");
 
 /// A small block, so that many changes are tried a second.
 fn ours() -> &'static [u8] {
@@ -52,7 +51,9 @@ fn request() -> Vec<u8> {
         "scopeSpans":[{{"scope":{{"name":"lib","version":"1"}},"spans":[{}]}}]}}]}}"#,
         spans.join(",")
     );
-    trackway_otlpjson::to_protobuf(json.as_bytes(), &trackway_otlpjson::Limits::default()).expect("JSON").protobuf
+    trackway_otlpjson::to_protobuf(json.as_bytes(), &trackway_otlpjson::Limits::default())
+        .expect("JSON")
+        .protobuf
 }
 
 fn changed(input: &[u8]) -> Option<Vec<u8>> {
@@ -100,7 +101,14 @@ fn all<T, E>(fetched: &Arc<Fetched>, file: &Bytes, mut ask: impl FnMut() -> Resu
 fn prunes() -> Vec<Prune> {
     let levels = vec![Level::Span, Level::Resource];
     let attr = |key: &str| PruneOn::Attr { levels: levels.clone(), key: key.into(), value: true };
-    let on = [attr("i"), attr("http.method"), attr("service.name"), PruneOn::Name, PruneOn::Status(2), PruneOn::Kind(2)];
+    let on = [
+        attr("i"),
+        attr("http.method"),
+        attr("service.name"),
+        PruneOn::Name,
+        PruneOn::Status(2),
+        PruneOn::Kind(2),
+    ];
     on.into_iter().map(|on| Prune { on, text: Arc::new(|_| true) }).collect()
 }
 

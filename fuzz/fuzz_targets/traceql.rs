@@ -7,7 +7,8 @@ use trackway_traceql::{check, compile_regex, parse, parse_field, parse_lenient, 
 fuzz_target!(|text: &str| {
     if let Ok(query) = parse_unchecked(text) {
         let printed = query.to_string();
-        let again = parse_unchecked(&printed).unwrap_or_else(|error| panic!("{text:?} prints {printed:?}: {error}"));
+        let again =
+            parse_unchecked(&printed).unwrap_or_else(|error| panic!("{text:?} prints {printed:?}: {error}"));
         assert_eq!(query, again, "{text:?} prints {printed:?}");
         // The checks must agree, too.
         assert_eq!(check(&query).is_ok(), parse(&printed).is_ok(), "{text:?} prints {printed:?}");

@@ -18,7 +18,9 @@ struct Inner {
 
 /// The budget is used up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the memory budget of {limit} bytes (trackway.memory.limit) is used up: {used} in use, {wanted} more wanted")]
+#[error(
+    "the memory budget of {limit} bytes (trackway.memory.limit) is used up: {used} in use, {wanted} more wanted"
+)]
 pub struct OverBudget {
     /// The whole budget.
     pub limit: usize,

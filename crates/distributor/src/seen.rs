@@ -4,9 +4,9 @@ use std::collections::HashSet;
 
 use parking_lot::Mutex;
 use trackway_common::TenantId;
+use trackway_spans::Value;
 use trackway_spans::anyvalue::{self, AnyValue};
 use trackway_spans::wire::{Reader, WireError};
-use trackway_spans::Value;
 
 /// Services that are remembered; more than that are not announced.
 const SERVICES_MAX: usize = 10_000;

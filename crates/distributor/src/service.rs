@@ -63,11 +63,7 @@ impl Distributor {
     fn refusal(&self, error: &IngestError) -> PushError {
         let kind = error.kind();
         let retry = matches!(kind, ErrorKind::Exhausted | ErrorKind::Unavailable);
-        PushError {
-            kind,
-            message: error.to_string(),
-            retry_after: self.config.retry_after.filter(|_| retry),
-        }
+        PushError { kind, message: error.to_string(), retry_after: self.config.retry_after.filter(|_| retry) }
     }
 
     fn announce(&self, request: &PushRequest) {
@@ -79,7 +75,11 @@ impl Distributor {
                 service.name,
                 service.namespace,
                 request.protocol,
-                if service.sdk.is_empty() { request.sender.as_deref().unwrap_or("unknown sender") } else { &service.sdk },
+                if service.sdk.is_empty() {
+                    request.sender.as_deref().unwrap_or("unknown sender")
+                } else {
+                    &service.sdk
+                },
             );
         }
     }

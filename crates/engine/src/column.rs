@@ -211,7 +211,9 @@ fn overlay<'a>(batch: &SpanBatch, level: Level, of_owner: &[Val<'a>], values: &m
         Level::Span => (0..batch.len()).for_each(|span| set(span, span)),
         Level::Scope => (0..batch.len()).for_each(|span| set(span, batch.spans.scope[span] as usize)),
         Level::Resource => (0..batch.len()).for_each(|span| set(span, batch.resource_of(span))),
-        Level::Event => (0..batch.events.span.len()).rev().for_each(|e| set(batch.events.span[e] as usize, e)),
+        Level::Event => {
+            (0..batch.events.span.len()).rev().for_each(|e| set(batch.events.span[e] as usize, e))
+        }
         Level::Link => (0..batch.links.span.len()).rev().for_each(|l| set(batch.links.span[l] as usize, l)),
     }
 }

@@ -32,11 +32,15 @@ pub struct Filter {
 #[derive(Clone, Debug)]
 pub(crate) enum Node {
     Constant(bool),
-    And(Box<Node>, Box<Node>),
-    Or(Box<Node>, Box<Node>),
-    Not(Box<Node>),
+    And(Box<Self>, Box<Self>),
+    Or(Box<Self>, Box<Self>),
+    Not(Box<Self>),
     /// `field OP literal`
-    Compare { field: Field, comparison: Comparison, literal: Static },
+    Compare {
+        field: Field,
+        comparison: Comparison,
+        literal: Static,
+    },
     /// `field != nil`
     Exists(Field),
     /// `field = nil`
@@ -50,12 +54,12 @@ pub(crate) enum Node {
 pub(crate) enum Computed {
     Literal(Static),
     Field(Field),
-    Negate(Box<Computed>),
-    Not(Box<Computed>),
-    Arithmetic(BinaryOp, Box<Computed>, Box<Computed>),
-    Compare(Comparison, Box<Computed>, Box<Computed>),
-    Both(Box<Computed>, Box<Computed>),
-    Either(Box<Computed>, Box<Computed>),
+    Negate(Box<Self>),
+    Not(Box<Self>),
+    Arithmetic(BinaryOp, Box<Self>, Box<Self>),
+    Compare(Comparison, Box<Self>, Box<Self>),
+    Both(Box<Self>, Box<Self>),
+    Either(Box<Self>, Box<Self>),
 }
 
 impl Filter {
@@ -253,10 +257,7 @@ impl Computed {
             Self::Literal(_) => {}
             Self::Field(field) => each(field),
             Self::Negate(inner) | Self::Not(inner) => inner.fields(each),
-            Self::Arithmetic(_, a, b)
-            | Self::Compare(_, a, b)
-            | Self::Both(a, b)
-            | Self::Either(a, b) => {
+            Self::Arithmetic(_, a, b) | Self::Compare(_, a, b) | Self::Both(a, b) | Self::Either(a, b) => {
                 a.fields(each);
                 b.fields(each);
             }
@@ -372,8 +373,7 @@ fn intrinsic_mask(
 ) -> Vec<bool> {
     let literal = Val::from_static(literal);
     let by_code = |codes: &[u8], value: fn(u8) -> Val<'static>| {
-        let known: Vec<bool> =
-            (0..=255_u8).map(|code| comparison.matches(&value(code), &literal)).collect();
+        let known: Vec<bool> = (0..=255_u8).map(|code| comparison.matches(&value(code), &literal)).collect();
         codes.iter().map(|code| known[usize::from(*code)]).collect()
     };
     let by_text = |ids: &[u32]| -> Vec<bool> {
@@ -404,7 +404,10 @@ fn intrinsic_mask(
                 .ids()
                 .map(|id| {
                     let trimmed = trimmed(&literal);
-                    comparison.matches(&Val::Owned(id.short_hex().into_bytes()), trimmed.as_ref().unwrap_or(&literal))
+                    comparison.matches(
+                        &Val::Owned(id.short_hex().into_bytes()),
+                        trimmed.as_ref().unwrap_or(&literal),
+                    )
                 })
                 .collect();
             batch.spans.trace.iter().map(|trace| of_trace[*trace as usize]).collect()

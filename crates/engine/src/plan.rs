@@ -28,9 +28,9 @@ pub(crate) enum Combine {
     /// The filter with this number.
     Filter(usize),
     /// Spans of both sides, where both sides have some.
-    And(Box<Combine>, Box<Combine>),
+    And(Box<Self>, Box<Self>),
     /// Spans of both sides.
-    Or(Box<Combine>, Box<Combine>),
+    Or(Box<Self>, Box<Self>),
 }
 
 impl Combine {
@@ -95,7 +95,9 @@ impl SearchPlan {
         for stage in stages {
             match stage {
                 Stage::Select(fields) => plan.selected.extend(fields.iter().cloned()),
-                Stage::Spanset(_) => return Err(PlanError::Unsupported("a second spanset filter after |".into())),
+                Stage::Spanset(_) => {
+                    return Err(PlanError::Unsupported("a second spanset filter after |".into()));
+                }
                 Stage::ScalarFilter(_) => {
                     return Err(PlanError::Unsupported("aggregates (count, min, max, avg, sum)".into()));
                 }
@@ -111,10 +113,7 @@ impl SearchPlan {
     ///
     /// # Errors
     /// As [`SearchPlan::new`].
-    pub fn traces_only(
-        condition: Option<&FieldExpr>,
-        range: Option<(u64, u64)>,
-    ) -> Result<Self, PlanError> {
+    pub fn traces_only(condition: Option<&FieldExpr>, range: Option<(u64, u64)>) -> Result<Self, PlanError> {
         let mut plan = Self::empty(range);
         plan.traces_only = true;
         plan.filters.push(Filter::compile(condition)?);
@@ -306,12 +305,7 @@ fn required(node: &Node, prunes: &mut Vec<Prune>) {
     }
 }
 
-fn attr_prune(
-    scope: Scope,
-    name: &str,
-    value: bool,
-    text: TextTest,
-) -> Prune {
+fn attr_prune(scope: Scope, name: &str, value: bool, text: TextTest) -> Prune {
     let levels: Vec<Level> = levels_of(scope).to_vec();
     Prune { on: PruneOn::Attr { levels, key: name.as_bytes().to_vec(), value }, text }
 }

@@ -59,5 +59,5 @@ pub enum AttributeValue {
     /// Boolean.
     Bool(bool),
     /// Array of scalars.
-    Array(Vec<AttributeValue>),
+    Array(Vec<Self>),
 }

@@ -48,7 +48,11 @@ impl SearchPlan {
                 result.service_stats = stats.get(row).cloned().unwrap_or_default();
                 let spanset = SpansetResult {
                     matched: spans.len() as u32,
-                    spans: spans.iter().take(spans_max).map(|span| span_result(batch, *span, &shown)).collect(),
+                    spans: spans
+                        .iter()
+                        .take(spans_max)
+                        .map(|span| span_result(batch, *span, &shown))
+                        .collect(),
                     attributes: Vec::new(),
                 };
                 result.spansets.push(spanset);
@@ -177,11 +181,7 @@ fn scalar(value: Value<'_>) -> Option<AttributeValue> {
 }
 
 /// Like [`column::dense`], but of several events or links the value of one that meets a condition.
-fn matching<'a>(
-    batch: &'a SpanBatch,
-    field: &Field,
-    comparisons: &[(Comparison, Static)],
-) -> Vec<Val<'a>> {
+fn matching<'a>(batch: &'a SpanBatch, field: &Field, comparisons: &[(Comparison, Static)]) -> Vec<Val<'a>> {
     let asked = |value: &Val<'_>| {
         comparisons.iter().any(|(comparison, literal)| comparison.matches(value, &Val::from_static(literal)))
     };

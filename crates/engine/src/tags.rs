@@ -245,7 +245,8 @@ impl TagValues {
         hidden: impl Fn(Level, &[u8]) -> bool,
     ) {
         // Like Tempo, an unscoped name lists what spans and resources have, not events, links and scopes.
-        let levels = if scope == Scope::None { &[Level::Span, Level::Resource][..] } else { levels_of(scope) };
+        let levels =
+            if scope == Scope::None { &[Level::Span, Level::Resource][..] } else { levels_of(scope) };
         for level in levels {
             let owners = mask.map(|mask| owners_of(batch, *level, mask));
             let hide = hidden(*level, name.as_bytes());

@@ -111,7 +111,8 @@ impl Comparison {
     fn any_element(&self, message: &[u8], matches: impl Fn(&Val<'_>) -> bool) -> bool {
         let mut any = false;
         anyvalue::for_each_element(message, |element| {
-            any |= !matches!(element, trackway_spans::Value::Other(_)) && matches(&Val::from_attribute(element));
+            any |=
+                !matches!(element, trackway_spans::Value::Other(_)) && matches(&Val::from_attribute(element));
         });
         any
     }
@@ -131,11 +132,7 @@ fn compare(left: &Val<'_>, right: &Val<'_>) -> Option<Option<Ordering>> {
 }
 
 /// `left OP right` for the arithmetic operators. What is not a number gives nil.
-pub(crate) fn arithmetic<'a>(
-    op: BinaryOp,
-    left: &Val<'_>,
-    right: &Val<'_>,
-) -> Result<Val<'a>, EvalError> {
+pub(crate) fn arithmetic<'a>(op: BinaryOp, left: &Val<'_>, right: &Val<'_>) -> Result<Val<'a>, EvalError> {
     if let (Val::Int(a) | Val::Duration(a), Val::Int(b) | Val::Duration(b)) = (left, right) {
         let both_ints = matches!((left, right), (Val::Int(_), Val::Int(_)));
         let value = integers(op, *a, *b)?;

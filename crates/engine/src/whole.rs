@@ -21,7 +21,9 @@ pub fn complete_traces(batch: &mut SpanBatch) {
             root_service[trace as usize] = batch.resources.service[batch.resource_of(root as usize)];
             root_name[trace as usize] = batch.spans.name[root as usize];
         }
-        stats.extend(shape.services.into_iter().map(|(service, spans, errors)| (trace, service, spans, errors)));
+        stats.extend(
+            shape.services.into_iter().map(|(service, spans, errors)| (trace, service, spans, errors)),
+        );
         for (row, set) in rows.iter().zip(nested_sets(batch, rows)) {
             sets[*row as usize] = set;
         }

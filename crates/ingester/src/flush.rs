@@ -64,7 +64,10 @@ impl Ingester {
         let text = error.to_string();
         let mut last = self.last_warning.lock();
         if last.as_ref() != Some(&text) {
-            tracing::warn!(error = text, "spans cannot be moved on to blocks; they are kept, and it is tried again");
+            tracing::warn!(
+                error = text,
+                "spans cannot be moved on to blocks; they are kept, and it is tried again"
+            );
             *last = Some(text);
         }
     }
@@ -227,15 +230,10 @@ impl Ingester {
         let written = tokio::task::spawn_blocking(move || build(&to, &inputs, &options))
             .await
             .map_err(|_| FlushError::Interrupted)??;
-        let meta = written.meta(
-            id,
-            tenant.as_str(),
-            self.config.dedicated.clone(),
-            self.config.replication_factor,
-        );
+        let meta =
+            written.meta(id, tenant.as_str(), self.config.dedicated.clone(), self.config.replication_factor);
         let sequences = chunks.iter().flat_map(|chunk| chunk.sequences.iter().copied()).collect();
-        let entry =
-            BlockEntry { meta: Arc::new(meta), log: Some(LogRanges::new(self.log_id, sequences)) };
+        let entry = BlockEntry { meta: Arc::new(meta), log: Some(LogRanges::new(self.log_id, sequences)) };
         self.catalog.announce(id);
         let upload = Upload {
             meta: &entry.meta,
@@ -272,8 +270,7 @@ impl Ingester {
 
     /// Writes the index of a tenant for Tempo's readers. That it fails is no harm: they fall back to listing.
     async fn write_index(&self, tenant: &TenantId) {
-        let metas: Vec<_> =
-            self.catalog.blocks(tenant).iter().map(|entry| Arc::clone(&entry.meta)).collect();
+        let metas: Vec<_> = self.catalog.blocks(tenant).iter().map(|entry| Arc::clone(&entry.meta)).collect();
         let now = jiff::Timestamp::from_nanosecond(i128::from(self.clock.now())).unwrap_or_default();
         if let Err(error) = self.reader.store().put_tenant_index(tenant, now, &metas).await {
             tracing::warn!(%tenant, %error, "tenant index cannot be written");

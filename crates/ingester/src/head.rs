@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
-use trackway_spans::{Appended, AppendError, BatchBuilder, Limits, append_request};
+use trackway_spans::{AppendError, Appended, BatchBuilder, Limits, append_request};
 
 use crate::chunk::Chunk;
 

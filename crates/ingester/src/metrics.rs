@@ -82,7 +82,11 @@ impl Metrics {
         }
         for (name, help, value) in [
             ("tempo_ingester_blocks_flushed_total", "Blocks written.", &self.blocks_flushed),
-            ("tempo_ingester_failed_flushes_total", "Blocks that could not be written.", &self.failed_flushes),
+            (
+                "tempo_ingester_failed_flushes_total",
+                "Blocks that could not be written.",
+                &self.failed_flushes,
+            ),
             ("trackway_segments_written_total", "Segments written.", &self.segments_written),
             ("trackway_duplicate_requests_total", "Requests stored before.", &self.duplicate_requests),
         ] {

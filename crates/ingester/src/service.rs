@@ -11,7 +11,7 @@ use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 use trackway_common::{Clock, ErrorKind, Kinded, Random, TenantId};
-use trackway_spans::{Appended, AppendError, peek_request};
+use trackway_spans::{AppendError, Appended, peek_request};
 use trackway_storage::{BlockCatalog, BlockEntry, BlockReader, LogRanges};
 use trackway_wal::{
     Admission, LocalLog, LocalStorage, Log, LogConfig, LogError, NewRecord, RecentHashes, Sequence, SyncMode,
@@ -180,10 +180,13 @@ impl Ingester {
 
     fn replay(&self, log: &LocalLog) -> Result<(), OpenError> {
         let in_blocks = self.records_in_blocks();
-        let in_block = |tenant: &TenantId, sequence: u64| {
-            in_blocks.get(tenant).is_some_and(|lists| lists.iter().any(|list| list.contains(sequence)))
+        let in_block_of = |log: Uuid, tenant: &TenantId, sequence: u64| {
+            in_blocks
+                .get(tenant)
+                .is_some_and(|lists| lists.iter().any(|list| list.log == log && list.contains(sequence)))
         };
-        let in_segments = self.adopt_segments(&in_block)?;
+        let in_block = |tenant: &TenantId, sequence| in_block_of(self.log_id, tenant, sequence);
+        let in_segments = self.adopt_segments(&in_block_of)?;
         let mut error = None;
         let mut cursor = trackway_wal::Cursor::after(log.low_water());
         let replayed = log.read(&mut cursor, &mut |record| {
@@ -193,8 +196,7 @@ impl Ingester {
             if new && !known {
                 let head = self.head(record.tenant);
                 let skip = record.refused;
-                let appended =
-                    head.append(sequence, record.received, record.body, self.config.limits, skip);
+                let appended = head.append(sequence, record.received, record.body, self.config.limits, skip);
                 if let Err(problem) = appended {
                     tracing::warn!(sequence, %problem, "a record of the log cannot be read and is left out");
                 }
@@ -217,12 +219,12 @@ impl Ingester {
         Ok(())
     }
 
-    /// For each tenant the records of this log that are in blocks already.
+    /// For each tenant the records of logs that are in blocks already.
     fn records_in_blocks(&self) -> HashMap<TenantId, Vec<LogRanges>> {
         let of_tenant = |tenant: TenantId| {
             let blocks = self.catalog.blocks(&tenant);
             let lists = blocks.iter().filter_map(|entry| entry.log.clone());
-            (tenant, lists.filter(|list| list.log == self.log_id).collect())
+            (tenant, lists.collect())
         };
         self.catalog.tenants().into_iter().map(of_tenant).collect()
     }
@@ -230,7 +232,7 @@ impl Ingester {
     /// Takes up the segments that lie in the folder, and returns the records that are in them.
     fn adopt_segments(
         &self,
-        in_block: &impl Fn(&TenantId, u64) -> bool,
+        in_block: &impl Fn(Uuid, &TenantId, u64) -> bool,
     ) -> Result<HashSet<u64>, OpenError> {
         let folder = self.config.folder.join("segments");
         let failed = |source| OpenError::Io { path: folder.display().to_string(), source };
@@ -256,12 +258,16 @@ impl Ingester {
                 tracing::warn!(path = %path.display(), problem, "segment is damaged; the rest of it is kept");
             }
             let mut used = false;
-            for (log, tenant, parts, stored) in found {
-                let done = log != self.log_id
-                    || parts.sequences.first().is_none_or(|sequence| in_block(&tenant, *sequence));
+            for (log, tenant, mut parts, stored) in found {
+                let done = parts.sequences.first().is_none_or(|sequence| in_block(log, &tenant, *sequence));
                 if !done {
                     used = true;
-                    sequences.extend(parts.sequences.iter().copied());
+                    if log == self.log_id {
+                        sequences.extend(parts.sequences.iter().copied());
+                    } else {
+                        // Of a log that is gone: kept, but its numbers mean nothing in this one.
+                        parts.sequences.clear();
+                    }
                     let chunk = Chunk::stored(next_chunk_id(), parts, stored);
                     self.head(&tenant).adopt(Arc::new(chunk));
                 }
@@ -302,11 +308,7 @@ impl Ingester {
     ///
     /// # Errors
     /// The error's kind says what the sender must do; nothing was kept then.
-    pub async fn push(
-        self: &Arc<Self>,
-        tenant: TenantId,
-        body: Bytes,
-    ) -> Result<Appended, IngestError> {
+    pub async fn push(self: &Arc<Self>, tenant: TenantId, body: Bytes) -> Result<Appended, IngestError> {
         // In a task of its own: a sender that goes away must not leave a record without its spans in the head.
         let ingester = Arc::clone(self);
         match tokio::spawn(async move { ingester.take_in(tenant, body).await }).await {
@@ -392,10 +394,7 @@ impl Ingester {
     pub fn view(&self, tenant: &TenantId) -> View {
         let _publication = self.publication.read();
         let head = self.heads.read().get(tenant).cloned();
-        View {
-            chunks: head.map(|head| head.view()).unwrap_or_default(),
-            blocks: self.catalog.blocks(tenant),
-        }
+        View { chunks: head.map(|head| head.view()).unwrap_or_default(), blocks: self.catalog.blocks(tenant) }
     }
 
     /// The tenants that have anything.
@@ -445,7 +444,8 @@ fn open_log(config: &Config, random: &dyn Random) -> Result<(Option<LocalLog>, U
         std::fs::create_dir_all(&path)
             .map_err(|source| OpenError::Io { path: path.display().to_string(), source })?;
     }
-    let log_id = log_identity(&config.folder.join("log-id"), random)?;
+    // In the log's own folder: whoever takes the log away takes its identity too, and its numbers may begin anew.
+    let log_id = log_identity(&config.folder.join("log").join("log-id"), random)?;
     let settings = LogConfig {
         max_bytes: config.wal_bytes_max,
         sync: if config.sync { SyncMode::Always } else { SyncMode::Os },

@@ -61,9 +61,9 @@ impl Source {
         let mut found = found.buffer_unordered(READS_AT_ONCE);
         while let Some((block, located)) = found.next().await {
             match located {
-                Ok(located) => rows.extend(
-                    located.into_iter().map(|(row_group, rows)| Rows { block, row_group, rows }),
-                ),
+                Ok(located) => {
+                    rows.extend(located.into_iter().map(|(row_group, rows)| Rows { block, row_group, rows }))
+                }
                 Err(error) => tally.skip(&error),
             }
         }
@@ -109,9 +109,7 @@ impl Source {
     pub(crate) async fn load_chunk(&self, chunk: Arc<Chunk>) -> Result<Arc<SpanBatch>, StoreError> {
         let damaged = |problem: String| StoreError::Damaged { path: "segment".to_owned(), problem };
         let loaded = tokio::task::spawn_blocking(move || chunk.load()).await;
-        loaded
-            .map_err(|error| damaged(error.to_string()))?
-            .map_err(|error| damaged(error.to_string()))
+        loaded.map_err(|error| damaged(error.to_string()))?.map_err(|error| damaged(error.to_string()))
     }
 
     /// All spans of some traces in one batch, grouped by trace in the order of `ids`, with what is about whole traces.
@@ -136,11 +134,7 @@ impl Source {
     }
 
     /// How many places each trace lies in.
-    pub(crate) async fn count_places(
-        &self,
-        places: &Places,
-        tally: &Tally,
-    ) -> HashMap<TraceId, usize> {
+    pub(crate) async fn count_places(&self, places: &Places, tally: &Tally) -> HashMap<TraceId, usize> {
         let mut counts: HashMap<TraceId, usize> = HashMap::new();
         for rows in &places.rows {
             match self.reader.trace_ids(&self.tenant, self.meta(rows.block), rows.row_group).await {

@@ -127,7 +127,11 @@ impl Querier {
         let _ = updates.send(answer).await;
     }
 
-    async fn search_once(&self, ctx: &RequestCtx, request: &SearchRequest) -> Result<SearchUpdate, QueryError> {
+    async fn search_once(
+        &self,
+        ctx: &RequestCtx,
+        request: &SearchRequest,
+    ) -> Result<SearchUpdate, QueryError> {
         let range = range_nanos(request.range);
         let plan = Arc::new(plan(&request.filter, range)?);
         let tally = Tally::default();
@@ -152,14 +156,9 @@ impl Querier {
                     && max_duration.is_none_or(|most| trace.duration <= most)
             });
         }
-        traces.sort_unstable_by(|a, b| (b.start, b.id).cmp(&(a.start, a.id)));
+        traces.sort_unstable_by_key(|trace| std::cmp::Reverse((trace.start, trace.id)));
         traces.truncate(request.limit);
-        Ok(SearchUpdate {
-            traces,
-            metrics: tally.metrics(),
-            completeness: tally.completeness(),
-            done: true,
-        })
+        Ok(SearchUpdate { traces, metrics: tally.metrics(), completeness: tally.completeness(), done: true })
     }
 
     async fn list_tags(&self, ctx: RequestCtx, request: TagsRequest) -> Result<TagsAnswer, QueryError> {

@@ -69,7 +69,8 @@ impl Search<'_> {
         blocks.sort_by_key(|block| std::cmp::Reverse(self.source.meta(*block).end_time));
         self.tally.count(|metrics| {
             metrics.total_blocks += blocks.len() as u32;
-            metrics.total_block_bytes += blocks.iter().map(|block| self.source.meta(*block).size).sum::<u64>();
+            metrics.total_block_bytes +=
+                blocks.iter().map(|block| self.source.meta(*block).size).sum::<u64>();
             metrics.total_jobs += blocks.len() as u32 + u32::from(!self.source.view.chunks.is_empty());
         });
         let mut candidates = self.scan_live().await?;
@@ -292,7 +293,7 @@ struct Judged {
 
 impl Judged {
     fn finish(mut self, limit: usize) -> Vec<TraceResult> {
-        self.results.sort_unstable_by(|a, b| (b.start, b.id).cmp(&(a.start, a.id)));
+        self.results.sort_unstable_by_key(|trace| std::cmp::Reverse((trace.start, trace.id)));
         self.results.truncate(limit);
         self.results
     }

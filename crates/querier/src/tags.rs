@@ -43,8 +43,7 @@ impl TagQuestion {
     pub(crate) fn new(ask: Ask, query: &str, hide_dedicated: bool) -> Result<Self, QueryError> {
         let groups: Vec<FieldExpr> = parse_lenient(query).groups;
         let filters = groups.iter().map(|group| Filter::compile(Some(group)));
-        let filters: Vec<Filter> =
-            filters.collect::<Result<_, _>>().map_err(|error| eval_error(&error))?;
+        let filters: Vec<Filter> = filters.collect::<Result<_, _>>().map_err(|error| eval_error(&error))?;
         let mut needs = match &ask {
             Ask::Names(scopes) => tag_needs(scopes),
             Ask::Values(field) => value_needs(field),

@@ -46,6 +46,10 @@ impl Tally {
         if state.skipped == 0 {
             return Completeness::Complete;
         }
-        Completeness::Partial(format!("{} parts could not be read: {}", state.skipped, state.reasons.join("; ")))
+        Completeness::Partial(format!(
+            "{} parts could not be read: {}",
+            state.skipped,
+            state.reasons.join("; ")
+        ))
     }
 }

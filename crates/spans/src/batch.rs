@@ -364,9 +364,9 @@ impl SpanBatch {
     /// Earliest start and latest end of all spans, Unix nanoseconds; `None` without spans.
     pub fn time_range(&self) -> Option<(u64, u64)> {
         let starts = self.spans.start.iter().zip(self.spans.duration.iter());
-        starts.map(|(start, duration)| (*start, start.saturating_add(effective_duration(*duration)))).reduce(
-            |(low, high), (start, end)| (low.min(start), high.max(end)),
-        )
+        starts
+            .map(|(start, duration)| (*start, start.saturating_add(effective_duration(*duration))))
+            .reduce(|(low, high), (start, end)| (low.min(start), high.max(end)))
     }
 
     /// Bytes held, by the columns' own lengths.

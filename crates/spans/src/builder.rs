@@ -354,8 +354,7 @@ impl BatchBuilder {
         Mark {
             events: self.events.span.len(),
             links: self.links.span.len(),
-            attrs: [Level::Span, Level::Event, Level::Link]
-                .map(|level| self.attrs[level as usize].lengths()),
+            attrs: [Level::Span, Level::Event, Level::Link].map(|level| self.attrs[level as usize].lengths()),
         }
     }
 

@@ -161,10 +161,8 @@ pub fn write_ipc(batch: &SpanBatch, out: &mut Vec<u8>) -> Result<(), IpcError> {
         columns.0.iter().map(|(name, column)| Field::new(*name, column.data_type().clone(), false)).collect();
     let version = HashMap::from([(VERSION_KEY.to_owned(), IPC_VERSION.to_owned())]);
     let schema = Arc::new(Schema::new_with_metadata(fields, version));
-    let rows = RecordBatch::try_new(
-        Arc::clone(&schema),
-        columns.0.into_iter().map(|(_, column)| column).collect(),
-    )?;
+    let rows =
+        RecordBatch::try_new(Arc::clone(&schema), columns.0.into_iter().map(|(_, column)| column).collect())?;
     let mut writer = StreamWriter::try_new(out, &schema)?;
     writer.write(&rows)?;
     writer.finish()?;

@@ -18,11 +18,11 @@ mod tree;
 pub mod wire;
 
 pub use batch::{
-    AttrTable, Column, Events, Level, Links, Resources, Scopes, ServiceStats, SpanBatch, Spans, Traces, TypedAttrs,
-    Value, effective_duration,
+    AttrTable, Column, Events, Level, Links, Resources, Scopes, ServiceStats, SpanBatch, Spans, Traces,
+    TypedAttrs, Value, effective_duration,
 };
 pub use builder::BatchBuilder;
-pub use cursor::{Appended, AppendError, Limits, Refusal, Refused, append_request, peek_request};
+pub use cursor::{AppendError, Appended, Limits, Refusal, Refused, append_request, peek_request};
 pub use encode::{encode_trace, encode_traces_by_id, put_resource, put_scope};
 pub use ipc::{IPC_VERSION, IpcError, read_ipc, write_ipc};
 pub use lines::span_lines;

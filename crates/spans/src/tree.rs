@@ -84,7 +84,12 @@ pub fn nested_sets(batch: &SpanBatch, rows: &[u32]) -> Vec<NestedSet> {
     let spans = &batch.spans;
     let span = |row: &u32| {
         let row = *row as usize;
-        TreeSpan { id: spans.id[row], parent: spans.parent[row], start: spans.start[row], kind: spans.kind[row] }
+        TreeSpan {
+            id: spans.id[row],
+            parent: spans.parent[row],
+            start: spans.start[row],
+            kind: spans.kind[row],
+        }
     };
     nested_sets_of(&rows.iter().map(span).collect::<Vec<_>>())
 }

@@ -92,7 +92,11 @@ impl BlockStore {
         let failed = |source| StoreError::File { path: folder.display().to_string(), source };
         std::fs::create_dir_all(folder).map_err(failed)?;
         let store = object_store::local::LocalFileSystem::new_with_prefix(folder)
-            .map_err(|source| StoreError::Store { action: "open", path: folder.display().to_string(), source })?
+            .map_err(|source| StoreError::Store {
+                action: "open",
+                path: folder.display().to_string(),
+                source,
+            })?
             .with_fsync(true);
         Ok(Self::new(Arc::new(store), ""))
     }
@@ -145,7 +149,11 @@ impl BlockStore {
     /// [`StoreError::Store`].
     pub async fn put(&self, path: &Path, bytes: Bytes) -> Result<(), StoreError> {
         let done = self.store.put(path, bytes.into()).await;
-        done.map(|_| ()).map_err(|source| StoreError::Store { action: "write", path: path.to_string(), source })
+        done.map(|_| ()).map_err(|source| StoreError::Store {
+            action: "write",
+            path: path.to_string(),
+            source,
+        })
     }
 
     /// Reads an object.
@@ -190,18 +198,13 @@ impl BlockStore {
         let folder = self.tenant_path(tenant);
         let failed = |source| StoreError::Store { action: "list", path: folder.to_string(), source };
         let listed = self.store.list_with_delimiter(Some(&folder)).await.map_err(failed)?;
-        let ids: Vec<Uuid> = listed
-            .common_prefixes
-            .iter()
-            .filter_map(|path| path.filename()?.parse().ok())
-            .collect();
+        let ids: Vec<Uuid> =
+            listed.common_prefixes.iter().filter_map(|path| path.filename()?.parse().ok()).collect();
         let whole = futures::stream::iter(ids).map(|id| async move {
             match self.store.head(&self.path(tenant, id, "meta.json")).await {
                 Ok(_) => Ok(Some(id)),
                 Err(object_store::Error::NotFound { .. }) => Ok(None),
-                Err(source) => {
-                    Err(StoreError::Store { action: "list", path: id.to_string(), source })
-                }
+                Err(source) => Err(StoreError::Store { action: "list", path: id.to_string(), source }),
             }
         });
         whole.buffer_unordered(16).try_filter_map(|id| async move { Ok(id) }).try_collect().await

@@ -1,6 +1,8 @@
 //! Reads blocks of a store: opened footers, bloom filters and trace ids are kept in bounded caches, bytes are fetched on
 //! the async side, and decoding runs on the CPU pool.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -56,9 +58,8 @@ impl BlockReader {
     /// Reads blocks of `store`, decoding on `cpu`.
     pub fn new(store: BlockStore, cpu: CpuPool) -> Self {
         let weight = |_: &(Uuid, u32), bytes: &Bytes| u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-        let ids = |_: &(Uuid, usize), ids: &Arc<Vec<TraceId>>| {
-            u32::try_from(ids.len() * 16).unwrap_or(u32::MAX)
-        };
+        let ids =
+            |_: &(Uuid, usize), ids: &Arc<Vec<TraceId>>| u32::try_from(ids.len() * 16).unwrap_or(u32::MAX);
         Self {
             store,
             cpu,
@@ -217,13 +218,6 @@ impl BlockReader {
         Ok(ids)
     }
 
-    /// Whether a trace may be in a block, by its bloom filter. A filter that cannot be read says "maybe".
-    pub async fn may_contain(&self, tenant: &TenantId, meta: &BlockMeta, id: TraceId) -> bool {
-        let shard = bloom::shard_of_trace(id, meta.bloom_shards);
-        let Some(filter) = self.bloom(tenant, meta, shard).await else { return true };
-        bloom::may_contain(&filter, id).unwrap_or(true)
-    }
-
     /// All shards of a block's bloom filter. One that cannot be read is empty, and says "maybe".
     pub async fn blooms(&self, tenant: &TenantId, meta: &BlockMeta) -> Vec<Bytes> {
         let shards = if meta.bloom_shards == 0 { 10 } else { meta.bloom_shards };
@@ -262,9 +256,16 @@ impl BlockReader {
         meta: &BlockMeta,
         ids: &[TraceId],
     ) -> Result<Vec<(usize, Vec<u32>)>, StoreError> {
+        let mut filters: HashMap<u32, Option<Bytes>> = HashMap::new();
         let mut maybe = Vec::new();
         for id in ids {
-            if self.may_contain(tenant, meta, *id).await {
+            let shard = bloom::shard_of_trace(*id, meta.bloom_shards);
+            let filter = match filters.entry(shard) {
+                Entry::Occupied(entry) => entry.into_mut(),
+                Entry::Vacant(entry) => entry.insert(self.bloom(tenant, meta, shard).await),
+            };
+            // A filter that cannot be read says "maybe".
+            if filter.as_ref().is_none_or(|filter| bloom::may_contain(filter, *id).unwrap_or(true)) {
                 maybe.push(*id);
             }
         }

@@ -20,11 +20,14 @@ pub(crate) async fn bind(address: &str, setting: &str) -> anyhow::Result<TcpList
         std::io::ErrorKind::AddrInUse => {
             let port = address.rsplit(':').next().unwrap_or(address);
             let holder = port.parse().ok().and_then(holder_of);
-            let who = holder.map_or_else(|| "another process".to_owned(), |(pid, name)| format!("pid {pid} ({name})"));
+            let who = holder
+                .map_or_else(|| "another process".to_owned(), |(pid, name)| format!("pid {pid} ({name})"));
             anyhow::anyhow!("{port} is taken by {who}; stop it, or set {setting}")
         }
         std::io::ErrorKind::PermissionDenied => {
-            anyhow::anyhow!("{address}: no permission to listen there; choose a port over 1024 with {setting}")
+            anyhow::anyhow!(
+                "{address}: no permission to listen there; choose a port over 1024 with {setting}"
+            )
         }
         _ => anyhow::anyhow!("{address}: {error}; see {setting}"),
     })

@@ -32,13 +32,30 @@ impl Admin for Process {
         if self.stop.is_cancelled() {
             return Err("Application is stopping".to_owned());
         }
-        if self.ready.load(Ordering::Acquire) { Ok(()) } else { Err("Some services are not Running".to_owned()) }
+        if self.ready.load(Ordering::Acquire) {
+            Ok(())
+        } else {
+            Err("Some services are not Running".to_owned())
+        }
     }
 
     fn services(&self) -> Vec<(String, String)> {
         let state = if self.stop.is_cancelled() { "Stopping" } else { "Running" };
-        let parts = ["compactor", "distributor", "ingester", "overrides", "querier", "query-frontend", "server", "store"];
-        parts.iter().filter(|part| **part != "compactor").map(|part| ((*part).to_owned(), state.to_owned())).collect()
+        let parts = [
+            "compactor",
+            "distributor",
+            "ingester",
+            "overrides",
+            "querier",
+            "query-frontend",
+            "server",
+            "store",
+        ];
+        parts
+            .iter()
+            .filter(|part| **part != "compactor")
+            .map(|part| ((*part).to_owned(), state.to_owned()))
+            .collect()
     }
 
     fn config_yaml(&self, mode: ConfigMode) -> String {

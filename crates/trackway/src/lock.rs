@@ -16,18 +16,17 @@ impl FolderLock {
         let shown = folder.display();
         std::fs::create_dir_all(folder).map_err(|error| match error.kind() {
             std::io::ErrorKind::PermissionDenied => {
-                anyhow::anyhow!("{shown}: no permission; choose another folder with --data, or change its owner")
+                anyhow::anyhow!(
+                    "{shown}: no permission; choose another folder with --data, or change its owner"
+                )
             }
             _ => anyhow::anyhow!("{shown}: {error}; choose another folder with --data"),
         })?;
         let path = folder.join("lock");
-        let mut file = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
-            .map_err(|error| anyhow::anyhow!("{}: {error}; choose another folder with --data", path.display()))?;
+        let mut file =
+            File::options().read(true).write(true).create(true).truncate(false).open(&path).map_err(
+                |error| anyhow::anyhow!("{}: {error}; choose another folder with --data", path.display()),
+            )?;
         if file.try_lock().is_err() {
             let mut holder = String::new();
             // Who it is only helps; that it is somebody is certain.

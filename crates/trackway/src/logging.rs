@@ -2,8 +2,8 @@
 
 use std::io::IsTerminal;
 
-use trackway_config::Config;
 use tracing_subscriber::EnvFilter;
+use trackway_config::Config;
 
 /// Starts logging to standard error.
 pub(crate) fn start(config: &Config) {

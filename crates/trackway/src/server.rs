@@ -37,7 +37,10 @@ pub(crate) fn run(config: Config) -> anyhow::Result<()> {
 /// What the configuration asks for and this version does not do, said at once rather than found out later.
 fn refuse_what_is_not_there(config: &Config) -> anyhow::Result<()> {
     if config.target != "all" && config.target != "scalable-single-binary" {
-        anyhow::bail!("target {:?} is not supported yet; this version runs everything in one process: -target=all", config.target);
+        anyhow::bail!(
+            "target {:?} is not supported yet; this version runs everything in one process: -target=all",
+            config.target
+        );
     }
     if config.storage.trace.backend != Backend::Local {
         anyhow::bail!(
@@ -48,13 +51,17 @@ fn refuse_what_is_not_there(config: &Config) -> anyhow::Result<()> {
     let server = &config.server;
     let tls = [&server.http_tls_config, &server.grpc_tls_config];
     if tls.into_iter().flatten().any(|tls| tls.is_enabled()) {
-        anyhow::bail!("server TLS is not supported yet; remove server.http_tls_config and server.grpc_tls_config");
+        anyhow::bail!(
+            "server TLS is not supported yet; remove server.http_tls_config and server.grpc_tls_config"
+        );
     }
     let receivers = &config.distributor.receivers;
     let tls = receivers.otlp_grpc().is_some_and(|grpc| grpc.tls.is_some())
         || receivers.otlp_http().is_some_and(|http| http.tls.is_some());
     if tls {
-        anyhow::bail!("TLS of the OTLP receivers is not supported yet; remove tls from distributor.receivers.otlp");
+        anyhow::bail!(
+            "TLS of the OTLP receivers is not supported yet; remove tls from distributor.receivers.otlp"
+        );
     }
     if !config.unsupported_receivers.is_empty() {
         tracing::warn!(
@@ -63,7 +70,10 @@ fn refuse_what_is_not_there(config: &Config) -> anyhow::Result<()> {
         );
     }
     if !config.ignored.is_empty() {
-        tracing::warn!(keys = config.ignored.join(", "), "these settings mean nothing to Trackway and are ignored");
+        tracing::warn!(
+            keys = config.ignored.join(", "),
+            "these settings mean nothing to Trackway and are ignored"
+        );
     }
     Ok(())
 }
@@ -115,7 +125,10 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let _lock = if config.trackway.read_only { None } else { Some(FolderLock::take(&wal)?) };
     let cpu = CpuPool::new(config.trackway.query.threads as usize)?;
     if config.trackway.read_only && !blocks.is_dir() {
-        anyhow::bail!("{}: there is no such folder to read; name it with storage.trace.local.path or --data", blocks.display());
+        anyhow::bail!(
+            "{}: there is no such folder to read; name it with storage.trace.local.path or --data",
+            blocks.display()
+        );
     }
     let store = BlockStore::local(&blocks)
         .with_context(|| format!("{}: choose another folder with --data", blocks.display()))?;
@@ -175,7 +188,10 @@ fn facts(ports: &Ports) -> Vec<(String, String)> {
     let mut facts = vec![("ask".to_owned(), api), ("gRPC".to_owned(), local(&ports.grpc))];
     facts.extend(ports.otlp_grpc.iter().map(|address| ("send OTLP gRPC".to_owned(), address.clone())));
     facts.extend(
-        ports.otlp_http.iter().map(|address| ("send OTLP HTTP".to_owned(), format!("http://{address}/v1/traces"))),
+        ports
+            .otlp_http
+            .iter()
+            .map(|address| ("send OTLP HTTP".to_owned(), format!("http://{address}/v1/traces"))),
     );
     facts
 }
@@ -248,7 +264,12 @@ impl Parts {
             Arc::new(Distributor::new(Arc::clone(&process.ingester), settings::distributor(config)));
         for listener in ports.otlp {
             let (otlp, push) = (settings::otlp(config), Arc::clone(&push));
-            parts.receivers.spawn(trackway_receivers::serve(listener, otlp, push, parts.stop_receivers.clone()));
+            parts.receivers.spawn(trackway_receivers::serve(
+                listener,
+                otlp,
+                push,
+                parts.stop_receivers.clone(),
+            ));
         }
         if !config.trackway.read_only {
             parts.loops.spawn(Arc::clone(&process.ingester).run(parts.stop_loops.clone()));
@@ -269,7 +290,9 @@ impl Parts {
         if process.ingester.flushes_on_shutdown() && !process.config.trackway.read_only {
             match process.ingester.flush(None).await {
                 Ok(blocks) => tracing::info!(blocks, "everything is in blocks"),
-                Err(error) => tracing::warn!(error, "not everything is in blocks; the rest is replayed from the log"),
+                Err(error) => {
+                    tracing::warn!(error, "not everything is in blocks; the rest is replayed from the log")
+                }
             }
         }
         self.stop_api.cancel();
@@ -315,7 +338,9 @@ async fn wait_for_stop(stop: &CancellationToken) {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-        tracing::warn!("second signal: stopping at once; what is not in blocks is replayed at the next start");
+        tracing::warn!(
+            "second signal: stopping at once; what is not in blocks is replayed at the next start"
+        );
         std::process::exit(1);
     });
 }

@@ -94,12 +94,16 @@ pub(crate) fn otlp(config: &Config) -> OtlpConfig {
     OtlpConfig {
         grpc: addresses.otlp_grpc,
         http: addresses.otlp_http,
-        max_recv_bytes: receivers.otlp_grpc().map_or(defaults.max_recv_bytes, |grpc| grpc.max_message().as_usize()),
-        max_body_bytes: receivers.otlp_http().map_or(defaults.max_body_bytes, |http| http.max_body().as_usize()),
+        max_recv_bytes: receivers
+            .otlp_grpc()
+            .map_or(defaults.max_recv_bytes, |grpc| grpc.max_message().as_usize()),
+        max_body_bytes: receivers
+            .otlp_http()
+            .map_or(defaults.max_body_bytes, |http| http.max_body().as_usize()),
         cors: cors.map_or_else(CorsConfig::default, |cors| CorsConfig {
             allowed_origins: cors.allowed_origins,
             allowed_headers: cors.allowed_headers,
-            max_age: Duration::from_secs(u64::try_from(cors.max_age).unwrap_or(0)),
+            max_age: Duration::from_secs(cors.max_age),
         }),
         multitenancy: config.multitenancy_enabled,
     }

@@ -6,7 +6,7 @@ mod support;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use support::requests::{own_spans, own_trace, request};
+use support::requests::{own_spans, own_trace, request, shared_trace};
 use support::{Ports, Server, config, skipped};
 
 /// Nothing is written but the log.
@@ -43,10 +43,17 @@ impl Drop for Small {
     }
 }
 
+/// It has these requests and no others, each whole.
 fn has(server: &Server, numbers: std::ops::Range<u64>) {
-    for number in numbers {
-        let spans = server.trace(own_trace(number)).map(|spans| spans.len());
-        assert_eq!(spans, Some(own_spans(number).len()), "request {number}");
+    let mut all = server.all_traces();
+    for number in numbers.clone() {
+        assert_eq!(all.remove(&own_trace(number)), Some(own_spans(number)), "request {number}");
+        all.remove(&shared_trace(number));
+    }
+    assert!(all.is_empty(), "not one of {numbers:?}: {all:?}");
+    // And a few by their ids.
+    for number in numbers.step_by(97) {
+        assert_eq!(server.trace(own_trace(number)), Some(own_spans(number)), "request {number}");
     }
 }
 
@@ -89,9 +96,8 @@ fn a_full_disk_stops_senders_and_nothing_else() {
     assert!(server.trace(own_trace(refused)).is_none(), "refused, and there");
 
     std::fs::remove_file(filler).unwrap();
-    server.wait("room again", |server| {
-        server.push("application/x-protobuf", &request(refused)).status == 200
-    });
+    server
+        .wait("room again", |server| server.push("application/x-protobuf", &request(refused)).status == 200);
     for number in refused + 1..refused + 50 {
         assert_eq!(server.push("application/x-protobuf", &request(number)).status, 200);
     }
@@ -126,7 +132,10 @@ fn a_restart_on_a_full_disk_loses_nothing() {
     full.wait("a start or a refusal", |server| server.is_ready() || server.has_ended());
     if full.has_ended() {
         let said = full.lines().join("\n");
-        assert!(said.contains("no space left on") && said.contains(&disk.folder.display().to_string()), "{said}");
+        assert!(
+            said.contains("no space left on") && said.contains(&disk.folder.display().to_string()),
+            "{said}"
+        );
     } else {
         has(&full, 0..refused);
     }

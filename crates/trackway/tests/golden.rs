@@ -1,6 +1,8 @@
 //! The recordings of a real Tempo: the same questions, asked of the blocks that Tempo wrote, and of the same spans pushed
 //! into an empty server, right after the push, after a flush, and after a restart.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use support::Server;
@@ -31,7 +33,9 @@ fn ask(server: &Server, what: &str, format: &str, wanted: impl Fn(&Question) -> 
             Verdict::Pass => right += 1,
             Verdict::Skipped(_) => {}
             Verdict::Fail(problem) if is_left_out(question, &problem) => {}
-            Verdict::Fail(problem) => wrong.push(format!("[{}] {}: {problem}", question.group, question.label())),
+            Verdict::Fail(problem) => {
+                wrong.push(format!("[{}] {}: {problem}", question.group, question.label()))
+            }
         }
     }
     assert!(wrong.is_empty(), "{what}: {} wrong, {right} right\n{}", wrong.len(), wrong.join("\n"));
@@ -75,7 +79,8 @@ fn blocks_with_other_dedicated_columns_give_tempos_answers() {
     let server = Server::start(folder.path(), QUERY_SETTINGS);
     // A span's integer in a column for texts is shown by Tempo as the text "nil".
     ask(&server, "Tempo's block", "v4-dedicated", |question| {
-        asks_only(question) && !question.traceql.as_deref().is_some_and(|text| text.contains("select(resource.dup"))
+        asks_only(question)
+            && !question.traceql.as_deref().is_some_and(|text| text.contains("select(resource.dup"))
     });
     server.stop();
 }

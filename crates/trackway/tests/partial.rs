@@ -51,8 +51,7 @@ fn one_bad_span_of_a_batch_in_json_costs_itself_only() {
     for (count, bad) in bad.into_iter().enumerate() {
         let spans = [span("0000000000000001"), bad, span("0000000000000003")];
         let mut body = json!({"resourceSpans": [{"scopeSpans": [{"spans": spans}]}]});
-        body["resourceSpans"][0]["resource"] =
-            json!({"attributes": [{"key": "service.name", "value": {"stringValue": format!("mixed-{count}")}}]});
+        body["resourceSpans"][0]["resource"] = json!({"attributes": [{"key": "service.name", "value": {"stringValue": format!("mixed-{count}")}}]});
         // Each with a trace of its own.
         let trace = TRACE + count as u128;
         let body = body.to_string().replace(&format!("{TRACE:032x}"), &format!("{trace:032x}"));

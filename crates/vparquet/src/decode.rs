@@ -56,41 +56,46 @@ fn zigzag(value: u64) -> i64 {
     (value >> 1).cast_signed() ^ -((value & 1).cast_signed())
 }
 
-/// Takes `count` numbers of `width` bits each, lowest bits first.
+/// The widest number that one eight-byte load always holds whole, wherever in a byte it begins.
+const ONE_LOAD_BITS: usize = 56;
+
+/// Takes `count` numbers of `width` bits each, lowest bits first. Missing bytes count as zeros.
+#[inline]
 fn unpack(bytes: &[u8], width: usize, count: usize, mut each: impl FnMut(u64)) {
     if width == 0 {
         (0..count).for_each(|_| each(0));
         return;
     }
-    let mask = if width >= 64 { u64::MAX } else { (1 << width) - 1 };
-    for index in 0..count {
-        let bit = index * width;
-        let (at, shift) = (bit / 8, bit % 8);
-        let mut window = [0_u8; 16];
-        let end = bytes.len().min(at + 9);
-        window[..end - at].copy_from_slice(&bytes[at..end]);
-        let wide = u128::from_le_bytes(window) >> shift;
-        each(wide as u64 & mask);
+    if width > ONE_LOAD_BITS {
+        return unpack_wide(bytes, width, count, each);
+    }
+    let mask = (1_u64 << width) - 1;
+    let whole = if bytes.len() >= 8 { ((bytes.len() - 8) * 8 / width + 1).min(count) } else { 0 };
+    let mut bit = 0;
+    for _ in 0..whole {
+        let mut window = [0_u8; 8];
+        window.copy_from_slice(&bytes[bit / 8..bit / 8 + 8]);
+        each(u64::from_le_bytes(window) >> (bit % 8) & mask);
+        bit += width;
+    }
+    for _ in whole..count {
+        let mut window = [0_u8; 8];
+        let start = bytes.len().min(bit / 8);
+        let end = bytes.len().min(bit / 8 + 8);
+        window[..end - start].copy_from_slice(&bytes[start..end]);
+        each(u64::from_le_bytes(window) >> (bit % 8) & mask);
+        bit += width;
     }
 }
 
-/// Same as [`unpack`] for small widths, which is where the time goes: one 8-byte load for each value.
-#[inline]
-fn unpack_small(bytes: &[u8], width: usize, count: usize, mut each: impl FnMut(u32)) {
-    let mask = (1_u64 << width) - 1;
-    let fast = if bytes.len() >= 8 { ((bytes.len() - 8) * 8 / width.max(1)).min(count) } else { 0 };
-    for index in 0..fast {
+fn unpack_wide(bytes: &[u8], width: usize, count: usize, mut each: impl FnMut(u64)) {
+    let mask = if width >= 64 { u64::MAX } else { (1 << width) - 1 };
+    for index in 0..count {
         let bit = index * width;
-        let mut window = [0_u8; 8];
-        window.copy_from_slice(&bytes[bit / 8..bit / 8 + 8]);
-        each((u64::from_le_bytes(window) >> (bit % 8) & mask) as u32);
-    }
-    for index in fast..count {
-        let bit = index * width;
-        let mut window = [0_u8; 8];
-        let end = bytes.len().min(bit / 8 + 8);
-        window[..end - bit / 8].copy_from_slice(&bytes[bit / 8..end]);
-        each((u64::from_le_bytes(window) >> (bit % 8) & mask) as u32);
+        let mut window = [0_u8; 16];
+        let (start, end) = (bytes.len().min(bit / 8), bytes.len().min(bit / 8 + 9));
+        window[..end - start].copy_from_slice(&bytes[start..end]);
+        each((u128::from_le_bytes(window) >> (bit % 8)) as u64 & mask);
     }
 }
 
@@ -116,7 +121,7 @@ fn hybrid(
             if values == 0 || packed.len() * 8 < values * width {
                 return Err(LeafError::Truncated);
             }
-            unpack_small(packed, width, values, |value| run(value, 1));
+            unpack(packed, width, values, |value| run(value as u32, 1));
             bytes = rest;
             left -= values;
         } else {
@@ -211,16 +216,16 @@ pub(crate) fn plain_bytes(mut bytes: &[u8], count: usize, out: &mut ByteValues) 
 
 /// Reads DELTA_BINARY_PACKED numbers into `each`, at most `limit`, and returns how many there are and what stands
 /// behind them.
-pub(crate) fn delta<'a>(
-    mut bytes: &'a [u8],
+pub(crate) fn delta(
+    mut bytes: &[u8],
     limit: usize,
     mut each: impl FnMut(i64),
-) -> Result<(usize, &'a [u8]), LeafError> {
+) -> Result<(usize, &[u8]), LeafError> {
     let block = varint(&mut bytes)? as usize;
     let per_block = varint(&mut bytes)? as usize;
     let total = usize::try_from(varint(&mut bytes)?).map_err(|_| LeafError::Truncated)?;
     let mut value = zigzag(varint(&mut bytes)?);
-    if per_block == 0 || block == 0 || block % per_block != 0 || block > 1 << 20 || total > limit {
+    if per_block == 0 || block == 0 || !block.is_multiple_of(per_block) || block > 1 << 20 || total > limit {
         return Err(LeafError::Damaged("a delta header"));
     }
     let per_mini = block / per_block;
@@ -245,15 +250,11 @@ pub(crate) fn delta<'a>(
             let (packed, rest) = bytes.split_at_checked(length).ok_or(LeafError::Truncated)?;
             bytes = rest;
             let values = left.min(per_mini);
-            let mut add = |delta: u64| {
+            let add = |delta: u64| {
                 value = value.wrapping_add(least).wrapping_add(delta.cast_signed());
                 each(value);
             };
-            if width <= 24 && width > 0 {
-                unpack_small(packed, width, values, |delta| add(u64::from(delta)));
-            } else {
-                unpack(packed, width, values, add);
-            }
+            unpack(packed, width, values, add);
             left -= values;
         }
     }

@@ -149,7 +149,8 @@ impl BlockFile {
         match reader.try_parse_sized(tail, size) {
             Ok(()) => {}
             Err(ParquetError::NeedMoreData(needed)) if (needed as u64) <= size => {
-                return Ok(Read::NeedsRanges(vec![size - needed as u64..size]));
+                let tail = size - needed as u64..size;
+                return Ok(Read::NeedsRanges(std::iter::once(tail).collect()));
             }
             Err(error) => return Err(ReadError::Footer(error)),
         }

@@ -5,8 +5,10 @@
 #![allow(clippy::disallowed_methods)] // a test measures real time
 
 pub mod dice;
+pub mod python;
 pub mod requests;
 
+use std::collections::HashMap;
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -232,6 +234,22 @@ impl Server {
             Some(serde_json::Value::Array(traces)) => traces,
             _ => Vec::new(),
         }
+    }
+
+    /// All traces that a search for everything finds: the spans' ids, ascending. Of up to 100 spans each.
+    pub fn all_traces(&self) -> HashMap<u128, Vec<u64>> {
+        let mut all = HashMap::new();
+        for trace in self.search("{}") {
+            let id = u128::from_str_radix(trace["traceID"].as_str().expect("an id"), 16).expect("an id");
+            let set = &trace["spanSets"][0];
+            let shown = set["spans"].as_array().expect("spans");
+            assert_eq!(set["matched"].as_u64(), Some(shown.len() as u64), "{id:032x}: not all are shown");
+            let span_id = |span: &serde_json::Value| u64::from_str_radix(span["spanID"].as_str()?, 16).ok();
+            let mut spans: Vec<u64> = shown.iter().filter_map(span_id).collect();
+            spans.sort_unstable();
+            assert!(all.insert(id, spans).is_none(), "{id:032x} is found twice");
+        }
+        all
     }
 
     /// Kills the server as `kill -9` does.

@@ -35,9 +35,11 @@ pub fn shared_trace(request: u64) -> u128 {
     u128::from(mix(group ^ 0xaaaa_0000)) << 64 | u128::from(mix(group ^ 0xbbbb_0000))
 }
 
-/// The ids of the spans in the request's own trace.
+/// The ids of the spans in the request's own trace, ascending.
 pub fn own_spans(request: u64) -> Vec<u64> {
-    (0..1 + mix(request) % 24).map(|span| mix(request << 8 | span) | 1).collect()
+    let mut ids: Vec<u64> = (0..1 + mix(request) % 24).map(|span| mix(request << 8 | span) | 1).collect();
+    ids.sort_unstable();
+    ids
 }
 
 /// The id of the request's span in the shared trace.
@@ -91,7 +93,7 @@ pub fn request(number: u64) -> Vec<u8> {
     let ids: Vec<[u8; 8]> = own_spans(number).into_iter().map(u64::to_be_bytes).collect();
     let own_span = |(at, id): (usize, &[u8; 8])| {
         let parent: &[u8] = if at > 0 { &ids[0] } else { b"" };
-        let attributes = [("request", number.to_string()), ("filler", "x".repeat(at * 9))];
+        let attributes = [("request", number.to_string()), ("filler", format!("{number}-").repeat(at * 12))];
         span(own, id, parent, &format!("own-{}", at % 7), &attributes)
     };
     let mut spans: Vec<Vec<u8>> = ids.iter().enumerate().map(own_span).collect();
@@ -106,7 +108,7 @@ pub fn one_bad() -> (u128, Vec<u8>) {
     (trace, of_service("mixed", &ids.map(|id| span(trace, id, b"", "one of three", &[]))))
 }
 
-/// The ids of the spans of `trace` in a `TraceByIDResponse`; `None` when there are none. Spans of another trace fail.
+/// The ids of the spans of `trace` in a `TraceByIDResponse`, ascending; `None` when there are none. Spans of another trace fail.
 pub fn spans_of_answer(body: &[u8], trace: u128) -> Option<Vec<u64>> {
     let (mut trace_bytes, mut reader): (&[u8], _) = (b"", Reader::new(body));
     while let Some((number, field)) = reader.next_field().expect("a TraceByIDResponse") {
