@@ -125,9 +125,10 @@ pub(crate) fn scope_message((name, tags): (&'static str, Vec<String>)) -> tempop
 
 /// Values without their types: sorted, each once.
 pub(crate) fn flat_values(answer: TagValuesAnswer) -> Vec<String> {
-    // Not made unique: values that differ only in bytes that are not text are several, as in Tempo.
     let mut values: Vec<String> = answer.values.into_iter().map(|(_, value)| value).collect();
     values.sort_unstable();
+    // Values that differ only in bytes that are not text are several, as in Tempo.
+    values.dedup_by(|a, b| a == b && !a.contains(char::REPLACEMENT_CHARACTER));
     values
 }
 

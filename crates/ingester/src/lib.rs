@@ -15,6 +15,7 @@ mod config;
 mod flush;
 mod head;
 mod metrics;
+mod requests;
 mod segment;
 mod service;
 

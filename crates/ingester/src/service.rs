@@ -23,7 +23,7 @@ use crate::chunk::Chunk;
 use crate::config::Config;
 use crate::head::{Head, MemoryCount, Size, next_chunk_id};
 use crate::metrics::Metrics;
-use crate::segment;
+use crate::{requests, segment};
 
 /// How long a sender is kept waiting for memory before it is told to come back.
 const MEMORY_WAIT: Duration = Duration::from_secs(10);
@@ -187,11 +187,14 @@ impl Ingester {
         };
         let in_block = |tenant: &TenantId, sequence| in_block_of(self.log_id, tenant, sequence);
         let in_segments = self.adopt_segments(&in_block_of)?;
+        if let Err(error) = requests::load(&self.recent_file(), &self.recent) {
+            tracing::warn!(path = %self.recent_file().display(), %error, "stored requests are forgotten");
+        }
         let mut error = None;
         let mut cursor = trackway_wal::Cursor::after(log.low_water());
         let replayed = log.read(&mut cursor, &mut |record| {
             let sequence = record.sequence.0;
-            let new = self.recent.remember(record.hash, record.received, record.sequence);
+            let new = self.remember(&record);
             let known = in_segments.contains(&sequence) || in_block(record.tenant, sequence);
             if new && !known {
                 let head = self.head(record.tenant);
@@ -217,6 +220,17 @@ impl Ingester {
             tracing::info!(records = replayed.records, bytes = replayed.bytes, "replayed the log");
         }
         Ok(())
+    }
+
+    /// Whether a replayed record is the first of its request. The file of stored requests may know the record itself.
+    fn remember(&self, record: &trackway_wal::RecordRef<'_>) -> bool {
+        if self.recent.remember(record.hash, record.received, record.sequence) {
+            return true;
+        }
+        matches!(
+            self.recent.check_or_insert(record.hash, record.received),
+            Admission::Seen(sequence) if sequence == record.sequence
+        )
     }
 
     /// For each tenant the records of logs that are in blocks already.
@@ -424,9 +438,17 @@ impl Ingester {
         }
     }
 
+    /// Beside the log, since it is about its records.
+    fn recent_file(&self) -> PathBuf {
+        self.config.folder.join("log").join("recent")
+    }
+
     /// Tells the log what nobody needs any more. Waits for requests that are between log and head.
     pub(crate) async fn release(&self) -> Result<(), LogError> {
         let Some(log) = &self.log else { return Ok(()) };
+        if let Err(error) = requests::save(&self.recent_file(), &self.recent, self.clock.now()) {
+            tracing::warn!(%error, "stored requests cannot be remembered; one repeated after a restart may double");
+        }
         let low = {
             let _gate = self.gate.write().await;
             let durable = log.durable().borrow().0;

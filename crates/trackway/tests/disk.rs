@@ -31,7 +31,8 @@ impl Small {
         if output.status.success() {
             Ok(Self { folder, _parent: parent })
         } else {
-            Err(format!("mount fails: {}", String::from_utf8_lossy(&output.stderr).trim()))
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            Err(format!("mount fails: {}", said.lines().next().unwrap_or_default()))
         }
     }
 }

@@ -124,6 +124,14 @@ impl RecentHashes {
         new
     }
 
+    /// The stored requests that are still remembered at `now`, oldest first: hash, when it was received, sequence. For
+    /// keeping them over a restart, since the log lets go of records long before their senders give up.
+    pub fn stored(&self, now: UnixNanos) -> Vec<(u128, UnixNanos, Sequence)> {
+        let mut known = self.known.lock();
+        known.expire(now);
+        known.order.iter().map(|(received, hash, sequence)| (*hash, *received, *sequence)).collect()
+    }
+
     /// How many requests are known.
     pub fn len(&self) -> usize {
         self.known.lock().by_hash.len()
