@@ -15,6 +15,9 @@ impl TraceId {
 
     /// From the bytes on the wire, which may be shorter than 16 (padded on the left).
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        if let Ok(bytes) = <[u8; 16]>::try_from(bytes) {
+            return Some(Self(u128::from_be_bytes(bytes)));
+        }
         if bytes.len() > 16 {
             return None;
         }

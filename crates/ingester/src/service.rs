@@ -63,7 +63,7 @@ pub struct Ingester {
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The log.
-    #[error("{0}")]
+    #[error(transparent)]
     Log(#[from] LogError),
     /// A folder or file.
     #[error("{path}: {source}")]

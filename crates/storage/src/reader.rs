@@ -135,6 +135,7 @@ impl BlockReader {
             Some(rows) => RowGroup::with_rows(&file, row_group, rows),
             None => RowGroup::new(&file, row_group),
         };
+        let group = group.knowing(self.ids.get(&(meta.block_id, row_group)));
         match self.ask(tenant, meta, group, Ask::Batch(needs.clone())).await? {
             (Got::Batch(batch), bytes) => Ok(Scanned { batch: *batch, bytes }),
             (Got::MayMatch(_), _) => Err(self.interrupted(tenant, meta)),

@@ -122,6 +122,9 @@ pub(crate) fn decode(wanted: &Wanted<'_>, fetched: &Arc<Fetched>) -> Result<Leaf
         dictionary_floats: Vec::new(),
         dictionary_bytes: 0,
     };
+    if wanted.rows.is_none() {
+        state.reserve(wanted.chunk.num_values());
+    }
     let selected = match (wanted.rows, wanted.pages) {
         (Some(rows), Some(pages)) => Some(pages_of(pages, wanted.total_rows, rows)),
         _ => None,
@@ -172,7 +175,30 @@ struct Decoding {
     dictionary_bytes: usize,
 }
 
+/// Entries that are made room for at once: the footer's word is not trusted with more.
+const RESERVED_ENTRIES_MAX: usize = 4 << 20;
+
 impl Decoding {
+    /// Makes room for all entries of a chunk, so that growing does not copy them again and again.
+    fn reserve(&mut self, entries: i64) {
+        let entries = usize::try_from(entries).unwrap_or(0).min(RESERVED_ENTRIES_MAX);
+        if self.keep_rep {
+            self.leaf.rep.reserve(entries);
+        }
+        if self.max_def > 0 {
+            self.leaf.def.reserve(entries);
+        }
+        // Of nested leaves most entries may be empty: their values grow as they come.
+        if self.max_rep <= 3 {
+            match &mut self.leaf.values {
+                Values::Bytes { ids, .. } => ids.reserve(entries),
+                Values::Ints(values) => values.reserve(entries),
+                Values::Floats(values) => values.reserve(entries),
+                Values::Bools(values) => values.reserve(entries),
+            }
+        }
+    }
+
     fn dictionary(&mut self, page: &Page) -> Result<(), LeafError> {
         let (bytes, count) = (page.buffer(), page.num_values() as usize);
         match &mut self.leaf.values {

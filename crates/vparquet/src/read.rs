@@ -15,6 +15,8 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
 use parquet::file::page_index::offset_index::PageLocation;
 use parquet::file::reader::{ChunkReader, Length};
+use rayon::prelude::*;
+use trackway_common::TraceId;
 use trackway_spans::{Level, Needs, Prune, SpanBatch};
 
 use crate::leaf::{self, Leaf, LeafError, Wanted};
@@ -22,6 +24,10 @@ use crate::meta::DedicatedColumn;
 
 mod assemble;
 mod prune;
+
+/// From so many leaves on they are decoded by all threads of the pool that this one belongs to: one trace is shown whole
+/// from some eighty of them.
+const LEAVES_WORTH_SHARING: usize = 16;
 
 /// Bytes of a file that have been fetched so far.
 #[derive(Debug, Default)]
@@ -155,6 +161,7 @@ impl BlockFile {
             Err(error) => return Err(ReadError::Footer(error)),
         }
         let metadata = reader.finish().map_err(ReadError::Footer)?;
+        check(&metadata, size)?;
         let columns = metadata.file_metadata().schema_descr().columns();
         let leaves = columns.iter().enumerate().map(|(at, column)| (column.path().string(), at)).collect();
         let dedicated = crate::meta::dedicated_paths(dedicated);
@@ -208,6 +215,36 @@ impl BlockFile {
     }
 }
 
+/// Checks that every column chunk and every page lies where it can lie. What reads them later relies on it: Parquet's own
+/// reader stops the process for a negative length.
+fn check(metadata: &ParquetMetaData, size: u64) -> Result<(), ReadError> {
+    for (row_group, group) in metadata.row_groups().iter().enumerate() {
+        let damaged = |problem| ReadError::Structure { row_group, problem };
+        for (leaf, chunk) in group.columns().iter().enumerate() {
+            let first = chunk.dictionary_page_offset().unwrap_or_else(|| chunk.data_page_offset());
+            let length = chunk.compressed_size();
+            let (Ok(start), Ok(length)) = (u64::try_from(first), u64::try_from(length)) else {
+                return Err(damaged("a column begins or ends before the file"));
+            };
+            let end = start.checked_add(length).filter(|end| *end <= size);
+            let end = end.ok_or_else(|| damaged("a column ends behind the file"))?;
+            let index = metadata.page_index().and_then(|index| index.offset_index(row_group, leaf));
+            let Some(index) = index else { continue };
+            let (mut offset, mut row) = (first, -1);
+            for page in index.page_locations() {
+                let length = i64::from(page.compressed_page_size);
+                let stop = page.offset.checked_add(length).and_then(|stop| u64::try_from(stop).ok());
+                let inside = length >= 0 && page.offset >= offset && stop.is_some_and(|stop| stop <= end);
+                if !inside || page.first_row_index <= row || page.first_row_index > group.num_rows() {
+                    return Err(damaged("the index of its pages contradicts itself"));
+                }
+                (offset, row) = (page.offset + length, page.first_row_index);
+            }
+        }
+    }
+    Ok(())
+}
+
 /// One row group, being read.
 #[derive(Debug)]
 pub struct RowGroup {
@@ -216,6 +253,8 @@ pub struct RowGroup {
     rows: Option<Vec<u32>>,
     fetched: Arc<Fetched>,
     leaves: HashMap<usize, Arc<Leaf>>,
+    /// Ids of all traces of the row group, when the caller has them already.
+    ids: Option<Arc<Vec<TraceId>>>,
 }
 
 impl RowGroup {
@@ -227,7 +266,15 @@ impl RowGroup {
             rows: None,
             fetched: Fetched::new(file.size),
             leaves: HashMap::new(),
+            ids: None,
         }
+    }
+
+    /// Tells the ids of all traces of the row group, which then need not be read.
+    #[must_use]
+    pub fn knowing(self, ids: Option<Arc<Vec<TraceId>>>) -> Self {
+        let ids = ids.filter(|ids| ids.len() == self.file.rows(self.index));
+        Self { ids, ..self }
     }
 
     /// Only some traces of a row group: `rows`, ascending.
@@ -282,10 +329,9 @@ impl RowGroup {
         if !missing.is_empty() {
             return Ok(Read::NeedsRanges(missing));
         }
-        for (leaf, levels) in wanted {
-            if self.leaves.contains_key(leaf) {
-                continue;
-            }
+        let open: Vec<(usize, bool)> =
+            wanted.iter().copied().filter(|(leaf, _)| !self.leaves.contains_key(leaf)).collect();
+        let decode = |(leaf, levels): &(usize, bool)| {
             let wanted = Wanted {
                 chunk: self.file.metadata.row_group(self.index).column(*leaf),
                 pages: self.file.pages(self.index, *leaf),
@@ -295,8 +341,14 @@ impl RowGroup {
                 def: *levels,
             };
             let decoded = leaf::decode(&wanted, &self.fetched).map_err(|error| self.failed(*leaf, error))?;
-            self.leaves.insert(*leaf, Arc::new(decoded));
-        }
+            Ok((*leaf, Arc::new(decoded)))
+        };
+        let decoded: Vec<(usize, Arc<Leaf>)> = if open.len() >= LEAVES_WORTH_SHARING {
+            open.par_iter().map(decode).collect::<Result<_, ReadError>>()?
+        } else {
+            open.iter().map(decode).collect::<Result<_, ReadError>>()?
+        };
+        self.leaves.extend(decoded);
         Ok(Read::Ready(()))
     }
 

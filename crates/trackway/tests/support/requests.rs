@@ -93,7 +93,7 @@ pub fn request(number: u64) -> Vec<u8> {
     let ids: Vec<[u8; 8]> = own_spans(number).into_iter().map(u64::to_be_bytes).collect();
     let own_span = |(at, id): (usize, &[u8; 8])| {
         let parent: &[u8] = if at > 0 { &ids[0] } else { b"" };
-        let attributes = [("request", number.to_string()), ("filler", format!("{number}-").repeat(at * 12))];
+        let attributes = [("request", number.to_string()), ("filler", format!("{number}-").repeat(at * 25))];
         span(own, id, parent, &format!("own-{}", at % 7), &attributes)
     };
     let mut spans: Vec<Vec<u8>> = ids.iter().enumerate().map(own_span).collect();

@@ -106,7 +106,9 @@ impl Plan {
                 first.push((leaf, levels));
             }
         };
-        add("TraceID".to_owned(), false);
+        if group.ids.is_none() {
+            add("TraceID".to_owned(), false);
+        }
         let columns = needs.columns;
         for (set, prefix, names, levels) in COLUMN_LEAVES {
             if columns.has(*set) {
@@ -332,7 +334,10 @@ impl Assembly<'_> {
         let Some((ids, dictionary)) = leaf.as_deref().and_then(Leaf::bytes) else {
             return vec![0; rows].into();
         };
-        let id = |bytes: &[u8]| bytes.iter().fold(0, |id, byte| id << 8 | u64::from(*byte));
+        let id = |bytes: &[u8]| match <[u8; 8]>::try_from(bytes) {
+            Ok(bytes) => u64::from_be_bytes(bytes),
+            Err(_) => bytes.iter().fold(0, |id, byte| id << 8 | u64::from(*byte)),
+        };
         (0..rows).map(|row| ids.get(row).map_or(0, |at| id(dictionary.get(*at as usize)))).collect()
     }
 
@@ -340,6 +345,14 @@ impl Assembly<'_> {
         let rows = self.group.rows();
         let leaf = self.leaf("TraceID");
         let id = |row: usize| {
+            if let Some(ids) = &self.group.ids {
+                let row = self
+                    .group
+                    .rows
+                    .as_ref()
+                    .map_or(Some(row), |rows| rows.get(row).map(|row| *row as usize))?;
+                return ids.get(row).copied();
+            }
             let (ids, dictionary) = leaf.as_deref().and_then(Leaf::bytes)?;
             let bytes = dictionary.get(*ids.get(row)? as usize);
             trackway_common::TraceId::from_bytes(bytes)
