@@ -375,7 +375,8 @@ impl Ingester {
     }
 
     async fn wait_for_memory(&self) -> Result<(), IngestError> {
-        let limit = self.config.head_bytes_max * 2;
+        // Room for what comes in while a block is being written.
+        let limit = self.config.head_bytes_max / 2 * 3;
         if self.memory() < limit {
             return Ok(());
         }

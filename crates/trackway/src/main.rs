@@ -15,11 +15,6 @@ use std::process::ExitCode;
 
 use trackway_config::{Config, Flags};
 
-/// The system's allocator keeps an arena a thread and gives little back: under load it doubles the memory of a process
-/// whose threads hand large buffers to each other.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     if let Some(code) = cli::run(&args) {

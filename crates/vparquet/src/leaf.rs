@@ -295,7 +295,7 @@ impl Decoding {
                 Encoding::PLAIN => plain_ints(self.physical, bytes, count, out)?,
                 Encoding::DELTA_BINARY_PACKED if count > 0 => {
                     out.reserve(count);
-                    let (found, _) = decode::delta(bytes, count, |value| out.push(value))?;
+                    let (found, _) = decode::delta(bytes, count, out)?;
                     if found != count {
                         return Err(LeafError::Damaged("fewer numbers than values"));
                     }

@@ -46,7 +46,7 @@ section! {
 section! {
     /// `trackway.head:`.
     Head {
-        max_bytes: ByteSize = ByteSize::mib(64), "Largest head; beyond it, a segment is written.";
+        max_bytes: ByteSize = ByteSize::mib(48), "Largest head; beyond it, a segment is written.";
     }
     ignored &[]
 }
@@ -63,7 +63,7 @@ section! {
 section! {
     /// `trackway.block:`.
     TrackwayBlock {
-        max_spans: u64 = 300_000, "Most spans of a freshly cut block.";
+        max_spans: u64 = 200_000, "Most spans of a freshly cut block.";
     }
     ignored &[]
 }

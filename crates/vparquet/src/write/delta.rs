@@ -123,7 +123,7 @@ mod tests {
         put_delta(&mut out, values);
         out.push(0x5a);
         let mut back = Vec::new();
-        let (count, rest) = decode::delta(&out, values.len(), |value| back.push(value)).unwrap();
+        let (count, rest) = decode::delta(&out, values.len(), &mut back).unwrap();
         let wide: Vec<i64> = values.iter().map(|value| value.wide()).collect();
         let narrow = size_of::<T>() == 4;
         let back: Vec<i64> =
