@@ -133,7 +133,7 @@ fn the_reference_has_every_setting() {
         "| `sync` | `always`, `os` | `always` |",
         "## `cache.caches`",
         "`memberlist` (node_name,",
-        "| `max_bytes` | bytes | `67108864` |",
+        "| `max_bytes` | bytes | `50331648` |",
     ] {
         assert!(text.contains(want), "{want}");
     }

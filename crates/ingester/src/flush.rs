@@ -11,7 +11,7 @@ use trackway_common::TenantId;
 use trackway_spans::SpanBatch;
 use trackway_storage::{BlockEntry, LogRanges, StoreError, Upload};
 use trackway_vparquet::{BlockWriter, WriteError, WriteOptions, Written};
-use trackway_wal::LogError;
+use trackway_wal::{Log, LogError};
 use uuid::Uuid;
 
 use crate::chunk::Chunk;
@@ -43,19 +43,20 @@ pub(crate) enum FlushError {
 impl Ingester {
     /// Moves spans on until told to stop; then once more, if the configuration says so.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => break,
-                () = self.wake.notified() => {}
-                () = tokio::time::sleep(self.config.check_period) => {}
-            }
-            if let Err(error) = self.move_on().await {
-                self.warn(&error);
-                // Do not spin on a store that is down: the next look is due after a period, whatever is pushed meanwhile.
-                tokio::select! {
-                    () = stop.cancelled() => break,
-                    () = tokio::time::sleep(self.config.check_period) => {}
+        while !stop.is_cancelled() {
+            let wait_for_wake = match self.move_on().await {
+                Ok(true) => continue, // there may be more
+                Ok(false) => true,
+                Err(error) => {
+                    self.warn(&error);
+                    // Do not spin on a store that is down: the next look is due after a period, whatever is pushed meanwhile.
+                    false
                 }
+            };
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.wake.notified(), if wait_for_wake => {}
+                () = tokio::time::sleep(self.config.check_period) => {}
             }
         }
     }
@@ -72,33 +73,56 @@ impl Ingester {
         }
     }
 
-    async fn move_on(self: &Arc<Self>) -> Result<(), FlushError> {
+    /// Moves on what is due, a block a tenant; returns whether anything was.
+    async fn move_on(self: &Arc<Self>) -> Result<bool, FlushError> {
         let now = self.clock.now();
         let age_max = u64::try_from(self.config.block_age_max.as_nanos()).unwrap_or(u64::MAX);
         let mut moved = false;
         for (tenant, head) in self.heads() {
-            loop {
-                let size = head.size();
-                let old = now.saturating_sub(size.oldest) >= age_max && size.spans > 0;
-                if !old && !self.is_due(&size) {
-                    break;
-                }
+            let size = head.size();
+            let old = now.saturating_sub(size.oldest) >= age_max && size.spans > 0;
+            if old || self.is_due(&size) {
                 self.flush_one(&tenant, &head).await?;
                 moved = true;
             }
         }
-        if self.memory() > self.config.head_bytes_max && self.segments_have_room() {
-            let ingester = Arc::clone(self);
-            tokio::task::spawn_blocking(move || ingester.write_segment())
-                .await
-                .map_err(|_| FlushError::Interrupted)??;
+        if self.memory() > self.config.head_bytes_max || self.log_is_filling() {
+            self.relieve().await?;
             moved = true;
         }
         if moved {
             self.release().await?;
+            self.freed.notify_waiters();
             *self.last_warning.lock() = None;
         }
-        Ok(())
+        Ok(moved)
+    }
+
+    /// Whether the log holds so much that something old must be keeping it: it lets go only of what no head needs, and one
+    /// quiet tenant's span would keep everything behind it until its block is due.
+    pub(crate) fn log_is_filling(&self) -> bool {
+        self.log.as_ref().is_some_and(|log| log.bytes() > self.config.wal_bytes_max / 2)
+            && self.heads().iter().any(|(_, head)| head.low_water().is_some())
+    }
+
+    /// Whether senders must wait until the log has let go of something.
+    pub(crate) fn log_is_nearly_full(&self) -> bool {
+        self.log.as_ref().is_some_and(|log| log.bytes() > self.config.wal_bytes_max / 10 * 9)
+    }
+
+    /// Gets spans out of memory: all of them to a segment, or, when there is no room for another, those of the largest
+    /// head to a block before it is due.
+    async fn relieve(self: &Arc<Self>) -> Result<(), FlushError> {
+        if self.segments_have_room() {
+            let ingester = Arc::clone(self);
+            let written = tokio::task::spawn_blocking(move || ingester.write_segment()).await;
+            return written.map_err(|_| FlushError::Interrupted)?;
+        }
+        let largest = self.heads().into_iter().max_by_key(|(_, head)| head.size().bytes);
+        match largest {
+            Some((tenant, head)) => self.flush_one(&tenant, &head).await,
+            None => Ok(()),
+        }
     }
 
     /// Writes everything of a tenant, or of all, to blocks. Returns how many blocks were written.

@@ -28,6 +28,9 @@ use crate::{requests, segment};
 /// How long a sender is kept waiting for memory before it is told to come back.
 const MEMORY_WAIT: Duration = Duration::from_secs(10);
 
+/// Files that the log has at least when it is full.
+const LOG_FILES: u64 = 16;
+
 /// The ingester. Shared by reference.
 #[derive(Debug)]
 pub struct Ingester {
@@ -377,13 +380,14 @@ impl Ingester {
     async fn wait_for_memory(&self) -> Result<(), IngestError> {
         // Room for what comes in while a block is being written.
         let limit = self.config.head_bytes_max / 2 * 3;
-        if self.memory() < limit {
+        let has_room = || self.memory() < limit && !self.log_is_nearly_full();
+        if has_room() {
             return Ok(());
         }
         let room = async {
             loop {
                 let freed = self.freed.notified();
-                if self.memory() < limit {
+                if has_room() {
                     return;
                 }
                 self.wake.notify_one();
@@ -396,7 +400,7 @@ impl Ingester {
 
     fn wake_if_needed(&self, tenant: &TenantId) {
         let size = self.head(tenant).size();
-        if self.is_due(&size) || self.memory() > self.config.head_bytes_max {
+        if self.is_due(&size) || self.memory() > self.config.head_bytes_max || self.log_is_filling() {
             self.wake.notify_one();
         }
     }
@@ -470,6 +474,8 @@ fn open_log(config: &Config, random: &dyn Random) -> Result<(Option<LocalLog>, U
     // In the log's own folder: whoever takes the log away takes its identity too, and its numbers may begin anew.
     let log_id = log_identity(&config.folder.join("log").join("log-id"), random)?;
     let settings = LogConfig {
+        // Whole files are let go, so there must be several.
+        segment_bytes: (config.wal_bytes_max / LOG_FILES).clamp(1 << 20, 64 << 20),
         max_bytes: config.wal_bytes_max,
         sync: if config.sync { SyncMode::Always } else { SyncMode::Os },
         ..LogConfig::new(config.folder.join("log"))

@@ -30,7 +30,7 @@ section! {
     /// `trackway.wal:`.
     TrackwayWal {
         sync: WalSync = WalSync::Always, "When a sender gets its OK: when the disk has the spans, or when the operating system has them.";
-        max_bytes: ByteSize = ByteSize::gib(1), "Largest log; beyond it, blocks are cut early.";
+        max_bytes: ByteSize = ByteSize::gib(1), "Largest log; at half of it spans move on early, beyond it senders are told to come back.";
     }
     ignored &[]
 }
