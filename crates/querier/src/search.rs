@@ -14,6 +14,8 @@ use crate::fragments::{Places, READS_AT_ONCE, Rows, Source};
 use crate::service::QueryError;
 use crate::tally::Tally;
 
+/// Blocks that are scanned at once.
+const SCANS_AHEAD: usize = 3;
 /// Candidates that are judged together at the least.
 const JUDGE_AT_ONCE: usize = 64;
 /// Candidates that are judged together at the most.
@@ -76,14 +78,16 @@ impl Search<'_> {
         let mut candidates = self.scan_live().await?;
         let elsewhere = Elsewhere::load(self.source).await;
         let mut judged = Judged::default();
-        let mut blocks = blocks.into_iter().peekable();
-        while let Some(block) = blocks.next() {
+        // A block or two ahead: it costs little when the search can stop, and keeps all cores busy when it cannot.
+        let scans = stream::iter(blocks.clone()).map(|block| self.scan_block(block, &elsewhere));
+        let mut scans = scans.buffered(SCANS_AHEAD).zip(stream::iter(1..));
+        while let Some((scanned, following)) = scans.next().await {
             self.check()?;
-            match self.scan_block(block, &elsewhere).await? {
+            match scanned? {
                 Ok(found) => merge(&mut candidates, found),
                 Err(error) => self.tally.skip(&error),
             }
-            let Some(next) = blocks.peek() else { break };
+            let Some(next) = blocks.get(following) else { break };
             // No trace of the blocks to come starts later than they end.
             let bound = nanos(self.source.meta(*next).end_time).saturating_add(1_000_000_000);
             let newer = candidates.values().filter(|c| c.start > bound && self.plan.accepts(c.found)).count();
@@ -261,9 +265,17 @@ impl Search<'_> {
     }
 
     async fn judge_whole(&self, rows: Vec<Rows>) -> Result<Vec<TraceResult>, QueryError> {
+        let parts = stream::iter(rows).map(|rows| async move {
+            let mut results = Vec::new();
+            for batch in self.source.load_rows(vec![rows], self.plan.show_needs(), self.tally).await {
+                results.extend(self.judge_batch(batch).await?);
+            }
+            Ok::<_, QueryError>(results)
+        });
+        let parts: Vec<_> = parts.buffered(READS_AT_ONCE).collect().await;
         let mut results = Vec::new();
-        for batch in self.source.load_rows(rows, self.plan.show_needs(), self.tally).await {
-            results.extend(self.judge_batch(batch).await?);
+        for part in parts {
+            results.extend(part?);
         }
         Ok(results)
     }

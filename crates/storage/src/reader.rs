@@ -99,7 +99,10 @@ impl BlockReader {
             let range = meta.size - length..meta.size;
             let mut parts = self.store.get_ranges(&path, &[range]).await?;
             let tail = parts.pop().unwrap_or_default();
-            match BlockFile::open(&tail, meta.size, &meta.dedicated_columns) {
+            // On the pool, which survives what a damaged footer may do to the library that parses it.
+            let (size, dedicated) = (meta.size, meta.dedicated_columns.clone());
+            let open = move || BlockFile::open(&tail, size, &dedicated);
+            match self.cpu.run(open).await.ok_or_else(|| self.interrupted(tenant, meta))? {
                 Ok(Read::Ready(file)) => {
                     self.files.insert(id, Arc::clone(&file));
                     return Ok(file);
