@@ -80,9 +80,8 @@ impl SearchPlan {
     /// # Errors
     /// [`PlanError`] when it cannot be computed, or when this version does not do what it asks for.
     pub fn new(query: &Query, range: Option<(u64, u64)>) -> Result<Self, PlanError> {
-        if query.metrics.is_some() {
-            // Tempo answers the search part of a metrics query that is sent to the search endpoint.
-        }
+        // Of a metrics query that is sent to the search endpoint, Tempo answers the search part: `query.metrics` is not
+        // looked at.
         let Root::Pipeline(pipeline) = &query.root else {
             return Err(PlanError::Unsupported("pipelines combined with each other".into()));
         };

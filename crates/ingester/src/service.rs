@@ -449,18 +449,26 @@ impl Ingester {
     }
 
     /// Tells the log what nobody needs any more. Waits for requests that are between log and head.
-    pub(crate) async fn release(&self) -> Result<(), LogError> {
+    pub(crate) async fn release(self: &Arc<Self>) -> Result<(), LogError> {
         let Some(log) = &self.log else { return Ok(()) };
-        if let Err(error) = requests::save(&self.recent_file(), &self.recent, self.clock.now()) {
-            tracing::warn!(%error, "stored requests cannot be remembered; one repeated after a restart may double");
-        }
         let low = {
             let _gate = self.gate.write().await;
             let durable = log.durable().borrow().0;
             let needed = self.heads().iter().filter_map(|(_, head)| head.low_water()).min();
             needed.map_or(durable, |sequence| sequence.saturating_sub(1))
         };
-        log.release(Sequence(low))
+        // Both wait for the disk, which no thread that answers sockets may.
+        let ingester = Arc::clone(self);
+        let released = tokio::task::spawn_blocking(move || ingester.let_go(Sequence(low))).await;
+        released.unwrap_or(Err(LogError::Closed))
+    }
+
+    /// Remembers which requests were stored, then lets the log go of their records. Blocks on I/O.
+    fn let_go(&self, low: Sequence) -> Result<(), LogError> {
+        if let Err(error) = requests::save(&self.recent_file(), &self.recent, self.clock.now()) {
+            tracing::warn!(%error, "stored requests cannot be remembered; one repeated after a restart may double");
+        }
+        self.log.as_ref().map_or(Ok(()), |log| log.release(low))
     }
 }
 

@@ -104,7 +104,7 @@ fn from_json(json: &Json, out: &mut Vec<u8>) -> Option<()> {
     Some(())
 }
 
-fn base64(bytes: &[u8]) -> String {
+pub(crate) fn base64(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for chunk in bytes.chunks(3) {
         let word =

@@ -2,21 +2,12 @@
 
 use trackway_common::TraceId;
 
-const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+use crate::json::base64;
 
 /// The contents of the file.
 pub(super) fn file(last_ids: impl Iterator<Item = TraceId>) -> Vec<u8> {
-    let ids: Vec<String> = last_ids.map(base64).collect();
+    let ids: Vec<String> = last_ids.map(|id| base64(&id.to_bytes())).collect();
     serde_json::json!({ "rowGroups": ids }).to_string().into_bytes()
-}
-
-/// 128 bits are 21 digits and two bits more.
-fn base64(id: TraceId) -> String {
-    let digit = |value: u128| char::from(BASE64[(value & 63) as usize]);
-    let mut text: String = (0..21).map(|place| digit(id.0 >> (122 - 6 * place))).collect();
-    text.push(digit(id.0 << 4));
-    text.push_str("==");
-    text
 }
 
 #[cfg(test)]
