@@ -1,6 +1,7 @@
 //! Parquet's encodings, from bytes to values. Every function checks what it reads: damaged bytes are an error, never a
 //! panic and never a read beyond the page.
 
+use crate::hybrid::{hybrid, unpack};
 use crate::leaf::LeafError;
 
 /// Byte strings, one after the other.
@@ -39,7 +40,7 @@ impl ByteValues {
     }
 }
 
-fn varint(bytes: &mut &[u8]) -> Result<u64, LeafError> {
+pub(crate) fn varint(bytes: &mut &[u8]) -> Result<u64, LeafError> {
     let mut value = 0_u64;
     for at in 0..10 {
         let (byte, rest) = bytes.split_first().ok_or(LeafError::Truncated)?;
@@ -56,98 +57,12 @@ fn zigzag(value: u64) -> i64 {
     (value >> 1).cast_signed() ^ -((value & 1).cast_signed())
 }
 
-/// The widest number that one eight-byte load always holds whole, wherever in a byte it begins.
-const ONE_LOAD_BITS: usize = 56;
-
-/// Takes `count` numbers of `width` bits each, lowest bits first. Missing bytes count as zeros.
-#[inline]
-fn unpack(bytes: &[u8], width: usize, count: usize, mut each: impl FnMut(u64)) {
-    if width == 0 {
-        (0..count).for_each(|_| each(0));
-        return;
-    }
-    if width > ONE_LOAD_BITS {
-        return unpack_wide(bytes, width, count, each);
-    }
-    let mask = (1_u64 << width) - 1;
-    let whole = if bytes.len() >= 8 { ((bytes.len() - 8) * 8 / width + 1).min(count) } else { 0 };
-    let mut bit = 0;
-    for _ in 0..whole {
-        let mut window = [0_u8; 8];
-        window.copy_from_slice(&bytes[bit / 8..bit / 8 + 8]);
-        each(u64::from_le_bytes(window) >> (bit % 8) & mask);
-        bit += width;
-    }
-    for _ in whole..count {
-        let mut window = [0_u8; 8];
-        let start = bytes.len().min(bit / 8);
-        let end = bytes.len().min(bit / 8 + 8);
-        window[..end - start].copy_from_slice(&bytes[start..end]);
-        each(u64::from_le_bytes(window) >> (bit % 8) & mask);
-        bit += width;
-    }
-}
-
-fn unpack_wide(bytes: &[u8], width: usize, count: usize, mut each: impl FnMut(u64)) {
-    let mask = if width >= 64 { u64::MAX } else { (1 << width) - 1 };
-    for index in 0..count {
-        let bit = index * width;
-        let mut window = [0_u8; 16];
-        let (start, end) = (bytes.len().min(bit / 8), bytes.len().min(bit / 8 + 9));
-        window[..end - start].copy_from_slice(&bytes[start..end]);
-        each((u128::from_le_bytes(window) >> (bit % 8)) as u64 & mask);
-    }
-}
-
-/// Reads `count` values of the hybrid of runs and bit packing.
-fn hybrid(
-    mut bytes: &[u8],
-    width: usize,
-    count: usize,
-    mut run: impl FnMut(u32, usize),
-) -> Result<(), LeafError> {
-    if width > 32 {
-        return Err(LeafError::Damaged("more than 32 bits a value"));
-    }
-    let mut left = count;
-    while left > 0 {
-        let header = varint(&mut bytes)?;
-        if header & 1 == 1 {
-            let groups = usize::try_from(header >> 1).map_err(|_| LeafError::Truncated)?;
-            let length = groups.checked_mul(width).ok_or(LeafError::Truncated)?;
-            let (packed, rest) =
-                bytes.split_at_checked(length.min(bytes.len())).ok_or(LeafError::Truncated)?;
-            let values = left.min(groups.saturating_mul(8));
-            if values == 0 || packed.len() * 8 < values * width {
-                return Err(LeafError::Truncated);
-            }
-            unpack(packed, width, values, |value| run(value as u32, 1));
-            bytes = rest;
-            left -= values;
-        } else {
-            let length = usize::try_from(header >> 1).map_err(|_| LeafError::Truncated)?.min(left);
-            let (value, rest) = bytes.split_at_checked(width.div_ceil(8)).ok_or(LeafError::Truncated)?;
-            if length == 0 {
-                return Err(LeafError::Damaged("an empty run"));
-            }
-            let mut window = [0_u8; 4];
-            window[..value.len()].copy_from_slice(value);
-            run(u32::from_le_bytes(window), length);
-            bytes = rest;
-            left -= length;
-        }
-    }
-    Ok(())
-}
-
 /// Appends `count` levels.
 pub(crate) fn levels(bytes: &[u8], max: i16, count: usize, out: &mut Vec<u8>) -> Result<(), LeafError> {
     let width = (16 - max.leading_zeros()) as usize;
-    let mut over = false;
-    hybrid(bytes, width, count, |value, times| {
-        over |= value > max.unsigned_abs().into();
-        if times == 1 { out.push(value as u8) } else { out.resize(out.len() + times, value as u8) }
-    })?;
+    let from = out.len();
+    hybrid(bytes, width, count, out)?;
+    let over = out[from..].iter().fold(0, |most: u8, level| most.max(*level)) > max as u8;
     if over { Err(LeafError::Damaged("a level over its maximum")) } else { Ok(()) }
 }
 
@@ -162,22 +77,15 @@ pub(crate) fn dictionary_ids(
         return Ok(());
     }
     let (width, rest) = bytes.split_first().ok_or(LeafError::Truncated)?;
-    let mut highest = 0;
-    hybrid(rest, usize::from(*width), count, |id, times| {
-        highest = highest.max(id);
-        if times == 1 { out.push(id) } else { out.resize(out.len() + times, id) }
-    })?;
-    if highest as usize >= dictionary {
-        Err(LeafError::Damaged("an id beyond the dictionary"))
-    } else {
-        Ok(())
-    }
+    let from = out.len();
+    hybrid(rest, usize::from(*width), count, out)?;
+    let most = out[from..].iter().fold(0, |most: u32, id| most.max(*id));
+    if most as usize >= dictionary { Err(LeafError::Damaged("an id beyond the dictionary")) } else { Ok(()) }
 }
 
 /// Appends booleans in the RLE encoding of data pages (a length in front).
 pub(crate) fn rle_booleans(bytes: &[u8], count: usize, out: &mut Vec<u8>) -> Result<(), LeafError> {
-    let rest = bytes.get(4..).ok_or(LeafError::Truncated)?;
-    hybrid(rest, 1, count, |value, times| out.resize(out.len() + times, value as u8))
+    hybrid(bytes.get(4..).ok_or(LeafError::Truncated)?, 1, count, out)
 }
 
 /// Appends bit-packed booleans.
@@ -185,7 +93,7 @@ pub(crate) fn plain_booleans(bytes: &[u8], count: usize, out: &mut Vec<u8>) -> R
     if bytes.len() * 8 < count {
         return Err(LeafError::Truncated);
     }
-    out.extend((0..count).map(|index| bytes[index / 8] >> (index % 8) & 1));
+    unpack(bytes, 1, count, out);
     Ok(())
 }
 
@@ -204,6 +112,8 @@ pub(crate) fn plain<const N: usize, T>(
 
 /// Appends byte strings with their lengths in front.
 pub(crate) fn plain_bytes(mut bytes: &[u8], count: usize, out: &mut ByteValues) -> Result<(), LeafError> {
+    out.offsets.reserve(count.min(bytes.len() / 4));
+    out.bytes.reserve(bytes.len().saturating_sub(4 * count));
     for _ in 0..count {
         let (length, rest) = bytes.split_first_chunk::<4>().ok_or(LeafError::Truncated)?;
         let length = u32::from_le_bytes(*length) as usize;
@@ -251,8 +161,7 @@ pub(crate) fn delta<'a>(
             let values = left.min(per_mini);
             // What is unpacked are differences, which are then added up in place: two tight loops instead of one tangled.
             let from = out.len();
-            out.reserve(values);
-            unpack(packed, width, values, |delta| out.push(delta.cast_signed()));
+            unpack(packed, width, values, out);
             for slot in &mut out[from..] {
                 value = value.wrapping_add(least).wrapping_add(*slot);
                 *slot = value;
@@ -266,16 +175,20 @@ pub(crate) fn delta<'a>(
 /// Appends DELTA_LENGTH_BYTE_ARRAY strings.
 pub(crate) fn delta_length_bytes(bytes: &[u8], count: usize, out: &mut ByteValues) -> Result<(), LeafError> {
     let mut lengths = Vec::with_capacity(count);
-    let (total, mut rest) = delta(bytes, count, &mut lengths)?;
+    let (total, rest) = delta(bytes, count, &mut lengths)?;
     if total != count {
         return Err(LeafError::Damaged("fewer lengths than values"));
     }
+    // The strings stand one behind the other: they are checked together and copied at once.
+    let mut end = out.bytes.len() as u64;
+    out.offsets.reserve(count);
     for length in lengths {
-        let length = usize::try_from(length).map_err(|_| LeafError::Damaged("a negative length"))?;
-        let (value, after) = rest.split_at_checked(length).ok_or(LeafError::Truncated)?;
-        out.push(value)?;
-        rest = after;
+        let length = u32::try_from(length).map_err(|_| LeafError::Damaged("a length"))?;
+        end += u64::from(length);
+        out.offsets.push(u32::try_from(end).map_err(|_| LeafError::TooLarge)?);
     }
+    let all = rest.get(..end as usize - out.bytes.len()).ok_or(LeafError::Truncated)?;
+    out.bytes.extend_from_slice(all);
     Ok(())
 }
 

@@ -2,15 +2,14 @@
 
 use std::sync::Arc;
 
-use parquet::basic::{Encoding, Type as Physical};
-use parquet::column::page::{Page, PageReader};
-use parquet::errors::ParquetError;
+use bytes::Bytes;
+use parquet::basic::{Compression, Encoding, Type as Physical};
 use parquet::file::metadata::ColumnChunkMetaData;
 use parquet::file::page_index::offset_index::PageLocation;
-use parquet::file::serialized_reader::SerializedPageReader;
 
 use crate::decode::{self, ByteValues};
 use crate::read::Fetched;
+use crate::unpage::{Header, Kind};
 
 /// A column that cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -27,9 +26,12 @@ pub enum LeafError {
     /// An encoding that no Tempo writes.
     #[error("encoding {0} of a {1} column is not supported")]
     Encoding(Encoding, Physical),
-    /// Parquet's own objection.
-    #[error("{0}")]
-    Parquet(#[from] ParquetError),
+    /// A codec that no Tempo writes.
+    #[error("codec {0} is not supported")]
+    Codec(Compression),
+    /// Bytes that nobody asked for before they were needed.
+    #[error("bytes {0} to {1} of the file were not fetched")]
+    NotFetched(u64, u64),
 }
 
 /// Decoded values, without the nulls.
@@ -125,41 +127,56 @@ pub(crate) fn decode(wanted: &Wanted<'_>, fetched: &Arc<Fetched>) -> Result<Leaf
     if wanted.rows.is_none() {
         state.reserve(wanted.chunk.num_values());
     }
-    let selected = match (wanted.rows, wanted.pages) {
-        (Some(rows), Some(pages)) => Some(pages_of(pages, wanted.total_rows, rows)),
-        _ => None,
-    };
     let mut kept_rows = Vec::new();
-    let locations = wanted.pages.map(<[PageLocation]>::to_vec);
-    let mut reader =
-        SerializedPageReader::new(Arc::clone(fetched), wanted.chunk, wanted.total_rows, locations)?;
-    let mut page_index = 0;
-    while let Some(next) = reader.peek_next_page()? {
-        if next.is_dict {
-            if let Some(page) = reader.get_next_page()? {
-                state.dictionary(&page)?;
-            }
-            continue;
+    each_page(wanted, fetched, |header, body, first_row| {
+        if let (true, Some(row)) = (header.kind != Kind::Dictionary, first_row) {
+            kept_rows.push((state.leaf.rep.len(), row));
         }
-        let skip =
-            selected.as_ref().is_some_and(|selected| !selected.get(page_index).is_some_and(|keep| *keep));
-        if skip {
-            reader.skip_next_page()?;
-        } else if let Some(page) = reader.get_next_page()? {
-            if let Some(pages) = wanted.pages {
-                kept_rows
-                    .push((state.leaf.rep.len(), pages.get(page_index).map_or(0, |p| p.first_row_index)));
-            } else if kept_rows.is_empty() {
-                kept_rows.push((0, 0));
-            }
-            state.page(&page)?;
-        }
-        page_index += 1;
-    }
+        state.page(header, body)
+    })?;
     match wanted.rows {
         Some(rows) => Ok(trim(state, rows, &kept_rows)),
         None => Ok(state.leaf),
     }
+}
+
+/// Calls `each` with every page that is wanted, the dictionary first, and the row that it begins with: without an index
+/// of pages only that of the first is known.
+fn each_page(
+    wanted: &Wanted<'_>,
+    fetched: &Fetched,
+    mut each: impl FnMut(&Header, &[u8], Option<i64>) -> Result<(), LeafError>,
+) -> Result<(), LeafError> {
+    let codec = wanted.chunk.compression();
+    let mut all = |bytes: &Bytes, mut first_row: Option<i64>| {
+        let mut rest = &bytes[..];
+        let mut left = wanted.chunk.num_values();
+        while !rest.is_empty() && left > 0 {
+            let Some(header) = Header::read(&mut rest)? else { continue };
+            header.body(&mut rest, codec, |body| each(&header, body, first_row))?;
+            if header.kind != Kind::Dictionary {
+                left -= i64::try_from(header.entries).unwrap_or(i64::MAX);
+                first_row = None;
+            }
+        }
+        Ok(())
+    };
+    let (start, length) = wanted.chunk.byte_range();
+    let Some(pages) = wanted.pages.filter(|pages| !pages.is_empty()) else {
+        return all(&fetched.get(start, length)?, Some(0));
+    };
+    let first = pages.first().map_or(start, |page| page.offset as u64);
+    if first > start {
+        all(&fetched.get(start, first - start)?, None)?;
+    }
+    let keep = wanted.rows.map(|rows| pages_of(pages, wanted.total_rows, rows));
+    for (at, page) in pages.iter().enumerate() {
+        if keep.as_ref().is_none_or(|keep| keep[at]) {
+            let bytes = fetched.get(page.offset as u64, page.compressed_page_size as u64)?;
+            all(&bytes, Some(page.first_row_index))?;
+        }
+    }
+    Ok(())
 }
 
 struct Decoding {
@@ -199,8 +216,7 @@ impl Decoding {
         }
     }
 
-    fn dictionary(&mut self, page: &Page) -> Result<(), LeafError> {
-        let (bytes, count) = (page.buffer(), page.num_values() as usize);
+    fn dictionary(&mut self, bytes: &[u8], count: usize) -> Result<(), LeafError> {
         match &mut self.leaf.values {
             Values::Bytes { dictionary, .. } => {
                 decode::plain_bytes(bytes, count, dictionary)?;
@@ -215,28 +231,19 @@ impl Decoding {
         Ok(())
     }
 
-    fn page(&mut self, page: &Page) -> Result<(), LeafError> {
-        let count = page.num_values() as usize;
-        let (values, encoding, present) = match page {
-            Page::DataPage { buf, encoding, .. } => {
-                let mut rest: &[u8] = buf;
-                let rep = prefixed(&mut rest, self.max_rep)?;
-                let def = prefixed(&mut rest, self.max_def)?;
-                (rest, *encoding, self.levels(rep, def, count)?)
-            }
-            Page::DataPageV2 {
-                buf, encoding, def_levels_byte_len, rep_levels_byte_len, num_nulls, ..
-            } => {
-                let (rep, rest) =
-                    buf.split_at_checked(*rep_levels_byte_len as usize).ok_or(LeafError::Truncated)?;
-                let (def, rest) =
-                    rest.split_at_checked(*def_levels_byte_len as usize).ok_or(LeafError::Truncated)?;
-                self.levels(rep, def, count)?;
-                (rest, *encoding, count.saturating_sub(*num_nulls as usize))
-            }
-            Page::DictionaryPage { .. } => return Err(LeafError::Damaged("a second dictionary")),
+    fn page(&mut self, header: &Header, body: &[u8]) -> Result<(), LeafError> {
+        let count = header.entries;
+        let mut rest = body;
+        let (rep, def) = match header.kind {
+            Kind::Dictionary => return self.dictionary(body, count),
+            Kind::Data => (prefixed(&mut rest, self.max_rep)?, prefixed(&mut rest, self.max_def)?),
+            Kind::DataV2 { rep, def, .. } => (first(&mut rest, rep)?, first(&mut rest, def)?),
         };
-        self.values(values, encoding, present)
+        let mut present = self.levels(rep, def, count)?;
+        if let Kind::DataV2 { nulls, .. } = header.kind {
+            present = count.saturating_sub(nulls);
+        }
+        self.values(rest, header.encoding, present)
     }
 
     /// Keeps the levels that are wanted and returns how many values the page holds.
@@ -257,7 +264,7 @@ impl Decoding {
         let before = self.leaf.def.len();
         decode::levels(def, self.max_def, count, &mut self.leaf.def)?;
         let max = self.max_def as u8;
-        let present = self.leaf.def[before..].iter().filter(|level| **level == max).count();
+        let present = count_of(&self.leaf.def[before..], max);
         if !self.keep_def {
             self.leaf.def.truncate(before);
         }
@@ -266,12 +273,10 @@ impl Decoding {
 
     fn values(&mut self, bytes: &[u8], encoding: Encoding, count: usize) -> Result<(), LeafError> {
         let unsupported = || LeafError::Encoding(encoding, self.physical);
-        #[allow(deprecated)] // other writers still use it
-        let from_dictionary = matches!(encoding, Encoding::RLE_DICTIONARY | Encoding::PLAIN_DICTIONARY);
+        let from_dictionary = encoding == Encoding::RLE_DICTIONARY;
         match &mut self.leaf.values {
-            Values::Bytes { ids, dictionary } if from_dictionary => {
+            Values::Bytes { ids, .. } if from_dictionary => {
                 decode::dictionary_ids(bytes, count, self.dictionary_bytes, ids)?;
-                let _ = dictionary;
             }
             Values::Bytes { ids, dictionary } => {
                 let first = dictionary.len() as u32;
@@ -336,8 +341,12 @@ fn prefixed<'a>(rest: &mut &'a [u8], max: i16) -> Result<&'a [u8], LeafError> {
         return Ok(b"");
     }
     let (length, after) = rest.split_first_chunk::<4>().ok_or(LeafError::Truncated)?;
-    let (levels, after) =
-        after.split_at_checked(u32::from_le_bytes(*length) as usize).ok_or(LeafError::Truncated)?;
+    *rest = after;
+    first(rest, u32::from_le_bytes(*length) as usize)
+}
+
+fn first<'a>(rest: &mut &'a [u8], length: usize) -> Result<&'a [u8], LeafError> {
+    let (levels, after) = rest.split_at_checked(length).ok_or(LeafError::Truncated)?;
     *rest = after;
     Ok(levels)
 }
@@ -418,7 +427,9 @@ fn skip_rows(rep: &[u8], entry: usize, end: usize, rows: i64) -> usize {
 }
 
 fn count_of(levels: &[u8], wanted: u8) -> usize {
-    levels.iter().filter(|level| **level == wanted).count()
+    // In pieces, so that the counters are bytes and many of them are added at once.
+    let count = |piece: &[u8]| usize::from(piece.iter().map(|of| u8::from(*of == wanted)).sum::<u8>());
+    levels.chunks(255).map(count).sum()
 }
 
 fn keep(values: Values, kept: &[Kept]) -> Values {
@@ -454,17 +465,21 @@ pub(crate) fn dictionary_only(chunk: &ColumnChunkMetaData) -> bool {
     }
 }
 
-/// Decodes only the dictionary of a column chunk.
+/// Decodes only the dictionary of a column chunk, which stands in these bytes of the file.
 pub(crate) fn decode_dictionary(
     chunk: &ColumnChunkMetaData,
-    pages: &[PageLocation],
-    total_rows: usize,
-    fetched: &Arc<Fetched>,
+    range: &std::ops::Range<u64>,
+    fetched: &Fetched,
 ) -> Result<Leaf, LeafError> {
     let mut dictionary = ByteValues::default();
-    let mut reader = SerializedPageReader::new(Arc::clone(fetched), chunk, total_rows, Some(pages.to_vec()))?;
-    if let Some(page @ Page::DictionaryPage { .. }) = reader.get_next_page()? {
-        decode::plain_bytes(page.buffer(), page.num_values() as usize, &mut dictionary)?;
+    let bytes = fetched.get(range.start, range.end - range.start)?;
+    let mut rest = &bytes[..];
+    if let Some(header) = Header::read(&mut rest)?
+        && header.kind == Kind::Dictionary
+    {
+        header.body(&mut rest, chunk.compression(), |body| {
+            decode::plain_bytes(body, header.entries, &mut dictionary)
+        })?;
     }
     Ok(Leaf { rep: Vec::new(), def: Vec::new(), values: Values::Bytes { ids: Vec::new(), dictionary } })
 }

@@ -5,12 +5,14 @@
 
 pub mod bloom;
 mod decode;
+mod hybrid;
 mod json;
 mod leaf;
 pub mod meta;
 mod pages;
 mod read;
 pub mod schema;
+mod unpage;
 mod write;
 
 pub use leaf::LeafError;

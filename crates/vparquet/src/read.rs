@@ -8,13 +8,11 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use bytes::Buf;
 pub use bytes::Bytes;
 use parking_lot::RwLock;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
 use parquet::file::page_index::offset_index::PageLocation;
-use parquet::file::reader::{ChunkReader, Length};
 use rayon::prelude::*;
 use trackway_common::TraceId;
 use trackway_spans::{Level, Needs, Prune, SpanBatch};
@@ -33,13 +31,12 @@ const LEAVES_WORTH_SHARING: usize = 16;
 #[derive(Debug, Default)]
 pub struct Fetched {
     parts: RwLock<Vec<(u64, Bytes)>>,
-    size: u64,
 }
 
 impl Fetched {
-    /// Nothing yet, of a file of this size.
-    pub fn new(size: u64) -> Arc<Self> {
-        Arc::new(Self { parts: RwLock::default(), size })
+    /// Nothing yet.
+    pub fn new() -> Arc<Self> {
+        Arc::default()
     }
 
     /// Adds the bytes that start at `offset`.
@@ -59,6 +56,10 @@ impl Fetched {
         })
     }
 
+    pub(crate) fn get(&self, start: u64, length: u64) -> Result<Bytes, LeafError> {
+        self.find(start, length).ok_or_else(|| LeafError::NotFetched(start, start.saturating_add(length)))
+    }
+
     fn has(&self, range: &Range<u64>) -> bool {
         self.find(range.start, range.end - range.start).is_some()
     }
@@ -66,30 +67,6 @@ impl Fetched {
     /// Bytes fetched.
     pub fn bytes(&self) -> u64 {
         self.parts.read().iter().map(|(_, bytes)| bytes.len() as u64).sum()
-    }
-}
-
-impl Length for Fetched {
-    fn len(&self) -> u64 {
-        self.size
-    }
-}
-
-impl ChunkReader for Fetched {
-    type T = bytes::buf::Reader<Bytes>;
-
-    fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
-        let parts = self.parts.read();
-        let at = parts.partition_point(|(offset, _)| *offset <= start);
-        let part = parts[..at].iter().rev().find(|(offset, bytes)| start < offset + bytes.len() as u64);
-        let (offset, bytes) =
-            part.ok_or(ParquetError::IndexOutOfBound(start as usize, self.size as usize))?;
-        Ok(bytes.slice((start - offset) as usize..).reader())
-    }
-
-    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
-        let found = self.find(start, length as u64);
-        found.ok_or(ParquetError::IndexOutOfBound(start as usize, self.size as usize))
     }
 }
 
@@ -264,7 +241,7 @@ impl RowGroup {
             file: Arc::clone(file),
             index,
             rows: None,
-            fetched: Fetched::new(file.size),
+            fetched: Fetched::new(),
             leaves: HashMap::new(),
             ids: None,
         }

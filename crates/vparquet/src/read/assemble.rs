@@ -262,34 +262,32 @@ impl Assembly<'_> {
         let leaf = self.group.decoded(plan.spine).cloned();
         let leaf = leaf.ok_or_else(|| self.group.structure("no span columns"))?;
         let (mut trace, mut resource, mut scope) = (u32::MAX, u32::MAX, u32::MAX);
-        let (mut traces, mut scopes, mut scope_resource) = (Vec::new(), Vec::new(), Vec::new());
-        let mut resources = 0_u32;
+        let mut scope_resource = Vec::new();
+        // One more than there can be: every entry writes, and only a span moves on. Branches would be guessed wrong.
+        let mut traces = vec![0; leaf.def.len() + 1];
+        let mut scopes = vec![0; leaf.def.len() + 1];
+        let mut span = 0;
         for (rep, def) in leaf.rep.iter().zip(&leaf.def) {
-            if *rep == 0 {
-                trace = trace.wrapping_add(1);
-            }
-            if *rep <= 1 && *def >= 1 {
-                resource = resource.wrapping_add(1);
-                resources += 1;
-            }
+            trace = trace.wrapping_add(u32::from(*rep == 0));
+            resource = resource.wrapping_add(u32::from(*rep <= 1 && *def >= 1));
             if *rep <= 2 && *def >= 2 {
                 scope = scope.wrapping_add(1);
                 scope_resource.push(resource);
             }
-            if *def >= 3 {
-                traces.push(trace);
-                scopes.push(scope);
-            }
+            (traces[span], scopes[span]) = (trace, scope);
+            span += usize::from(*def >= 3);
         }
+        traces.truncate(span);
+        scopes.truncate(span);
+        let resources = resource.wrapping_add(1);
         if trace.wrapping_add(1) as usize != self.group.rows() {
             return Err(self.group.structure("the number of rows differs from the footer's"));
         }
-        let spans = traces.len();
         self.batch.spans.trace = traces.into();
         self.batch.spans.scope = scopes.into();
         self.batch.scopes.resource = scope_resource.into();
         self.batch.resources.service = vec![0; resources as usize].into();
-        if leaf.ints().len() == spans {
+        if leaf.ints().len() == span {
             self.batch.spans.status = leaf.ints().iter().map(|status| small(*status)).collect();
             Ok(())
         } else {
@@ -322,10 +320,18 @@ impl Assembly<'_> {
     /// A required column of strings.
     fn texts(&mut self, path: &str, rows: usize) -> Column<StrId> {
         let leaf = self.leaf(path);
-        let Some(mut translate) = leaf.as_deref().and_then(Translate::new) else {
+        let Some((ids, dictionary)) = leaf.as_deref().and_then(Leaf::bytes) else {
             return vec![0; rows].into();
         };
-        (0..rows).map(|row| translate.get(&mut self.strings, row)).collect()
+        // All of a dictionary at once, unless only a few of its entries are asked for.
+        let mut texts: Vec<StrId> = if dictionary.len() <= rows {
+            let all: Vec<StrId> = dictionary.iter().map(|text| self.strings.intern(text)).collect();
+            ids.iter().take(rows).map(|id| all[*id as usize]).collect()
+        } else {
+            ids.iter().take(rows).map(|id| self.strings.intern(dictionary.get(*id as usize))).collect()
+        };
+        texts.resize(rows, 0);
+        texts.into()
     }
 
     /// A required column of span ids.

@@ -137,6 +137,6 @@ fn dictionary(group: &mut RowGroup, path: &str) -> Result<Read<Option<Arc<Leaf>>
     if !group.fetched.has(&range) {
         return Ok(Read::NeedsRanges(vec![range]));
     }
-    let decoded = crate::leaf::decode_dictionary(chunk, &pages, group.file.rows(group.index), &group.fetched);
+    let decoded = crate::leaf::decode_dictionary(chunk, &range, &group.fetched);
     decoded.map(|leaf| Read::Ready(Some(Arc::new(leaf)))).map_err(|error| group.failed(leaf, error))
 }
