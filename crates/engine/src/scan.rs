@@ -70,13 +70,15 @@ impl SearchPlan {
         }
         let starts = starts(batch);
         let candidate = |(row, found): (usize, u64)| {
-            let whole = match wholeness {
-                Wholeness::Whole => true,
-                Wholeness::Fragments => false,
-                Wholeness::Some(elsewhere) => !elsewhere(batch.traces.id(row)),
-            };
-            let outside = whole && (!self.combine.accepts(found) || !self.overlaps(batch, row));
-            (found != 0 && !outside).then(|| Candidate {
+            let inside = || self.combine.accepts(found) && self.overlaps(batch, row);
+            // What lies elsewhere is asked last: it costs the most to know.
+            let may = found != 0
+                && match wholeness {
+                    Wholeness::Whole => inside(),
+                    Wholeness::Fragments => true,
+                    Wholeness::Some(elsewhere) => inside() || elsewhere(batch.traces.id(row)),
+                };
+            may.then(|| Candidate {
                 id: batch.traces.id(row),
                 row: row as u32,
                 start: starts.get(row).copied().unwrap_or(0),

@@ -17,7 +17,7 @@ use crate::tally::Tally;
 /// Blocks that are scanned at once.
 const SCANS_AHEAD: usize = 3;
 /// Candidates that are judged together at the least.
-const JUDGE_AT_ONCE: usize = 64;
+const JUDGE_AT_ONCE: usize = 20;
 /// Candidates that are judged together at the most.
 const JUDGE_AT_ONCE_MAX: usize = 4096;
 

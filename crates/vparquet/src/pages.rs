@@ -28,7 +28,7 @@ pub(crate) const PAGE_BYTES_MAX: usize = 64 * 1024;
 const PAGE_BYTES_AIM: usize = PAGE_BYTES_MAX * 15 / 16;
 /// Most entries of a page: levels pack so well that 64 KB of a sparse column may be all of it, and whoever wants one trace
 /// decodes a whole page.
-const PAGE_ENTRIES_MAX: usize = 16 * 1024;
+const PAGE_ENTRIES_MAX: usize = 8 * 1024;
 
 /// The levels of a leaf.
 #[derive(Clone, Copy)]
