@@ -19,7 +19,7 @@ const SCANS_AHEAD: usize = 3;
 /// Candidates that are judged together at the least.
 const JUDGE_AT_ONCE: usize = 20;
 /// Candidates that are judged together at the most.
-const JUDGE_AT_ONCE_MAX: usize = 4096;
+const JUDGE_AT_ONCE_MAX: usize = 32 * 1024;
 
 /// A search over one tenant.
 pub(crate) struct Search<'s> {
