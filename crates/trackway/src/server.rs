@@ -75,6 +75,10 @@ fn refuse_what_is_not_there(config: &Config) -> anyhow::Result<()> {
             "these settings mean nothing to Trackway and are ignored"
         );
     }
+    let without_effect = config.without_effect();
+    if !without_effect.is_empty() {
+        tracing::warn!(keys = without_effect.join(", "), "these settings have no effect in this version");
+    }
     Ok(())
 }
 
