@@ -40,6 +40,15 @@ pub(crate) enum FlushError {
     Interrupted,
 }
 
+impl FlushError {
+    /// Whether a segment found no room on the disk.
+    pub(crate) fn is_full(&self) -> bool {
+        use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+        matches!(self, Self::Segment(SegmentError::Io { source, .. })
+            if matches!(source.kind(), StorageFull | QuotaExceeded))
+    }
+}
+
 impl Ingester {
     /// Moves spans on until told to stop; then once more, if the configuration says so.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {

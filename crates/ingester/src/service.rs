@@ -193,7 +193,7 @@ impl Ingester {
         if let Err(error) = requests::load(&self.recent_file(), &self.recent) {
             tracing::warn!(path = %self.recent_file().display(), %error, "stored requests are forgotten");
         }
-        let mut error = None;
+        let (mut error, mut full) = (None, false);
         let mut cursor = trackway_wal::Cursor::after(log.low_water());
         let replayed = log.read(&mut cursor, &mut |record| {
             let sequence = record.sequence.0;
@@ -206,11 +206,19 @@ impl Ingester {
                 if let Err(problem) = appended {
                     tracing::warn!(sequence, %problem, "a record of the log cannot be read and is left out");
                 }
-                if self.memory() > self.config.head_bytes_max
-                    && let Err(problem) = self.write_segment()
-                {
-                    error = Some(problem);
-                    return ControlFlow::Break(());
+                if self.memory() > self.config.head_bytes_max && !full {
+                    match self.write_segment() {
+                        Ok(()) => {}
+                        // They were in memory before the restart too, all that no segment holds.
+                        Err(problem) if problem.is_full() => {
+                            tracing::warn!(%problem, "replayed spans stay in memory until there is room");
+                            full = true;
+                        }
+                        Err(problem) => {
+                            error = Some(problem);
+                            return ControlFlow::Break(());
+                        }
+                    }
                 }
             }
             ControlFlow::Continue(())
