@@ -12,7 +12,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 use trackway_common::{Clock, ErrorKind, Kinded, Random, TenantId};
 use trackway_spans::{AppendError, Appended, peek_request};
-use trackway_storage::{BlockCatalog, BlockEntry, BlockReader, LogRanges};
+use trackway_storage::{BlockCatalog, BlockEntry, BlockReader, LogRanges, UnreadableBlock};
 use trackway_wal::{
     Admission, LocalLog, LocalStorage, Log, LogConfig, LogError, NewRecord, RecentHashes, Sequence, SyncMode,
     request_hash,
@@ -126,6 +126,8 @@ pub struct View {
     pub chunks: Vec<Arc<Chunk>>,
     /// Stored data.
     pub blocks: Arc<Vec<BlockEntry>>,
+    /// Blocks whose spans are missing from this.
+    pub unreadable: Arc<Vec<UnreadableBlock>>,
 }
 
 impl Ingester {
@@ -421,7 +423,11 @@ impl Ingester {
     pub fn view(&self, tenant: &TenantId) -> View {
         let _publication = self.publication.read();
         let head = self.heads.read().get(tenant).cloned();
-        View { chunks: head.map(|head| head.view()).unwrap_or_default(), blocks: self.catalog.blocks(tenant) }
+        View {
+            chunks: head.map(|head| head.view()).unwrap_or_default(),
+            blocks: self.catalog.blocks(tenant),
+            unreadable: self.catalog.unreadable(tenant),
+        }
     }
 
     /// The tenants that have anything.
