@@ -23,6 +23,7 @@ use crate::chunk::Chunk;
 use crate::config::Config;
 use crate::head::{Head, MemoryCount, Size, next_chunk_id};
 use crate::metrics::Metrics;
+use crate::pair::Pair;
 use crate::{requests, segment};
 
 /// How long a sender is kept waiting for memory before it is told to come back.
@@ -55,6 +56,8 @@ pub struct Ingester {
     /// Told whenever memory was freed.
     pub(crate) freed: Notify,
     pub(crate) flushing: tokio::sync::Mutex<()>,
+    /// Two blocks of which perhaps one is written: to be thrown away before anything else is written.
+    pub(crate) half: Mutex<Option<Pair>>,
     stopping: AtomicBool,
     pub(crate) next_segment: AtomicU64,
     pub(crate) last_warning: Mutex<Option<String>>,
@@ -159,6 +162,7 @@ impl Ingester {
             wake: Notify::new(),
             freed: Notify::new(),
             flushing: tokio::sync::Mutex::default(),
+            half: Mutex::default(),
             stopping: AtomicBool::new(false),
             next_segment: AtomicU64::new(1),
             last_warning: Mutex::default(),
@@ -167,6 +171,7 @@ impl Ingester {
         };
         if let Some(log) = &ingester.log {
             ingester.clear_building();
+            ingester.settle_pair()?;
             ingester.replay(log)?;
         }
         Ok(Arc::new(ingester))

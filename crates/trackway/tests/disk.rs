@@ -8,7 +8,7 @@ use std::process::Command;
 
 use support::requests::{own_spans, own_trace, request, shared_trace};
 use support::{Ports, Server, config, skipped};
-use trackway_golden::http::Response;
+use trackway_golden::http::{self, Response};
 
 /// Nothing is written but the log.
 const QUIET: &str = "live_store: {max_block_duration: 1h}";
@@ -179,4 +179,52 @@ fn a_restart_on_a_full_disk_loses_nothing() {
     server.flush();
     has(&server, 0..refused + 1);
     server.stop();
+}
+
+/// Spans with wild times make a flush write two blocks. There is room for one of them, and the process dies then.
+#[test]
+fn a_disk_that_fills_between_two_blocks_loses_and_doubles_nothing() {
+    let disk = match Small::mount(24) {
+        Ok(disk) => disk,
+        Err(why) => return skipped("disk::a_disk_that_fills_between_two_blocks", &why),
+    };
+    let settings = tempfile::tempdir().unwrap();
+    let (ports, file) = (Ports::free(), settings.path().join("tempo.yaml"));
+    std::fs::write(&file, config(&disk.folder, ports, QUIET)).unwrap();
+    let start = || {
+        let mut server = Server::spawn_file(&disk.folder, &file, ports);
+        server.until_ready();
+        server
+    };
+    let mut server = start();
+    for number in 0..40 {
+        assert_eq!(server.push("application/x-protobuf", &request(number)).status, 200);
+    }
+    let filler = std::fs::File::options().write(true).open(fill_up(&disk.folder)).unwrap();
+    let flush = |server: &Server| http::request(&server.api, "POST", "/flush", &[], None).unwrap().status;
+    let (mut halves, mut tries) = (0, 0);
+    while flush(&server) >= 300 {
+        tries += 1;
+        assert!(tries < 1000, "no flush succeeds");
+        if disk.folder.join("wal/pair").exists() {
+            halves += 1;
+            has(&server, 0..40);
+            if halves % 3 == 1 {
+                server.kill();
+                server = start();
+                has(&server, 0..40);
+            }
+        }
+        let left = filler.metadata().unwrap().len();
+        filler
+            .set_len(left.checked_sub(4096).expect("a flush succeeds before there is nothing left"))
+            .unwrap();
+    }
+    assert!(halves > 1, "no flush failed between its blocks");
+    assert!(!disk.folder.join("wal/pair").exists());
+    has(&server, 0..40);
+    server.kill();
+    let server = start();
+    has(&server, 0..40);
+    server.kill();
 }

@@ -126,7 +126,8 @@ fn a_signal_to_stop_writes_everything_to_blocks() {
     server.stop();
     let files = listing(folder.path());
     let count = |end: &str| files.iter().filter(|(path, ..)| path.ends_with(end)).count();
-    assert_eq!(count("data.parquet"), 1, "{files:?}");
+    // Some of the requests have times that go to a block of their own.
+    assert_eq!(count("data.parquet"), 2, "{files:?}");
     assert_eq!((count(".segment"), count(".tmp")), (0, 0), "{files:?}");
     let server = Server::start(folder.path(), "");
     assert!(!server.lines().iter().any(|line| line.contains("replayed the log")), "{:?}", server.lines());
