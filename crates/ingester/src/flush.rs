@@ -132,6 +132,13 @@ impl Ingester {
     /// # Errors
     /// A text that says what went wrong; what was not written stays where it is.
     pub async fn flush(self: &Arc<Self>, tenant: Option<&TenantId>) -> Result<usize, String> {
+        // In a task of its own: an asker who goes away must not leave a block that is written and that nobody knows of.
+        let (ingester, tenant) = (Arc::clone(self), tenant.cloned());
+        let flushed = tokio::spawn(async move { ingester.flush_all(tenant.as_ref()).await }).await;
+        flushed.unwrap_or_else(|_| Err(FlushError::Interrupted.to_string()))
+    }
+
+    async fn flush_all(self: &Arc<Self>, tenant: Option<&TenantId>) -> Result<usize, String> {
         let mut blocks = 0;
         for (name, head) in self.heads() {
             if tenant.is_some_and(|tenant| *tenant != name) {

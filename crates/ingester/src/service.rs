@@ -58,6 +58,8 @@ pub struct Ingester {
     pub(crate) flushing: tokio::sync::Mutex<()>,
     /// Two blocks of which perhaps one is written: to be thrown away before anything else is written.
     pub(crate) half: Mutex<Option<Pair>>,
+    /// Two at once would write the same file of stored requests.
+    letting_go: Mutex<()>,
     stopping: AtomicBool,
     pub(crate) next_segment: AtomicU64,
     pub(crate) last_warning: Mutex<Option<String>>,
@@ -163,6 +165,7 @@ impl Ingester {
             freed: Notify::new(),
             flushing: tokio::sync::Mutex::default(),
             half: Mutex::default(),
+            letting_go: Mutex::default(),
             stopping: AtomicBool::new(false),
             next_segment: AtomicU64::new(1),
             last_warning: Mutex::default(),
@@ -484,6 +487,7 @@ impl Ingester {
 
     /// Remembers which requests were stored, then lets the log go of their records. Blocks on I/O.
     fn let_go(&self, low: Sequence) -> Result<(), LogError> {
+        let _one_at_a_time = self.letting_go.lock();
         if let Err(error) = requests::save(&self.recent_file(), &self.recent, self.clock.now()) {
             tracing::warn!(%error, "stored requests cannot be remembered; one repeated after a restart may double");
         }
