@@ -139,6 +139,11 @@ impl Config {
         self.origins.get(key).cloned().unwrap_or(Origin::Default)
     }
 
+    /// The keys that were set, blocks too.
+    pub(crate) fn origins(&self) -> impl Iterator<Item = &str> {
+        self.origins.keys().map(String::as_str)
+    }
+
     /// What counts for merging and expiry: `compactor:`, over it `backend_worker:`, over it `backend_scheduler:`.
     pub fn compaction(&self) -> &Compaction {
         &self.compaction

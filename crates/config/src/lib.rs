@@ -15,6 +15,7 @@ mod bytesize;
 mod check;
 mod config;
 mod duration;
+mod effect;
 mod env;
 mod flags;
 mod ignored;

@@ -21,6 +21,11 @@ impl Config {
             let keys = self.ignored.join(", ");
             found.add("", format!("accepted, but without meaning here: {keys}"));
         }
+        let without_effect = self.without_effect();
+        if !without_effect.is_empty() {
+            let keys = without_effect.join(", ");
+            found.add("", format!("known, but without effect in this version: {keys}"));
+        }
         for receiver in &self.unsupported_receivers {
             let key = format!("distributor.receivers.{receiver}");
             found.add(&key, format!("{key} is not supported yet; only otlp is served"));

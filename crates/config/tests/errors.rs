@@ -120,8 +120,45 @@ fn warnings_for_verify() {
     let text = "target: querier\ncompactor: {compaction: {block_retention: 0s, retention_concurrency: 0}}\ningester: {complete_block_timeout: 1m}\nquery_frontend: {trace_by_id: {concurrent_shards: 99}, mcp_server: {enabled: true}}\ndistributor: {log_received_traces: true}\nauth_enabled: true\nstorage: {trace: {blocklist_poll_concurrency: 0, cache: redis, block: {version: vParquet3}}}\n";
     let config = Config::from_yaml("f", text).unwrap();
     let found: Vec<String> = config.warnings().iter().map(ToString::to_string).collect();
-    assert_eq!(found.len(), 12, "{found:#?}");
+    assert_eq!(found.len(), 13, "{found:#?}");
     assert!(config.multitenancy_enabled);
+}
+
+#[test]
+fn what_has_no_effect_is_named() {
+    let text = "
+overrides:
+  max_traces_per_user: 5
+  defaults:
+    ingestion: {rate_limit_bytes: 1000}
+    global: {max_bytes_per_trace: 70000}
+    compaction: {block_retention: 1h}
+    storage: {parquet_dedicated_columns: [{scope: span, name: a}, {scope: span, name: b}]}
+compactor: {compaction: {block_retention: 48h}}
+ingester: {}
+querier: {}
+trackway: {memory: {limit: 1GiB}, head: {max_bytes: 64MiB}}
+query_frontend: {search: {max_duration: 1h, concurrent_jobs: 7}}
+storage: {trace: {block: {version: vParquet4}, blocklist_poll: 1m}}
+usage_report: {reporting_enabled: false}
+";
+    let config = Config::from_yaml("f", text).unwrap();
+    let named = [
+        "compactor.compaction.block_retention",
+        "overrides.defaults.compaction.block_retention",
+        "overrides.defaults.ingestion.max_traces_per_user",
+        "overrides.defaults.ingestion.rate_limit_bytes",
+        "overrides.defaults.storage.parquet_dedicated_columns",
+        "query_frontend.search.concurrent_jobs",
+        "trackway.memory.limit",
+    ];
+    assert_eq!(config.without_effect(), named);
+    let said: Vec<String> = config.warnings().iter().map(ToString::to_string).collect();
+    assert!(said.iter().any(|line| named.iter().all(|key| line.contains(key))), "{said:#?}");
+    // What asks for what happens anyway is not worth a line.
+    let config =
+        Config::from_yaml("f", "compactor: {disabled: true, compaction: {block_retention: 0}}\n").unwrap();
+    assert_eq!(config.without_effect(), [""; 0]);
 }
 
 #[test]

@@ -31,6 +31,9 @@ pub struct Config {
     pub block_age_max: Duration,
     /// How often ages are looked at (`ingester.flush_check_period`).
     pub check_period: Duration,
+    /// How far off the present spans may be and not be put into a block apart; 0 is any
+    /// (`storage.trace.wal.ingestion_time_range_slack`).
+    pub time_slack: Duration,
     /// Whether everything goes to blocks when the process stops (`ingester.flush_all_on_shutdown`).
     pub flush_on_shutdown: bool,
     /// What is cut and refused while reading requests.

@@ -1,27 +1,20 @@
 //! Moves spans on: from the head to segments when memory runs short, from there to blocks when it is time.
 
 use std::collections::HashSet;
-use std::io::BufWriter;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use tokio_util::sync::CancellationToken;
 use trackway_common::TenantId;
-use trackway_spans::SpanBatch;
-use trackway_storage::{BlockEntry, LogRanges, StoreError, Upload};
-use trackway_vparquet::{BlockWriter, WriteError, WriteOptions, Written};
+use trackway_storage::StoreError;
+use trackway_vparquet::WriteError;
 use trackway_wal::{Log, LogError};
-use uuid::Uuid;
 
 use crate::chunk::Chunk;
 use crate::head::Head;
 use crate::segment::{self, SegmentError};
 use crate::service::Ingester;
-
-/// Spans in one row group.
-const ROW_GROUP_SPANS: usize = 200_000;
-const ZSTD_LEVEL: i32 = 1;
 
 /// Spans that could not be moved on. They stay where they are, and it is tried again.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +31,15 @@ pub(crate) enum FlushError {
     Log(#[from] LogError),
     #[error("building a block stopped in the middle")]
     Interrupted,
+}
+
+impl FlushError {
+    /// Whether a segment found no room on the disk.
+    pub(crate) fn is_full(&self) -> bool {
+        use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+        matches!(self, Self::Segment(SegmentError::Io { source, .. })
+            if matches!(source.kind(), StorageFull | QuotaExceeded))
+    }
 }
 
 impl Ingester {
@@ -120,7 +122,7 @@ impl Ingester {
         }
         let largest = self.heads().into_iter().max_by_key(|(_, head)| head.size().bytes);
         match largest {
-            Some((tenant, head)) => self.flush_one(&tenant, &head).await,
+            Some((tenant, head)) => self.flush_one(&tenant, &head).await.map(|_| ()),
             None => Ok(()),
         }
     }
@@ -130,14 +132,20 @@ impl Ingester {
     /// # Errors
     /// A text that says what went wrong; what was not written stays where it is.
     pub async fn flush(self: &Arc<Self>, tenant: Option<&TenantId>) -> Result<usize, String> {
+        // In a task of its own: an asker who goes away must not leave a block that is written and that nobody knows of.
+        let (ingester, tenant) = (Arc::clone(self), tenant.cloned());
+        let flushed = tokio::spawn(async move { ingester.flush_all(tenant.as_ref()).await }).await;
+        flushed.unwrap_or_else(|_| Err(FlushError::Interrupted.to_string()))
+    }
+
+    async fn flush_all(self: &Arc<Self>, tenant: Option<&TenantId>) -> Result<usize, String> {
         let mut blocks = 0;
         for (name, head) in self.heads() {
             if tenant.is_some_and(|tenant| *tenant != name) {
                 continue;
             }
             while head.size().spans > 0 {
-                self.flush_one(&name, &head).await.map_err(|error| error.to_string())?;
-                blocks += 1;
+                blocks += self.flush_one(&name, &head).await.map_err(|error| error.to_string())?;
             }
         }
         self.release().await.map_err(|error| error.to_string())?;
@@ -186,37 +194,43 @@ impl Ingester {
         Ok(())
     }
 
-    /// Writes the oldest spans of a tenant, as many as fit into one block.
-    async fn flush_one(self: &Arc<Self>, tenant: &TenantId, head: &Arc<Head>) -> Result<(), FlushError> {
+    /// Writes the oldest spans of a tenant, as many as fit into one block, and says how many blocks they became.
+    async fn flush_one(self: &Arc<Self>, tenant: &TenantId, head: &Arc<Head>) -> Result<usize, FlushError> {
         let _one_at_a_time = self.flushing.lock().await;
+        self.drop_half().await?;
         let chunks = self.chosen(head);
         if chunks.is_empty() {
-            return Ok(());
+            return Ok(0);
         }
-        let id = self.random.uuid();
-        let result = self.write_block(tenant, id, &chunks).await;
-        let (entry, path) = match result {
-            Ok(done) => done,
+        let ids = [self.random.uuid(), self.random.uuid()];
+        let written = self.write_blocks(tenant, ids, &chunks).await;
+        for id in ids {
+            // Of no use any more, or never there; a left-over is removed at the next start.
+            let _ = std::fs::remove_file(self.building(id));
+        }
+        let entries = match written {
+            Ok(entries) => entries,
             Err(error) => {
                 self.metrics.failed_flushes.fetch_add(1, Ordering::Relaxed);
-                // Of no use any more; a left-over is removed at the next start.
-                let _ = std::fs::remove_file(self.building(id));
+                // What is there of them would take more of a disk that may be full with every try.
+                for id in ids {
+                    let _ = self.reader.store().delete_block(tenant, id).await;
+                }
                 return Err(error);
             }
         };
-        let gone: Vec<u64> = chunks.iter().map(|chunk| chunk.id).collect();
+        let (blocks, gone) = (entries.len(), chunks.iter().map(|chunk| chunk.id).collect::<Vec<u64>>());
         {
             let _publication = self.publication.write();
             // The only refusal is about removed inputs, of which there are none.
-            let _ = self.catalog.commit(tenant, vec![entry], &[]);
+            let _ = self.catalog.commit(tenant, entries, &[]);
             head.remove(&gone);
         }
-        self.metrics.blocks_flushed.fetch_add(1, Ordering::Relaxed);
+        self.metrics.blocks_flushed.fetch_add(blocks as u64, Ordering::Relaxed);
         self.freed.notify_waiters();
-        let _ = std::fs::remove_file(path);
         self.remove_segments(&chunks);
         self.write_index(tenant).await;
-        Ok(())
+        Ok(blocks)
     }
 
     /// The oldest chunks, as many as fit into one block.
@@ -231,47 +245,6 @@ impl Ingester {
             first || (spans <= self.config.block_spans_max && bytes <= self.config.block_bytes_max)
         };
         chunks.into_iter().take_while(fits).collect()
-    }
-
-    fn building(&self, id: Uuid) -> PathBuf {
-        self.config.folder.join("building").join(format!("{id}.parquet"))
-    }
-
-    async fn write_block(
-        &self,
-        tenant: &TenantId,
-        id: Uuid,
-        chunks: &[Arc<Chunk>],
-    ) -> Result<(BlockEntry, PathBuf), FlushError> {
-        let path = self.building(id);
-        let options = WriteOptions {
-            dedicated: self.config.dedicated.clone(),
-            row_group_spans_max: ROW_GROUP_SPANS,
-            zstd_level: ZSTD_LEVEL,
-            created_by: format!("trackway {}", env!("CARGO_PKG_VERSION")),
-        };
-        let (to, inputs) = (path.clone(), chunks.to_vec());
-        let written = tokio::task::spawn_blocking(move || build(&to, &inputs, &options))
-            .await
-            .map_err(|_| FlushError::Interrupted)??;
-        let meta =
-            written.meta(id, tenant.as_str(), self.config.dedicated.clone(), self.config.replication_factor);
-        let sequences = chunks.iter().flat_map(|chunk| chunk.sequences.iter().copied()).collect();
-        let entry = BlockEntry { meta: Arc::new(meta), log: Some(LogRanges::new(self.log_id, sequences)) };
-        self.catalog.announce(id);
-        let upload = Upload {
-            meta: &entry.meta,
-            meta_json: entry.meta_json(),
-            data: &path,
-            bloom: written.bloom,
-            index: written.index,
-        };
-        self.reader.store().put_block(tenant, upload).await?;
-        tracing::debug!(
-            %tenant, block = %id, spans = written.spans, traces = written.traces, bytes = written.size,
-            "wrote a block"
-        );
-        Ok((entry, path))
     }
 
     /// Deletes segments in which nobody has chunks any more.
@@ -300,12 +273,4 @@ impl Ingester {
             tracing::warn!(%tenant, %error, "tenant index cannot be written");
         }
     }
-}
-
-fn build(path: &PathBuf, chunks: &[Arc<Chunk>], options: &WriteOptions) -> Result<Written, FlushError> {
-    let failed = |source| FlushError::Io { path: path.display().to_string(), source };
-    let batches: Vec<Arc<SpanBatch>> =
-        chunks.iter().map(|chunk| chunk.load()).collect::<Result<_, SegmentError>>()?;
-    let file = std::fs::File::create(path).map_err(failed)?;
-    Ok(BlockWriter::write(&batches, options, BufWriter::with_capacity(1 << 20, file))?)
 }

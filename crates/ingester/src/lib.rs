@@ -15,9 +15,12 @@ mod config;
 mod flush;
 mod head;
 mod metrics;
+mod pair;
+mod publish;
 mod requests;
 mod segment;
 mod service;
+mod wild;
 
 pub use chunk::Chunk;
 pub use config::Config;

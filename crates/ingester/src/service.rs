@@ -12,7 +12,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 use trackway_common::{Clock, ErrorKind, Kinded, Random, TenantId};
 use trackway_spans::{AppendError, Appended, peek_request};
-use trackway_storage::{BlockCatalog, BlockEntry, BlockReader, LogRanges};
+use trackway_storage::{BlockCatalog, BlockEntry, BlockReader, LogRanges, UnreadableBlock};
 use trackway_wal::{
     Admission, LocalLog, LocalStorage, Log, LogConfig, LogError, NewRecord, RecentHashes, Sequence, SyncMode,
     request_hash,
@@ -23,6 +23,7 @@ use crate::chunk::Chunk;
 use crate::config::Config;
 use crate::head::{Head, MemoryCount, Size, next_chunk_id};
 use crate::metrics::Metrics;
+use crate::pair::Pair;
 use crate::{requests, segment};
 
 /// How long a sender is kept waiting for memory before it is told to come back.
@@ -55,6 +56,10 @@ pub struct Ingester {
     /// Told whenever memory was freed.
     pub(crate) freed: Notify,
     pub(crate) flushing: tokio::sync::Mutex<()>,
+    /// Two blocks of which perhaps one is written: to be thrown away before anything else is written.
+    pub(crate) half: Mutex<Option<Pair>>,
+    /// Two at once would write the same file of stored requests.
+    letting_go: Mutex<()>,
     stopping: AtomicBool,
     pub(crate) next_segment: AtomicU64,
     pub(crate) last_warning: Mutex<Option<String>>,
@@ -126,6 +131,8 @@ pub struct View {
     pub chunks: Vec<Arc<Chunk>>,
     /// Stored data.
     pub blocks: Arc<Vec<BlockEntry>>,
+    /// Blocks whose spans are missing from this.
+    pub unreadable: Arc<Vec<UnreadableBlock>>,
 }
 
 impl Ingester {
@@ -157,6 +164,8 @@ impl Ingester {
             wake: Notify::new(),
             freed: Notify::new(),
             flushing: tokio::sync::Mutex::default(),
+            half: Mutex::default(),
+            letting_go: Mutex::default(),
             stopping: AtomicBool::new(false),
             next_segment: AtomicU64::new(1),
             last_warning: Mutex::default(),
@@ -165,6 +174,7 @@ impl Ingester {
         };
         if let Some(log) = &ingester.log {
             ingester.clear_building();
+            ingester.settle_pair()?;
             ingester.replay(log)?;
         }
         Ok(Arc::new(ingester))
@@ -193,7 +203,7 @@ impl Ingester {
         if let Err(error) = requests::load(&self.recent_file(), &self.recent) {
             tracing::warn!(path = %self.recent_file().display(), %error, "stored requests are forgotten");
         }
-        let mut error = None;
+        let (mut error, mut full) = (None, false);
         let mut cursor = trackway_wal::Cursor::after(log.low_water());
         let replayed = log.read(&mut cursor, &mut |record| {
             let sequence = record.sequence.0;
@@ -206,11 +216,19 @@ impl Ingester {
                 if let Err(problem) = appended {
                     tracing::warn!(sequence, %problem, "a record of the log cannot be read and is left out");
                 }
-                if self.memory() > self.config.head_bytes_max
-                    && let Err(problem) = self.write_segment()
-                {
-                    error = Some(problem);
-                    return ControlFlow::Break(());
+                if self.memory() > self.config.head_bytes_max && !full {
+                    match self.write_segment() {
+                        Ok(()) => {}
+                        // They were in memory before the restart too, all that no segment holds.
+                        Err(problem) if problem.is_full() => {
+                            tracing::warn!(%problem, "replayed spans stay in memory until there is room");
+                            full = true;
+                        }
+                        Err(problem) => {
+                            error = Some(problem);
+                            return ControlFlow::Break(());
+                        }
+                    }
                 }
             }
             ControlFlow::Continue(())
@@ -413,7 +431,11 @@ impl Ingester {
     pub fn view(&self, tenant: &TenantId) -> View {
         let _publication = self.publication.read();
         let head = self.heads.read().get(tenant).cloned();
-        View { chunks: head.map(|head| head.view()).unwrap_or_default(), blocks: self.catalog.blocks(tenant) }
+        View {
+            chunks: head.map(|head| head.view()).unwrap_or_default(),
+            blocks: self.catalog.blocks(tenant),
+            unreadable: self.catalog.unreadable(tenant),
+        }
     }
 
     /// The tenants that have anything.
@@ -465,6 +487,7 @@ impl Ingester {
 
     /// Remembers which requests were stored, then lets the log go of their records. Blocks on I/O.
     fn let_go(&self, low: Sequence) -> Result<(), LogError> {
+        let _one_at_a_time = self.letting_go.lock();
         if let Err(error) = requests::save(&self.recent_file(), &self.recent, self.clock.now()) {
             tracing::warn!(%error, "stored requests cannot be remembered; one repeated after a restart may double");
         }

@@ -73,8 +73,13 @@ impl Querier {
         range_nanos(range.or(Some(recent)))
     }
 
-    fn source(&self, tenant: &TenantId) -> Source {
-        Source { tenant: tenant.clone(), view: self.ingester.view(tenant), reader: self.reader.clone() }
+    /// A tenant's data, for a question about a time. What of it cannot be read is told at once.
+    fn source(&self, tenant: &TenantId, range: Option<(u64, u64)>, tally: &Tally) -> Source {
+        let view = self.ingester.view(tenant);
+        for block in view.unreadable.iter().filter(|block| block.may_overlap(range)) {
+            tally.miss(&block.problem);
+        }
+        Source { tenant: tenant.clone(), view, reader: self.reader.clone() }
     }
 
     async fn find(&self, ctx: RequestCtx, request: TraceRequest) -> Result<TraceAnswer, QueryError> {
@@ -82,7 +87,7 @@ impl Querier {
         let range = range_nanos(request.range);
         let mut trace = Vec::new();
         for tenant in &ctx.tenants {
-            let source = self.source(tenant);
+            let source = self.source(tenant, range, &tally);
             tally.count(|metrics| metrics.total_blocks += source.view.blocks.len() as u32);
             let outside = |meta: &trackway_vparquet::meta::BlockMeta| {
                 range.is_some_and(|(start, end)| {
@@ -138,7 +143,7 @@ impl Querier {
         let mut traces: Vec<TraceResult> = Vec::new();
         if !plan.is_never() {
             for tenant in &ctx.tenants {
-                let source = self.source(tenant);
+                let source = self.source(tenant, range, &tally);
                 let search = Search {
                     source: &source,
                     plan: &plan,
@@ -173,8 +178,8 @@ impl Querier {
             let question = TagQuestion::new(Ask::Names(scopes), &request.query, self.config.hide_dedicated)?;
             let mut all = crate::tags::Collected::default();
             for tenant in &ctx.tenants {
-                let source = self.source(tenant);
                 let range = self.tag_range(request.range);
+                let source = self.source(tenant, range, &tally);
                 let found = question.run(&source, range, &self.config.dedicated, &tally, &ctx).await?;
                 all.names.merge(found.names);
             }
@@ -211,8 +216,8 @@ impl Querier {
         let tally = Tally::default();
         let mut all = crate::tags::Collected::default();
         for tenant in &ctx.tenants {
-            let source = self.source(tenant);
             let range = self.tag_range(request.range);
+            let source = self.source(tenant, range, &tally);
             let found = question.run(&source, range, &self.config.dedicated, &tally, &ctx).await?;
             all.values.merge(found.values);
         }

@@ -21,6 +21,15 @@ struct State {
     reasons: Vec<String>,
 }
 
+impl State {
+    fn skipped(&mut self, reason: &str) {
+        self.skipped += 1;
+        if self.reasons.len() < REASONS_MAX {
+            self.reasons.push(reason.to_owned());
+        }
+    }
+}
+
 impl Tally {
     /// Changes the counts.
     pub(crate) fn count(&self, change: impl FnOnce(&mut Metrics)) {
@@ -30,11 +39,15 @@ impl Tally {
     /// Something could not be read.
     pub(crate) fn skip(&self, error: &StoreError) {
         tracing::warn!(%error, "part of the data cannot be read; the answer is partial");
+        self.state.lock().skipped(&error.to_string());
+    }
+
+    /// A block could not be read when the store was looked through, and the log says so since then.
+    pub(crate) fn miss(&self, problem: &str) {
         let mut state = self.state.lock();
-        state.skipped += 1;
-        if state.reasons.len() < REASONS_MAX {
-            state.reasons.push(error.to_string());
-        }
+        state.metrics.total_blocks += 1;
+        state.metrics.total_jobs += 1;
+        state.skipped(problem);
     }
 
     pub(crate) fn metrics(&self) -> Metrics {

@@ -124,6 +124,24 @@ impl BlockStore {
         self.put(&self.path(tenant, id, "meta.json"), upload.meta_json.into()).await
     }
 
+    /// Deletes what is there of a block, `meta.json` first: without it, the rest is not a block.
+    ///
+    /// # Errors
+    /// [`StoreError::Store`]; that something is gone already is none.
+    pub async fn delete_block(&self, tenant: &TenantId, block: Uuid) -> Result<(), StoreError> {
+        let failed = |source| StoreError::Store { action: "delete", path: block.to_string(), source };
+        let folder = self.tenant_path(tenant).join(block.to_string());
+        let rest = self.store.list(Some(&folder)).map_ok(|file| file.location);
+        let rest: Vec<Path> = rest.try_collect().await.map_err(failed)?;
+        for file in std::iter::once(self.path(tenant, block, "meta.json")).chain(rest) {
+            match self.store.delete(&file).await {
+                Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
+                Err(source) => return Err(failed(source)),
+            }
+        }
+        Ok(())
+    }
+
     async fn put_file(&self, to: &Path, from: &FilePath) -> Result<(), StoreError> {
         let failed = |source| StoreError::Store { action: "write", path: to.to_string(), source };
         let unreadable = |source| StoreError::File { path: from.display().to_string(), source };

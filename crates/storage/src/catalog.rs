@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
 use trackway_common::TenantId;
@@ -54,6 +55,28 @@ pub struct BlockEntry {
     pub log: Option<LogRanges>,
 }
 
+/// A block that lies in the store and cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnreadableBlock {
+    /// Which one.
+    pub id: Uuid,
+    /// What is wrong with it, and where it lies.
+    pub problem: String,
+    /// Its format, when that is what is wrong.
+    pub format: Option<String>,
+    /// Its first and last second, when it says so.
+    pub range: Option<(Timestamp, Timestamp)>,
+}
+
+impl UnreadableBlock {
+    /// Whether something between two times (Unix nanoseconds, `None` for all time) may be in it.
+    pub fn may_overlap(&self, range: Option<(u64, u64)>) -> bool {
+        let (Some((first, last)), Some((start, end))) = (self.range, range) else { return true };
+        // Times in `meta.json` may be cut to whole seconds.
+        first.as_nanosecond() <= i128::from(end) && last.as_nanosecond() + 1_000_000_000 >= i128::from(start)
+    }
+}
+
 /// A commit that was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CatalogError {
@@ -76,6 +99,9 @@ pub trait BlockCatalog: Send + Sync + std::fmt::Debug {
     /// The blocks of a tenant now.
     fn blocks(&self, tenant: &TenantId) -> Arc<Vec<BlockEntry>>;
 
+    /// The blocks of a tenant that the last look at the store found and could not read.
+    fn unreadable(&self, tenant: &TenantId) -> Arc<Vec<UnreadableBlock>>;
+
     /// The tenants that have blocks.
     fn tenants(&self) -> Vec<TenantId>;
 }
@@ -92,6 +118,7 @@ struct TenantBlocks {
     sequence: u64,
     blocks: Arc<Vec<BlockEntry>>,
     removed: HashSet<Uuid>,
+    unreadable: Arc<Vec<UnreadableBlock>>,
 }
 
 impl BlockCatalog for Catalog {
@@ -118,6 +145,10 @@ impl BlockCatalog for Catalog {
         self.tenants.read().get(tenant).map(|state| Arc::clone(&state.blocks)).unwrap_or_default()
     }
 
+    fn unreadable(&self, tenant: &TenantId) -> Arc<Vec<UnreadableBlock>> {
+        self.tenants.read().get(tenant).map(|state| Arc::clone(&state.unreadable)).unwrap_or_default()
+    }
+
     fn tenants(&self) -> Vec<TenantId> {
         self.tenants.read().keys().cloned().collect()
     }
@@ -128,10 +159,8 @@ impl BlockCatalog for Catalog {
 pub struct Polled {
     /// Blocks found that were not known.
     pub added: usize,
-    /// Blocks whose `meta.json` cannot be understood, with the reason.
-    pub unreadable: Vec<String>,
-    /// Formats that are not read, with how many blocks have them.
-    pub skipped: BTreeMap<String, usize>,
+    /// Blocks that cannot be read, as far as the look before did not find the same.
+    pub unreadable: Vec<UnreadableBlock>,
 }
 
 impl Catalog {
@@ -141,7 +170,12 @@ impl Catalog {
     /// [`StoreError`] when the store cannot be listed.
     pub async fn poll(&self, store: &BlockStore) -> Result<Polled, StoreError> {
         let mut polled = Polled::default();
-        for tenant in store.tenants().await? {
+        let mut tenants = store.tenants().await?;
+        // Also those whose folder is gone.
+        tenants.extend(self.tenants());
+        tenants.sort();
+        tenants.dedup();
+        for tenant in tenants {
             self.poll_tenant(store, &tenant, &mut polled).await?;
         }
         Ok(polled)
@@ -158,7 +192,7 @@ impl Catalog {
             blocks.iter().map(|entry| (entry.meta.block_id, entry.clone())).collect()
         };
         let listed = store.blocks(tenant).await?;
-        let mut found = Vec::new();
+        let (mut found, mut unreadable) = (Vec::new(), Vec::new());
         for id in &listed {
             if before.contains_key(id) {
                 continue;
@@ -167,9 +201,19 @@ impl Catalog {
                 Ok((meta, json)) if readable(&meta.format) => {
                     found.push(BlockEntry { meta: Arc::new(meta), log: log_ranges(&json) });
                 }
-                Ok((meta, _)) => *polled.skipped.entry(meta.format).or_default() += 1,
+                Ok((meta, _)) => unreadable.push(UnreadableBlock {
+                    id: *id,
+                    problem: format!("{tenant}/{id}: blocks in {} are not read by this version", meta.format),
+                    range: Some((meta.start_time, meta.end_time)),
+                    format: Some(meta.format),
+                }),
                 Err(error) if error.is_not_found() => {}
-                Err(error) => polled.unreadable.push(error.to_string()),
+                Err(error) => unreadable.push(UnreadableBlock {
+                    id: *id,
+                    problem: error.to_string(),
+                    format: None,
+                    range: None,
+                }),
             }
         }
         let gone: Vec<Uuid> = before.keys().filter(|id| !listed.contains(id)).copied().collect();
@@ -177,10 +221,13 @@ impl Catalog {
             let mut tenants = self.tenants.write();
             let state = tenants.entry(tenant.clone()).or_default();
             let announced = self.announced.read();
-            found.retain(|entry| {
-                let id = &entry.meta.block_id;
-                !state.removed.contains(id) && !announced.contains(id)
-            });
+            let ours = |id: &Uuid| state.removed.contains(id) || announced.contains(id);
+            found.retain(|entry| !ours(&entry.meta.block_id));
+            unreadable.retain(|block| !ours(&block.id));
+            polled
+                .unreadable
+                .extend(unreadable.iter().filter(|block| !state.unreadable.contains(block)).cloned());
+            state.unreadable = Arc::new(unreadable);
         }
         polled.added += found.len();
         // A block that was committed while the listing ran is in neither list: `gone` holds only what was known before.

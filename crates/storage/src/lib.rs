@@ -7,6 +7,6 @@ mod index;
 mod reader;
 
 pub use blocks::{BlockStore, StoreError, Upload};
-pub use catalog::{BlockCatalog, BlockEntry, Catalog, CatalogError, LogRanges};
+pub use catalog::{BlockCatalog, BlockEntry, Catalog, CatalogError, LogRanges, UnreadableBlock};
 pub use cpu::CpuPool;
 pub use reader::{BlockReader, Scanned};

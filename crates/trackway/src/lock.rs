@@ -36,9 +36,9 @@ impl FolderLock {
                 if holder.trim().is_empty() { "(unknown)" } else { holder.trim() }
             );
         }
-        file.set_len(0)?;
-        file.rewind()?;
-        write!(file, "{}", std::process::id())?;
+        // Nor is it worth a start that a full disk does not take the number: the lock is held without it.
+        let _ = file.set_len(0).and_then(|()| file.rewind());
+        let _ = write!(file, "{}", std::process::id());
         Ok(Self { _file: file })
     }
 }

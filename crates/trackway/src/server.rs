@@ -1,5 +1,6 @@
 //! The server: binds ports, opens the data, wires the parts together, and stops them in order.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -74,6 +75,10 @@ fn refuse_what_is_not_there(config: &Config) -> anyhow::Result<()> {
             keys = config.ignored.join(", "),
             "these settings mean nothing to Trackway and are ignored"
         );
+    }
+    let without_effect = config.without_effect();
+    if !without_effect.is_empty() {
+        tracing::warn!(keys = without_effect.join(", "), "these settings have no effect in this version");
     }
     Ok(())
 }
@@ -159,10 +164,15 @@ async fn serve(config: Config) -> anyhow::Result<()> {
 
 async fn look_for_blocks(catalog: &Catalog, store: &BlockStore) -> anyhow::Result<()> {
     let polled = catalog.poll(store).await?;
-    for problem in &polled.unreadable {
-        tracing::warn!(problem, "block cannot be read and is left out");
+    let mut formats: BTreeMap<&str, usize> = BTreeMap::new();
+    for block in &polled.unreadable {
+        match &block.format {
+            // There may be thousands.
+            Some(format) => *formats.entry(format).or_default() += 1,
+            None => tracing::warn!(problem = block.problem, "block cannot be read and is left out"),
+        }
     }
-    for (format, count) in &polled.skipped {
+    for (format, count) in formats {
         tracing::warn!(format, count, "blocks of this format are not read by this version and are left out");
     }
     Ok(())

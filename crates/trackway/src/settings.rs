@@ -49,6 +49,7 @@ pub(crate) fn ingester(config: &Config, folder: PathBuf) -> IngesterConfig {
         block_bytes_max: flushing.max_block_bytes.as_usize(),
         block_age_max: flushing.max_block_duration.as_std(),
         check_period: flushing.flush_check_period.as_std().max(Duration::from_millis(100)),
+        time_slack: config.storage.trace.wal.ingestion_time_range_slack.as_std(),
         flush_on_shutdown: flushing.flush_all_on_shutdown,
         limits: Limits { max_attribute_bytes: config.distributor.max_attribute_bytes as usize },
         dedicated: dedicated(config),

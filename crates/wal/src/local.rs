@@ -66,7 +66,8 @@ pub struct LocalLog {
 }
 
 impl LocalLog {
-    /// Opens a log, or makes a new one, and starts its writer. Blocks on I/O: it reads the newest file.
+    /// Opens a log, or makes a new one, and starts its writer. Blocks on I/O: it reads the newest file. On a full disk
+    /// it opens too, for reading; what is appended is refused until there is room.
     ///
     /// # Errors
     /// [`LogError::NewerFormat`] if a newer version wrote any of it, before anything is changed; and I/O errors.
@@ -91,7 +92,15 @@ impl LocalLog {
         let epoch = names::read_number(store, folder, names::EPOCH, "the newest file's epoch is used")?;
         let newest = files.last().map_or(0, |(name, _)| name.epoch.0);
         let epoch = Epoch(epoch.unwrap_or(0).max(newest).saturating_add(1));
-        names::write_number(store, folder, names::EPOCH, epoch.0)?;
+        let epoch_stored = match names::write_number(store, folder, names::EPOCH, epoch.0) {
+            Ok(()) => true,
+            // What is there can be read all the same. The writer stores the epoch before it writes anything.
+            Err(error @ LogError::NoSpace { .. }) => {
+                tracing::warn!(%error, "the write-ahead log refuses requests");
+                false
+            }
+            Err(error) => return Err(error),
+        };
 
         let next = written.max(Sequence(low_water.0.saturating_add(1)));
         let used = files.iter().map(|(_, bytes)| bytes).sum();
@@ -106,7 +115,7 @@ impl LocalLog {
             config,
             storage,
         });
-        let writer = Writer::new(Arc::clone(&shared), next);
+        let writer = Writer::new(Arc::clone(&shared), next, epoch_stored);
         let writer = std::thread::Builder::new()
             .name("trackway-wal".into())
             .spawn(move || writer.run())

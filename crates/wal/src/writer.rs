@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::format::{FILE_HEADER, FileHeader};
-use crate::names::FileName;
+use crate::names::{self, FileName};
 use crate::queue::{Entry, Next, Queue, Space};
 use crate::storage::append_all;
 use crate::{Epoch, LogConfig, LogError, Sequence, Storage, StoredFile, SyncMode};
@@ -60,6 +60,8 @@ pub(crate) struct Writer {
     group: Vec<Entry>,
     /// The last group failed: said once, not for every group while a disk is full.
     failing: bool,
+    /// The epoch is durable, so that no other opening has the same: nothing is written before.
+    epoch_stored: bool,
 }
 
 #[derive(Debug)]
@@ -83,8 +85,9 @@ impl Drop for Writer {
 }
 
 impl Writer {
-    pub(crate) fn new(shared: Arc<Shared>, next: Sequence) -> Self {
-        Self { shared, current: None, next, group: Vec::new(), failing: false }
+    /// An epoch that is not stored has been complained of already.
+    pub(crate) fn new(shared: Arc<Shared>, next: Sequence, epoch_stored: bool) -> Self {
+        Self { shared, current: None, next, group: Vec::new(), failing: !epoch_stored, epoch_stored }
     }
 
     /// Works until the log is closed.
@@ -177,7 +180,12 @@ impl Writer {
     }
 
     /// Starts a file. Its header is written with its first group.
-    fn create(&self, first: Sequence) -> Result<Current, LogError> {
+    fn create(&mut self, first: Sequence) -> Result<Current, LogError> {
+        if !self.epoch_stored {
+            let Shared { storage, config, epoch, .. } = &*self.shared;
+            names::write_number(&**storage, &config.folder, names::EPOCH, epoch.0)?;
+            self.epoch_stored = true;
+        }
         let name = FileName { epoch: self.shared.epoch, first };
         let path = name.path(&self.shared.config.folder);
         let file = self.shared.storage.create(&path).map_err(|error| LogError::io("create", &path, error))?;

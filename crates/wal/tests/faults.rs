@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use support::{Read, append, as_read, config, follow, log_files, open, open_with, record, replay_all};
 use trackway_common::{ErrorKind, Kinded};
-use trackway_wal::{Cursor, Log, LogConfig, LogError, Sequence, SimulatedStorage};
+use trackway_wal::{Cursor, Faults, Log, LogConfig, LogError, Sequence, SimulatedStorage};
 
 #[tokio::test]
 async fn short_writes_are_finished() {
@@ -111,6 +111,34 @@ async fn an_epoch_that_cannot_be_stored_is_not_used() {
     assert_eq!(open_with(&disk, config()).unwrap_err().kind(), ErrorKind::Unavailable);
     let disk = disk.power_loss(0);
     assert_eq!(open(&disk).epoch().0, 2);
+}
+
+#[tokio::test]
+async fn a_log_on_a_full_disk_is_read_and_takes_more_when_there_is_room() {
+    let disk = SimulatedStorage::new();
+    let mut stored = append(&open(&disk), 0..5).await;
+    let used = disk.used();
+    for room in 0..20 {
+        disk.faults(|faults| faults.capacity = Some(used + room));
+        let log = open(&disk);
+        assert_eq!(follow(&log, &mut Cursor::default()), stored);
+        for _again in 0..2 {
+            let error = log.append(record(6)).await.unwrap_err();
+            assert!(matches!(error, LogError::NoSpace { .. }), "{error}");
+        }
+        assert_eq!(log_files(&disk).len(), 1);
+    }
+    let log = open(&disk);
+    disk.faults(|faults| faults.capacity = None);
+    stored.extend(append(&log, 7..9).await);
+    drop(log);
+    let disk = disk.power_loss(0);
+    assert_eq!(replay_all(&disk, 0).0, stored);
+    // What was written under the second epoch is not written over.
+    let log = open(&disk);
+    assert_eq!(log.epoch().0, 3);
+    stored.extend(append(&log, 9..11).await);
+    assert_eq!(follow(&log, &mut Cursor::default()), stored);
 }
 
 #[derive(Clone, Debug)]
@@ -223,7 +251,8 @@ async fn run(steps: Vec<Step>) {
                 if let Step::PowerLoss(kept) = step {
                     disk = disk.power_loss(kept);
                 }
-                disk.faults(|faults| *faults = trackway_wal::Faults::default());
+                // A disk that is full stays full.
+                disk.faults(|faults| *faults = Faults { capacity: faults.capacity, ..Faults::default() });
                 log = open_with(&disk, small()).unwrap();
                 let low_water = log.low_water();
                 model.check(&replay_all(&disk, low_water.0).0, low_water);

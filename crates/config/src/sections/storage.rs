@@ -73,7 +73,7 @@ section! {
     /// `storage.trace.wal:`.
     Wal {
         path: String = String::new(), "The log's folder; empty is `wal` in `trackway.data_path`.";
-        ingestion_time_range_slack: GoDuration = mins(2), "How far off the present a span may be without widening its block's time range.";
+        ingestion_time_range_slack: GoDuration = mins(2), "How far off the present a span may be; the traces of others go to a block of their own; 0 is any.";
     }
     ignored &[
         ("completedfilepath", Str),

@@ -1,0 +1,119 @@
+//! Settings that are known and do nothing in this version.
+//!
+//! What must stay true: a setting that does nothing stands here, and one that is made to work is taken out. Left out on
+//! purpose are settings that ask for what happens anyway: `usage_report` (nothing is ever reported),
+//! `stream_over_http_enabled` (gRPC is served on both ports), `include_metadata` (the tenant's header is always read),
+//! `query_backend_after` (recent and stored data are always both looked at).
+
+use std::collections::BTreeSet;
+
+use crate::config::Config;
+
+/// Keys without effect, with what is below them; and the keys below that do work.
+const WITHOUT_EFFECT: &[(&str, &[&str])] = &[
+    ("overrides", &["overrides.defaults.global.max_bytes_per_trace"]),
+    ("compactor", &[]),
+    ("backend_scheduler", &[]),
+    ("backend_worker", &[]),
+    ("cache", &[]),
+    ("querier", &[]),
+    (
+        "query_frontend",
+        &[
+            "query_frontend.max_query_expression_size_bytes",
+            "query_frontend.multi_tenant_queries_enabled",
+            "query_frontend.api_timeout",
+            "query_frontend.search.default_result_limit",
+            "query_frontend.search.max_result_limit",
+            "query_frontend.search.default_spans_per_span_set",
+            "query_frontend.search.max_spans_per_span_set",
+            "query_frontend.search.max_duration",
+            "query_frontend.search.query_backend_after",
+            "query_frontend.metrics.query_backend_after",
+        ],
+    ),
+    (
+        "ingester",
+        &[
+            "ingester.max_block_duration",
+            "ingester.max_block_bytes",
+            "ingester.flush_check_period",
+            "ingester.flush_all_on_shutdown",
+        ],
+    ),
+    (
+        "live_store",
+        &["live_store.max_block_duration", "live_store.max_block_bytes", "live_store.flush_check_period"],
+    ),
+    ("storage.trace.block", &["storage.trace.block.parquet_dedicated_columns"]),
+    ("storage.trace.blocklist_poll_concurrency", &[]),
+    ("storage.trace.blocklist_poll_tenant_concurrency", &[]),
+    ("storage.trace.blocklist_poll_fallback", &[]),
+    ("storage.trace.blocklist_poll_tenant_index_builders", &[]),
+    ("storage.trace.blocklist_poll_stale_tenant_index", &[]),
+    ("storage.trace.blocklist_poll_jitter_ms", &[]),
+    ("storage.trace.blocklist_poll_tolerate_consecutive_errors", &[]),
+    ("storage.trace.blocklist_poll_tolerate_tenant_failures", &[]),
+    ("storage.trace.empty_tenant_deletion_enabled", &[]),
+    ("storage.trace.empty_tenant_deletion_age", &[]),
+    (
+        "server",
+        &[
+            "server.http_listen_address",
+            "server.http_listen_port",
+            "server.grpc_listen_address",
+            "server.grpc_listen_port",
+            "server.log_level",
+            "server.log_format",
+            "server.http_tls_config", // refused at the start when it says anything
+            "server.grpc_tls_config",
+        ],
+    ),
+    ("distributor.metric_received_spans", &[]),
+    ("distributor.usage", &[]),
+    ("distributor.artificial_delay", &[]),
+    ("distributor.receivers.otlp.protocols.grpc.max_concurrent_streams", &[]),
+    ("distributor.receivers.otlp.protocols.http.traces_url_path", &[]),
+    ("distributor.receivers.otlp.protocols.http.response_headers", &[]),
+    ("distributor.receivers.otlp.protocols.http.cors.exposed_headers", &[]),
+    ("trackway.memory.limit", &[]),
+];
+
+impl Config {
+    /// Keys that the file or a flag sets and that do nothing in this version, sorted. Lists are named as a whole.
+    pub fn without_effect(&self) -> Vec<String> {
+        let set: BTreeSet<&str> = self.origins().map(|key| key.split('[').next().unwrap_or(key)).collect();
+        let has_more_below = |key: &str| set.iter().any(|other| is_below(other, key));
+        let does_nothing = |key: &str| {
+            WITHOUT_EFFECT.iter().any(|(above, works)| {
+                let below = key == *above || is_below(key, above);
+                below && !works.iter().any(|works| key == *works || is_below(key, works))
+            })
+        };
+        // An empty block asks for nothing.
+        let is_block =
+            |key: &str| WITHOUT_EFFECT.iter().any(|(above, _)| key == *above && !key.contains('.'));
+        let named = set.iter().filter(|key| !has_more_below(key) && !is_block(key) && does_nothing(key));
+        named.filter(|key| !self.asks_for_what_happens(key)).map(|key| (*key).to_owned()).collect()
+    }
+
+    /// Whether the value is the one thing that this version does.
+    fn asks_for_what_happens(&self, key: &str) -> bool {
+        match key {
+            "compactor.disabled" => self.compactor.disabled,
+            "compactor.compaction.block_retention"
+            | "backend_worker.compaction.block_retention"
+            | "backend_scheduler.provider.compaction.compaction.block_retention" => {
+                self.compaction().block_retention.is_zero()
+            }
+            "storage.trace.block.version" => {
+                matches!(self.storage.trace.block.version.as_str(), "" | "vParquet4")
+            }
+            _ => false,
+        }
+    }
+}
+
+fn is_below(key: &str, above: &str) -> bool {
+    key.strip_prefix(above).is_some_and(|rest| rest.starts_with('.'))
+}
