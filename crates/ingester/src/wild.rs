@@ -10,14 +10,19 @@ use std::sync::Arc;
 use trackway_common::TraceId;
 use trackway_spans::{SpanBatch, effective_duration, merge_traces};
 
+/// More than one trace in so many is no stray: somebody brings old data in, and a second block would not spare anybody
+/// the reading.
+const STRAYS: usize = 4;
+
 /// Splits batches into those with traces that are between two times (Unix nanoseconds), and those with traces that have
-/// a span outside. When all traces do, there is nothing to be protected from them, and nothing is split.
+/// a span outside. When many traces do, nothing is split.
 pub(crate) fn split(
     batches: Vec<Arc<SpanBatch>>,
     window: (u64, u64),
 ) -> (Vec<Arc<SpanBatch>>, Vec<Arc<SpanBatch>>) {
     let wild = wild_traces(&batches, window);
-    if wild.is_empty() {
+    let traces: usize = batches.iter().map(|batch| batch.traces.len()).sum();
+    if wild.is_empty() || wild.len() > traces / STRAYS {
         return (batches, Vec::new());
     }
     let (mut main, mut apart) = (Vec::new(), Vec::new());
@@ -33,7 +38,7 @@ pub(crate) fn split(
             apart.push(Arc::new(merge_traces(&[&batch], &of_wild)));
         }
     }
-    if main.is_empty() { (apart, main) } else { (main, apart) }
+    (main, apart)
 }
 
 /// Traces that have a span of which any part is outside.

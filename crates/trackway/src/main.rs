@@ -6,6 +6,7 @@ mod cli;
 mod help;
 mod lock;
 mod logging;
+mod memory;
 mod server;
 mod settings;
 mod welcome;
@@ -16,6 +17,7 @@ use std::process::ExitCode;
 use trackway_config::{Config, Flags};
 
 fn main() -> ExitCode {
+    memory::keep_together();
     let args: Vec<String> = std::env::args().skip(1).collect();
     if let Some(code) = cli::run(&args) {
         return code;
