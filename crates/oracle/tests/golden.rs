@@ -1,0 +1,133 @@
+//! The oracle against what a real Tempo answered: all recorded searches and metrics queries, on the recorded input.
+
+use std::collections::BTreeMap;
+
+use prost::Message;
+use trackway_golden::{Question, judge_answer, parameter};
+use trackway_oracle::model::Trace;
+use trackway_oracle::{EvalError, Time, json, metrics, otlp, search};
+use trackway_proto::collector::ExportTraceServiceRequest;
+use trackway_traceql::ast::Query;
+
+/// Questions that the oracle answers differently from the recording on purpose. The exceptions of `trackway_golden`
+/// (integer and float literals, `^`, `!`, shadowed attributes) are judged there.
+const DEVIATIONS: [(&str, &str, &str); 3] = [
+    ("search", "{ .nothing = nil }", "Tempo misses spans without any attribute when a whole page has none"),
+    ("metrics", "{ } | rate() with (sample=true)", "sampling is answered exactly"),
+    ("metrics", "{ } | rate() with (sample=0.5)", "sampling is answered exactly"),
+];
+
+const GROUPS: [&str; 6] = ["search", "bad-search", "metrics", "metrics-params", "instant", "bad-metrics"];
+
+fn traces(format: &str) -> Vec<Trace> {
+    let mut requests: Vec<ExportTraceServiceRequest> = trackway_golden::shop_frames(format)
+        .unwrap()
+        .iter()
+        .map(|frame| ExportTraceServiceRequest::decode(frame.as_slice()).unwrap())
+        .collect();
+    let odd = trackway_golden::odd_json(format).unwrap();
+    let odd = trackway_otlpjson::to_protobuf(&odd, &trackway_otlpjson::Limits::default()).unwrap();
+    requests.push(ExportTraceServiceRequest::decode(odd.protobuf.as_slice()).unwrap());
+    otlp::from_requests(&requests)
+}
+
+fn number(question: &Question, name: &str) -> Option<u64> {
+    parameter(&question.path, name)?.parse().ok()
+}
+
+fn seconds(step: &str) -> u64 {
+    step.strip_suffix('s').or(step.strip_suffix('m')).unwrap().parse::<u64>().unwrap()
+        * if step.ends_with('m') { 60 } else { 1 }
+}
+
+fn search_body(question: &Question, query: &Query, traces: &[Trace]) -> Result<serde_json::Value, EvalError> {
+    let mut found = Vec::new();
+    for trace in traces {
+        found.extend(search(query, trace)?);
+    }
+    found.sort_by_key(|trace| std::cmp::Reverse(trace.start));
+    found.truncate(number(question, "limit").unwrap_or(20) as usize);
+    Ok(json::search(&found, number(question, "spss").unwrap_or(3) as usize))
+}
+
+fn metrics_body(question: &Question, query: &Query, traces: &[Trace]) -> Result<serde_json::Value, EvalError> {
+    let nanoseconds = |name: &str| number(question, name).unwrap() * 1_000_000_000;
+    let (start, end) = (nanoseconds("start"), nanoseconds("end"));
+    if question.path.starts_with("/api/metrics/query_range") {
+        let step = seconds(&parameter(&question.path, "step").unwrap()) * 1_000_000_000;
+        Ok(json::range(&metrics(query, traces, &Time::Range { start, end, step })?))
+    } else {
+        Ok(json::instant(&metrics(query, traces, &Time::Instant { start, end })?))
+    }
+}
+
+/// The status and the body that the oracle answers a question with.
+fn answer(question: &Question, text: &str, traces: &[Trace]) -> (u16, String) {
+    let Ok(query) = trackway_traceql::parse(text) else { return (400, "it does not parse".to_owned()) };
+    let body = if question.path.starts_with("/api/search") {
+        search_body(question, &query, traces)
+    } else {
+        metrics_body(question, &query, traces)
+    };
+    body.map_or_else(|error| (400, error.to_string()), |body| (200, body.to_string()))
+}
+
+fn check_format(format: &str) {
+    let traces = traces(format);
+    let spans: usize = traces.iter().map(|trace| trace.spans.len()).sum();
+    println!("{format}: {} traces, {spans} spans", traces.len());
+    let (mut right, mut asked) = (BTreeMap::new(), BTreeMap::new());
+    let mut wrong = Vec::new();
+    for mut question in trackway_golden::answers(format).unwrap() {
+        let group = question.group.clone();
+        let text = question.traceql.clone().or_else(|| parameter(&question.path, "q")).unwrap_or_default();
+        let (group, text) = (group.as_str(), text.as_str());
+        // Of the questions about parameters only those about the step are about what a query means.
+        let about_step = group != "metrics-params" || parameter(&question.path, "step").is_some();
+        if !GROUPS.contains(&group) || !about_step {
+            continue;
+        }
+        question.group = question.group.replace("-params", ""); // to be compared as others are
+        *asked.entry(group.to_owned()).or_insert(0) += 1;
+        let (status, body) = answer(&question, text, &traces);
+        let judged = judge_answer(&question, status, body.as_bytes());
+        let deviation = DEVIATIONS.iter().find(|(of, query, _)| *of == group && *query == text);
+        match (judged, deviation) {
+            (Ok(()), None) => *right.entry(group.to_owned()).or_insert(0) += 1,
+            (Err(_), Some((.., reason))) => println!("{format} [{group}] {text}: differs: {reason}"),
+            (Ok(()), Some(_)) => wrong.push(format!("[{group}] {text}\n    does not differ any more")),
+            (Err(why), None) => wrong.push(format!("[{group}] {text}\n    {why}")),
+        }
+    }
+    for (group, asked) in &asked {
+        println!("{format} {group:13} {:3} of {asked}", right.get(group).unwrap_or(&0));
+    }
+    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
+fn v4() {
+    check_format("v4");
+}
+
+#[test]
+fn v4_dedicated() {
+    check_format("v4-dedicated");
+}
+
+#[test]
+fn v5() {
+    check_format("v5");
+}
+
+#[test]
+fn v5_dedicated() {
+    check_format("v5-dedicated");
+}
+
+/// What is asked of the round trip: nothing that a query sees gets lost.
+#[test]
+fn to_otlp_and_back() {
+    let traces = traces("v4");
+    assert_eq!(otlp::from_requests(&otlp::to_requests(&traces)), traces);
+}
