@@ -88,10 +88,7 @@ fn operand(side: &FieldExpr, all: bool, view: &View<'_>, at: usize) -> Result<Ve
 
 /// Takes the leading zeros off a literal that is compared with the trace id.
 fn trim_id(field: &FieldExpr, literal: &FieldExpr, values: &mut [Val]) {
-    let is_id = matches!(
-        field,
-        FieldExpr::Field(Field::Intrinsic { intrinsic: Intrinsic::TraceId, .. })
-    );
+    let is_id = matches!(field, FieldExpr::Field(Field::Intrinsic { intrinsic: Intrinsic::TraceId, .. }));
     if let (true, FieldExpr::Static(Static::String(id)), [value]) = (is_id, literal, values) {
         *value = Val::Text(id.trim_start_matches('0').to_owned());
     }

@@ -1,7 +1,7 @@
 //! Between OTLP requests and the model.
 //!
 //! On the way in everything is dropped that a vParquet4 block does not hold or no query sees: flags, counts of dropped
-//! attributes, schema URLs, the trace states of links. A span with an impossible id is refused alone.
+//! attributes, schema URLs, the trace states of links. Long texts are cut. A span with an impossible id is refused alone.
 
 use std::collections::BTreeMap;
 
@@ -10,6 +10,9 @@ use trackway_proto::common::{AnyValue, ArrayValue, InstrumentationScope, KeyValu
 use trackway_proto::{resource, trace};
 
 use crate::model::{Attributes, Event, Link, Resource, Scope, Span, Trace, Value};
+
+/// The longest key or text of an attribute, in bytes; longer ones are cut, as Tempo and Trackway do unless told otherwise.
+pub const ATTRIBUTE_BYTES_MAX: usize = 2048;
 
 /// The traces of some requests, ordered by id. Spans of one trace are gathered from all of them.
 #[must_use]
@@ -96,7 +99,18 @@ fn link_in(sent: &trace::span::Link) -> Link {
 }
 
 fn attributes_in(sent: &[KeyValue]) -> Attributes {
-    sent.iter().map(|pair| (pair.key.clone(), value_in(pair.value.as_ref()))).collect()
+    let value = |pair: &KeyValue| match value_in(pair.value.as_ref()) {
+        Value::Text(text) => Value::Text(cut(&text)), // texts inside of arrays stay as they are
+        value => value,
+    };
+    sent.iter().map(|pair| (cut(&pair.key), value(pair))).collect()
+}
+
+/// The cut may go through a character, of which a replacement character is left.
+fn cut(text: &str) -> String {
+    text.as_bytes()
+        .get(..ATTRIBUTE_BYTES_MAX)
+        .map_or_else(|| text.to_owned(), |cut| String::from_utf8_lossy(cut).into_owned())
 }
 
 fn value_in(sent: Option<&AnyValue>) -> Value {

@@ -152,7 +152,9 @@ impl Asked<'_> {
                 return Ok(Some(met));
             }
         }
-        if self.any_value && let Some(first) = values.into_iter().next() {
+        if self.any_value
+            && let Some(first) = values.into_iter().next()
+        {
             return Ok(Some(first));
         }
         Ok(self.nil.then_some(Val::Nil).filter(|_| field::is_nil(self.field, view, at)))

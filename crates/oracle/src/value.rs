@@ -62,8 +62,7 @@ impl Val {
             Value::Bool(value) => Self::Bool(*value),
             Value::Array(elements) => {
                 let is_scalar = |value: &Self| !matches!(value, Self::Nil | Self::Array(_));
-                let scalars: Vec<Self> =
-                    elements.iter().map(Self::of_attribute).filter(is_scalar).collect();
+                let scalars: Vec<Self> = elements.iter().map(Self::of_attribute).filter(is_scalar).collect();
                 if scalars.is_empty() { Self::Nil } else { Self::Array(scalars) }
             }
         }

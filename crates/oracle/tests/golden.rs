@@ -9,12 +9,47 @@ use trackway_oracle::{EvalError, Time, json, metrics, otlp, search};
 use trackway_proto::collector::ExportTraceServiceRequest;
 use trackway_traceql::ast::Query;
 
-/// Questions that the oracle answers differently from the recording on purpose. The exceptions of `trackway_golden`
+/// A question that the oracle answers differently from the recording on purpose. The exceptions of `trackway_golden`
 /// (integer and float literals, `^`, `!`, shadowed attributes) are judged there.
-const DEVIATIONS: [(&str, &str, &str); 3] = [
-    ("search", "{ .nothing = nil }", "Tempo misses spans without any attribute when a whole page has none"),
-    ("metrics", "{ } | rate() with (sample=true)", "sampling is answered exactly"),
-    ("metrics", "{ } | rate() with (sample=0.5)", "sampling is answered exactly"),
+struct Deviation {
+    group: &'static str,
+    query: &'static str,
+    /// What the formats end with whose recordings differ.
+    formats: &'static str,
+    reason: &'static str,
+}
+
+const DEVIATIONS: [Deviation; 5] = [
+    Deviation {
+        group: "search",
+        query: "{ .nothing = nil }",
+        formats: "",
+        reason: "Tempo passes over spans without any attribute",
+    },
+    Deviation {
+        group: "search",
+        query: "{ nestedSetRight < 5 }",
+        formats: "",
+        reason: "Tempo numbers siblings in the order in which they came, which nobody can tell later",
+    },
+    Deviation {
+        group: "search",
+        query: "{ resource.service.name = \"scopes\" } | select(resource.dup, span.dup, event.dup, link.dup)",
+        formats: "dedicated",
+        reason: "a dedicated column for texts shows a number as nil",
+    },
+    Deviation {
+        group: "metrics",
+        query: "{ } | rate() with (sample=true)",
+        formats: "",
+        reason: "sampling is answered exactly",
+    },
+    Deviation {
+        group: "metrics",
+        query: "{ } | rate() with (sample=0.5)",
+        formats: "",
+        reason: "sampling is answered exactly",
+    },
 ];
 
 const GROUPS: [&str; 6] = ["search", "bad-search", "metrics", "metrics-params", "instant", "bad-metrics"];
@@ -50,7 +85,11 @@ fn search_body(question: &Question, query: &Query, traces: &[Trace]) -> Result<s
     Ok(json::search(&found, number(question, "spss").unwrap_or(3) as usize))
 }
 
-fn metrics_body(question: &Question, query: &Query, traces: &[Trace]) -> Result<serde_json::Value, EvalError> {
+fn metrics_body(
+    question: &Question,
+    query: &Query,
+    traces: &[Trace],
+) -> Result<serde_json::Value, EvalError> {
     let nanoseconds = |name: &str| number(question, name).unwrap() * 1_000_000_000;
     let (start, end) = (nanoseconds("start"), nanoseconds("end"));
     if question.path.starts_with("/api/metrics/query_range") {
@@ -91,10 +130,11 @@ fn check_format(format: &str) {
         *asked.entry(group.to_owned()).or_insert(0) += 1;
         let (status, body) = answer(&question, text, &traces);
         let judged = judge_answer(&question, status, body.as_bytes());
-        let deviation = DEVIATIONS.iter().find(|(of, query, _)| *of == group && *query == text);
+        let deviation =
+            DEVIATIONS.iter().find(|d| d.group == group && d.query == text && format.ends_with(d.formats));
         match (judged, deviation) {
             (Ok(()), None) => *right.entry(group.to_owned()).or_insert(0) += 1,
-            (Err(_), Some((.., reason))) => println!("{format} [{group}] {text}: differs: {reason}"),
+            (Err(_), Some(known)) => println!("{format} [{group}] {text}: differs: {}", known.reason),
             (Ok(()), Some(_)) => wrong.push(format!("[{group}] {text}\n    does not differ any more")),
             (Err(why), None) => wrong.push(format!("[{group}] {text}\n    {why}")),
         }

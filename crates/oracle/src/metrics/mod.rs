@@ -179,7 +179,8 @@ fn finish(aggregate: &MetricsAggregate, group: &Group, time: &Time) -> Vec<Serie
         MetricsAggregate::QuantileOverTime(of, quantiles) => {
             let series = |p: &f64| Series {
                 labels: with_own_label(&group.labels, "p", *p),
-                samples: time.samples(group.slots.iter().map(|buckets| Some(quantile(*p, buckets) / unit(of)))),
+                samples: time
+                    .samples(group.slots.iter().map(|buckets| Some(quantile(*p, buckets) / unit(of)))),
             };
             quantiles.iter().map(series).collect()
         }
@@ -187,7 +188,8 @@ fn finish(aggregate: &MetricsAggregate, group: &Group, time: &Time) -> Vec<Serie
             let mut buckets = group.slots.concat();
             buckets.sort_by(f64::total_cmp);
             buckets.dedup();
-            let count = |numbers: &[f64], bucket: f64| numbers.iter().filter(|b| **b == bucket).count() as f64;
+            let count =
+                |numbers: &[f64], bucket: f64| numbers.iter().filter(|b| **b == bucket).count() as f64;
             let series = |bucket: &f64| Series {
                 labels: with_own_label(&group.labels, "__bucket", bucket / unit(of)),
                 samples: time.samples(group.slots.iter().map(|numbers| Some(count(numbers, *bucket)))),

@@ -36,7 +36,10 @@ mod tests {
 
     #[test]
     fn powers_of_two() {
-        assert_eq!([1.9, 2.0, 2.1, 4.0, 5.0].map(bucket_of), [None, Some(2.0), Some(4.0), Some(4.0), Some(8.0)]);
+        assert_eq!(
+            [1.9, 2.0, 2.1, 4.0, 5.0].map(bucket_of),
+            [None, Some(2.0), Some(4.0), Some(4.0), Some(8.0)]
+        );
         assert_eq!(quantile(0.5, &[]), 0.0);
         assert_eq!(quantile(1.0, &[2.0, 8.0]), 8.0);
         assert_eq!(quantile(0.0, &[8.0, 8.0]), 4.0 * 0.5_f64.exp2());
