@@ -32,8 +32,8 @@ pub(crate) fn nested_sets(trace: &Trace) -> Vec<NestedSet> {
     }
     let parents: Vec<Option<usize>> = (0..spans.len()).map(|at| parent_of(spans, at)).collect();
     let mut counter = 0;
-    for at in 0..spans.len() {
-        if spans[at].parent == 0 {
+    for (at, span) in spans.iter().enumerate() {
+        if span.parent == 0 {
             walk(at, -1, &parents, &mut counter, &mut sets);
         }
     }

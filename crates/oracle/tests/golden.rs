@@ -1,5 +1,11 @@
 //! The oracle against what a real Tempo answered: all recorded searches and metrics queries, on the recorded input.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "helpers of a test may stop it, and may say what they found"
+)]
+
 use std::collections::BTreeMap;
 
 use prost::Message;

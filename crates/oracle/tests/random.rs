@@ -1,5 +1,11 @@
 //! Random queries over random traces: all can be asked, and the oracle answers all of them.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "helpers of a test may stop it, and may say what they found"
+)]
+
 use proptest::prelude::*;
 use trackway_oracle::random::{instant, metrics_query, range, search_query, traces};
 use trackway_oracle::{json, metrics, otlp, search};
@@ -21,7 +27,7 @@ proptest! {
             for set in found.iter().flat_map(|found| &found.spansets) {
                 prop_assert!(!set.spans.is_empty());
             }
-            json::search(found.as_slice(), 3);
+            prop_assert!(json::search(found.as_slice(), 3)["traces"].is_array());
         }
     }
 
@@ -32,7 +38,7 @@ proptest! {
             let series = metrics(&query, &traces, &time)
                 .map_err(|e| TestCaseError::fail(format!("{text}: {e}")))?;
             prop_assert!(series.iter().all(|series| !series.samples.is_empty()));
-            json::range(&series);
+            prop_assert!(json::range(&series)["series"].is_array());
         }
     }
 
@@ -68,5 +74,5 @@ fn queries_find_something_but_not_everything() {
         }
     }
     println!("of the traces, queries found nothing in {nothing}, some spans in {some}, all in {all}");
-    assert!(some > 150 && all > 50, "{nothing} {some} {all}");
+    assert!(some > 150 && all > 100, "{nothing} {some} {all}");
 }

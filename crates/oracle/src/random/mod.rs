@@ -28,8 +28,8 @@ pub fn instant() -> Time {
 
 /// The vocabulary that traces and queries share.
 mod words {
-    /// Keys of attributes whose values are scalars of any type.
-    pub(super) const KEYS: [&str; 3] = ["a", "b", "odd key"];
+    /// Keys of attributes whose values are scalars: mostly numbers, mostly texts, mostly booleans.
+    pub(super) const KEYS: [&str; 3] = ["n", "t", "odd key"];
     /// A key whose value is an array.
     pub(super) const ARRAY_KEY: &str = "list";
     /// Texts: one that is empty, one that looks like a number, one that is the beginning of another.

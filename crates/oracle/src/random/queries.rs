@@ -18,7 +18,7 @@ pub fn search_query() -> Text {
     let shown = vec(field(), 1..3).prop_map(|fields| format!("select({})", fields.join(", ")));
     let stage = prop_oneof![
         2 => scalar_filter(),
-        2 => group_field().prop_map(|field| format!("by({field})")),
+        3 => group_field().prop_map(|field| format!("by({field})")),
         1 => Just("coalesce()".to_owned()),
         1 => shown,
         1 => spanset(),
@@ -59,36 +59,38 @@ pub fn metrics_query() -> Text {
     prop_oneof![8 => series, 1 => compare].boxed()
 }
 
-/// An expression over spansets.
+/// An expression over spansets. Mostly one filter: the more operations there are, the less is found.
 fn spanset() -> Text {
     let filter = prop_oneof![
         1 => Just("{ }".to_owned()),
-        6 => filter().prop_map(|filter| format!("{{ {filter} }}")),
-    ];
-    filter
-        .prop_recursive(2, 4, 2, |inner| {
-            (inner.clone(), spanset_operator(), inner).prop_map(|(a, op, b)| format!("({a} {op} {b})"))
-        })
-        .boxed()
+        4 => filter().prop_map(|filter| format!("{{ {filter} }}")),
+    ]
+    .boxed();
+    let operation = |side: Text| {
+        let sides = (side.clone(), spanset_operator(), side);
+        sides.prop_map(|(a, op, b)| format!("({a} {op} {b})")).boxed()
+    };
+    let once = operation(filter.clone());
+    let twice = operation(prop_oneof![filter.clone(), once.clone()].boxed());
+    prop_oneof![5 => filter, 4 => once, 1 => twice].boxed()
 }
 
 fn spanset_operator() -> Text {
-    one_of(&[
-        "&&", "||", ">", "<", ">>", "<<", "~", "!>", "!<", "!>>", "!<<", "!~", "&>", "&<", "&>>", "&<<", "&~",
-    ])
+    let structural =
+        one_of(&[">", "<", ">>", "<<", "~", "!>", "!<", "!>>", "!<<", "!~", "&>", "&<", "&>>", "&<<", "&~"]);
+    prop_oneof![1 => one_of(&["&&", "||"]), 2 => structural].boxed()
 }
 
 /// What stands in braces: comparisons with `&&`, `||` and `!` between them.
 pub fn filter() -> Text {
-    comparison()
-        .prop_recursive(3, 6, 2, |inner| {
-            prop_oneof![
-                3 => (inner.clone(), one_of(&["&&", "||"]), inner.clone())
-                    .prop_map(|(a, op, b)| format!("({a} {op} {b})")),
-                1 => inner.prop_map(|expr| format!("!({expr})")),
-            ]
-        })
-        .boxed()
+    let larger = |inner: Text| {
+        let both = (inner.clone(), one_of(&["&&", "||", "||"]), inner.clone());
+        let not = inner.prop_map(|expr| format!("!({expr})"));
+        prop_oneof![3 => both.prop_map(|(a, op, b)| format!("({a} {op} {b})")), 1 => not].boxed()
+    };
+    let two = larger(comparison());
+    let three = larger(prop_oneof![comparison(), two.clone()].boxed());
+    prop_oneof![5 => comparison(), 3 => two, 1 => three].boxed()
 }
 
 fn comparison() -> Text {
@@ -97,13 +99,20 @@ fn comparison() -> Text {
     };
     let order = ["=", "!=", "<", "<=", ">", ">="];
     let equality = ["=", "!="];
-    let literal = prop_oneof![3 => number(), 2 => text(), 1 => duration()].boxed();
+    let literal = prop_oneof![2 => number(), 2 => text(), 1 => duration()].boxed();
     prop_oneof![
-        6 => with(attribute(), &order, literal),
-        2 => with(number(), &order, attribute()),
-        2 => with(attribute(), &equality, one_of(&["true", "false"])),
+        5 => with(attribute_with(&["n"]), &order, number()),
+        5 => with(prop_oneof![5 => attribute_with(&["t"]), 1 => service()].boxed(), &order, text()),
+        3 => with(attribute_with(&["\"odd key\""]), &equality, one_of(&["true", "false"])),
+        3 => with(attribute_with(&[words::ARRAY_KEY]), &order, text()),
+        2 => with(attribute(), &order, literal),
+        2 => with(number(), &order, attribute_with(&["n"])),
         3 => with(optional_attribute(), &equality, Just("nil".to_owned()).boxed()),
-        2 => with(prop_oneof![attribute(), text_intrinsic()].boxed(), &["=~", "!~"], pattern()),
+        3 => with(
+            prop_oneof![attribute_with(&["t", words::ARRAY_KEY]), text_intrinsic()].boxed(),
+            &["=~", "!~"],
+            pattern(),
+        ),
         2 => with(attribute(), &order, prop_oneof![scalar_attribute(), sum()].boxed()),
         2 => with(sum(), &order, number()),
         3 => with(text_intrinsic(), &order, text_of_intrinsic()),
@@ -127,18 +136,21 @@ fn attribute() -> Text {
 
 /// An attribute that a span may lack.
 fn optional_attribute() -> Text {
-    let key = one_of(&["a", "b", "\"odd key\"", words::ARRAY_KEY]);
-    (scope(), key).prop_map(|(scope, key)| scope + &key).boxed()
+    attribute_with(&["n", "t", "\"odd key\"", words::ARRAY_KEY])
+}
+
+fn attribute_with(keys: &[&str]) -> Text {
+    (scope(), one_of(keys)).prop_map(|(scope, key)| scope + &key).boxed()
 }
 
 /// An attribute that is no array.
 fn scalar_attribute() -> Text {
-    (scope(), one_of(&["a", "b", "\"odd key\""])).prop_map(|(scope, key)| scope + &key).boxed()
+    attribute_with(&["n", "n", "t", "\"odd key\""])
 }
 
 fn scope() -> Text {
     let scopes = [".", "span.", "resource.", "event.", "link.", "instrumentation."];
-    prop_oneof![3 => one_of(&scopes[..3]), 1 => one_of(&scopes)].boxed()
+    prop_oneof![3 => one_of(&scopes[..3]), 2 => one_of(&scopes)].boxed()
 }
 
 fn service() -> Text {
@@ -246,13 +258,13 @@ fn field() -> Text {
 }
 
 fn scalar_filter() -> Text {
-    let count = (0_u8..5).prop_map(|n| ("count()".to_owned(), n.to_string()));
+    let count = (0_u8..4).prop_map(|n| ("count()".to_owned(), n.to_string()));
     let numbers = (one_of(&["min", "max", "avg", "sum"]), scalar_attribute(), number())
         .prop_map(|(what, of, limit)| (format!("{what}({of})"), limit));
     let durations = (one_of(&["min", "max", "avg", "sum"]), duration())
         .prop_map(|(what, limit)| (format!("{what}(duration)"), limit));
     let sides = prop_oneof![3 => count.boxed(), 2 => numbers.boxed(), 1 => durations.boxed()];
-    (sides, one_of(&["=", "!=", "<", "<=", ">", ">="]))
+    (sides, one_of(&["=", "!=", "<", "<=", ">", ">", ">=", ">="]))
         .prop_map(|((left, right), op)| format!("{left} {op} {right}"))
         .boxed()
 }

@@ -12,7 +12,7 @@ pub const START: u64 = 1_700_000_000_000_000_000;
 
 const SECOND: u64 = 1_000_000_000;
 
-/// A span id that others may have too: the ids of a trace are few, so that spans find their parents, and some are shared.
+/// A span id that others may have too.
 fn span_id() -> impl Strategy<Value = u64> {
     prop_oneof![8 => 1_u64..9, 1 => Just(0xb000_0000_0000_0001)]
 }
@@ -32,28 +32,40 @@ fn trace(spans: usize) -> impl Strategy<Value = Trace> {
     let upper = select(vec![0_u128, 0x0a, 0xf000_0000_0000_0000]);
     let resources = vec(resource(), 1..3);
     let scopes = vec(scope(), 1..3);
-    (upper, resources, scopes, vec((span(), any::<u8>()), 1..=spans)).prop_map(
-        |(id, resources, scopes, drawn)| {
-            let mut spans = Vec::new();
-            for (span, pick) in drawn {
-                let resource = resources[usize::from(pick) % resources.len()].clone();
-                let scope = scopes[usize::from(pick / 16) % scopes.len()].clone();
-                spans.push(Span { resource, scope, ..span });
-            }
-            let mut trace = Trace { id, spans };
-            trace.normalize();
-            trace
-        },
-    )
+    let placed = vec((span(), any::<[u8; 3]>()), 1..=spans);
+    (upper, resources, scopes, placed).prop_map(|(id, resources, scopes, placed)| {
+        let mut trace = Trace { id, spans: Vec::new() };
+        for (span, dice) in placed {
+            let (id, parent) = place(&span, trace.spans.len() as u64, dice[0], dice[1]);
+            let resource = resources[usize::from(dice[2]) % resources.len()].clone();
+            let scope = scopes[usize::from(dice[2] / 16) % scopes.len()].clone();
+            trace.spans.push(Span { id, parent, resource, scope, ..span });
+        }
+        trace.normalize();
+        trace
+    })
+}
+
+/// Id and parent of a span that has `before` spans before it: mostly an id of its own and one of those as its parent.
+/// Now and then an id that another has, a parent that is missing, that comes later, or that is the span itself.
+fn place(span: &Span, before: u64, id: u8, parent: u8) -> (u64, u64) {
+    let id = if id < 230 { before + 1 } else { span.id };
+    let parent = match parent {
+        _ if before == 0 => span.parent,
+        0..40 => 0,
+        40..200 => u64::from(parent) % before + 1,
+        _ => span.parent,
+    };
+    (id, parent)
 }
 
 fn resource() -> impl Strategy<Value = Resource> {
-    (select(&words::SERVICES[..]), attributes(3))
+    (select(&words::SERVICES[..]), attributes(1, 4))
         .prop_map(|(service, attributes)| Resource { service: service.to_owned(), attributes })
 }
 
 fn scope() -> impl Strategy<Value = Scope> {
-    (select(&words::SCOPES[..]), select(&words::SCOPES[..]), attributes(2)).prop_map(
+    (select(&words::SCOPES[..]), select(&words::SCOPES[..]), attributes(0, 2)).prop_map(
         |(name, version, attributes)| Scope {
             name: name.to_owned(),
             version: version.to_owned(),
@@ -67,7 +79,7 @@ fn span() -> impl Strategy<Value = Span> {
     let what = (select(&words::NAMES[..]), 0_u8..6, 0_u8..3, select(&words::MESSAGES[..]));
     // Whole and half seconds, so that starts are equal and fall on the edges of intervals.
     let when = (0_u64..60, select(&words::DURATIONS[..]), prop::bool::weighted(0.05));
-    let with = (attributes(4), vec(event(), 0..3), vec(link(), 0..2));
+    let with = (attributes(2, 6), vec(event(), 0..3), vec(link(), 0..2));
     (who, what, when, with).prop_map(|(who, what, when, with)| {
         let start = START + when.0 * SECOND / 2;
         // Now and then it ends before it starts.
@@ -93,41 +105,58 @@ fn span() -> impl Strategy<Value = Span> {
 
 /// An event, and its time since the start of its span.
 fn event() -> impl Strategy<Value = (i64, Event)> {
-    (select(vec![-1_000, 0, 5_000_000]), select(&words::EVENTS[..]), attributes(2))
+    (select(vec![-1_000, 0, 5_000_000]), select(&words::EVENTS[..]), attributes(0, 2))
         .prop_map(|(offset, name, attributes)| (offset, Event { time: 0, name: name.to_owned(), attributes }))
 }
 
 fn link() -> impl Strategy<Value = Link> {
-    (1_u128..3, span_id(), attributes(2)).prop_map(|(trace_id, span_id, attributes)| Link {
+    (1_u128..3, span_id(), attributes(0, 2)).prop_map(|(trace_id, span_id, attributes)| Link {
         trace_id: trace_id.to_be_bytes().to_vec(),
         span_id: span_id.to_be_bytes().to_vec(),
         attributes,
     })
 }
 
-/// Attributes with keys that may stand several times, with values of different types.
-fn attributes(max: usize) -> impl Strategy<Value = Attributes> {
-    let scalar = (select(&words::KEYS[..]), prop_oneof![12 => scalar(), 1 => unseen()]);
-    let array = (Just(words::ARRAY_KEY), vec(scalar_of_array(), 0..4).prop_map(Value::Array));
-    let pair = prop_oneof![4 => scalar.boxed(), 1 => array.boxed()];
-    vec(pair.prop_map(|(key, value)| (key.to_owned(), value)), 0..=max)
+/// Attributes with keys that may stand several times. A key mostly has values of one type, so that queries find them.
+fn attributes(min: usize, max: usize) -> impl Strategy<Value = Attributes> {
+    let [numbers, texts, any] = words::KEYS;
+    let array = vec(scalar_of_array(), 0..4).prop_map(Value::Array);
+    let pair = prop_oneof![
+        6 => (Just(numbers), number()).boxed(),
+        6 => (Just(texts), text()).boxed(),
+        3 => (select(&words::KEYS[..]), scalar()).boxed(),
+        3 => (Just(any), any_bool()).boxed(),
+        2 => (Just(words::ARRAY_KEY), array).boxed(),
+        1 => (select(&words::KEYS[..]), unseen()).boxed(),
+    ];
+    vec(pair.prop_map(|(key, value)| (key.to_owned(), value)), min..=max)
 }
 
 /// Values that are few, so that comparisons hold often enough.
 fn scalar() -> impl Strategy<Value = Value> {
+    prop_oneof![text(), number(), any_bool()]
+}
+
+fn text() -> impl Strategy<Value = Value> {
+    select(&words::TEXTS[..]).prop_map(|text| Value::Text(text.to_owned()))
+}
+
+fn number() -> impl Strategy<Value = Value> {
     prop_oneof![
-        4 => select(&words::TEXTS[..]).prop_map(|text| Value::Text(text.to_owned())),
-        4 => (-2_i64..5).prop_map(Value::Int),
-        2 => select(vec![-1.0, 0.0, 0.5, 2.0, 3.5]).prop_map(Value::Float),
-        2 => any::<bool>().prop_map(Value::Bool),
+        2 => (-1_i64..4).prop_map(Value::Int),
+        1 => select(vec![-1.0, 0.0, 0.5, 2.0, 3.5]).prop_map(Value::Float),
     ]
+}
+
+fn any_bool() -> impl Strategy<Value = Value> {
+    any::<bool>().prop_map(Value::Bool)
 }
 
 /// Elements of an array: mostly of one type, now and then of several or of none.
 fn scalar_of_array() -> impl Strategy<Value = Value> {
     prop_oneof![
-        4 => select(&words::TEXTS[..]).prop_map(|text| Value::Text(text.to_owned())),
-        1 => scalar(),
+        4 => text(),
+        2 => scalar(),
         1 => Just(Value::Map(vec![("a".to_owned(), Value::Int(1))])),
     ]
 }
