@@ -177,3 +177,35 @@ fn to_otlp_and_back() {
     let traces = traces("v4");
     assert_eq!(otlp::from_requests(&otlp::to_requests(&traces)), traces);
 }
+
+/// The recorded counts of `compare()` are compared only roughly above, as ties are broken by chance. The totals have no
+/// ties: all of them must be the same, and of the values that both show the counts.
+#[test]
+fn compare_counts_what_tempo_counts() {
+    let traces = traces("v4");
+    let asked = |q: &Question| q.group == "instant" && q.label().contains("compare(");
+    let question = trackway_golden::answers("v4").unwrap().into_iter().find(asked).unwrap();
+    let (_, body) = answer(&question, question.traceql.as_deref().unwrap(), &traces);
+    let (want, got) =
+        (counts(question.json.as_ref().unwrap()), counts(&serde_json::from_str(&body).unwrap()));
+    let totals = |of: &BTreeMap<String, f64>| -> Vec<String> {
+        of.keys().filter(|labels| labels.contains("_total")).cloned().collect()
+    };
+    assert_eq!(totals(&want), totals(&got));
+    for (labels, want) in &want {
+        // Tempo counts the service twice: as an attribute and as the column that it has.
+        let want = if labels.contains("\"resource.service.name\"") { want / 2.0 } else { *want };
+        if let Some(got) = got.get(labels) {
+            assert!((got - want).abs() < 1e-9, "{labels}: {got} want {want}");
+        }
+    }
+    let shared = want.keys().filter(|labels| got.contains_key(*labels)).count();
+    println!("compare: {} series, of which Tempo has {shared} and {} others", got.len(), want.len() - shared);
+    assert!(shared > 300);
+}
+
+/// The values of series by their labels.
+fn counts(answer: &serde_json::Value) -> BTreeMap<String, f64> {
+    let series = answer["series"].as_array().unwrap().iter();
+    series.map(|s| (s["labels"].to_string(), s["value"].as_f64().unwrap_or(0.0))).collect()
+}
