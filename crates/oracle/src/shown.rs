@@ -155,12 +155,12 @@ impl Asked<'_> {
         if self.any_value
             && let Some(first) = values.into_iter().next()
         {
-            return Ok(Some(first));
+            return Ok(Some(alone(first)));
         }
         Ok(self.nil.then_some(Val::Nil).filter(|_| field::is_nil(self.field, view, at)))
     }
 
-    /// The value, if it meets a comparison; of an array the elements that do, a single one without the array around it.
+    /// The value, if it meets a comparison; of an array the elements that do.
     fn part_that_meets(&self, value: &Val) -> Result<Option<Val>, EvalError> {
         let meets = |value: &Val| any(&self.comparisons, |(op, other)| compares(*op, value, other));
         let Val::Array(elements) = value else {
@@ -172,11 +172,15 @@ impl Asked<'_> {
                 met.push(element.clone());
             }
         }
-        Ok(match met.len() {
-            0 => None,
-            1 => met.pop(),
-            _ => Some(Val::Array(met)),
-        })
+        Ok((!met.is_empty()).then(|| alone(Val::Array(met))))
+    }
+}
+
+/// An array of one element is shown as that element.
+fn alone(value: Val) -> Val {
+    match value {
+        Val::Array(mut elements) if elements.len() == 1 => elements.pop().unwrap_or(Val::Nil),
+        value => value,
     }
 }
 

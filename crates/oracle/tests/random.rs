@@ -7,16 +7,11 @@
 )]
 
 use proptest::prelude::*;
-use trackway_oracle::random::{instant, metrics_query, range, search_query, traces};
+use trackway_oracle::random::{config, instant, metrics_query, range, search_query, traces};
 use trackway_oracle::{json, metrics, otlp, search};
 
-fn config() -> ProptestConfig {
-    // Failures are fixed at once, so that no file of old seeds is needed.
-    ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() }
-}
-
 proptest! {
-    #![proptest_config(config())]
+    #![proptest_config(config(512, 1))]
 
     #[test]
     fn searches(text in search_query(), traces in traces(3, 8)) {

@@ -10,7 +10,16 @@ mod traces;
 pub use queries::{filter, metrics_query, search_query};
 pub use traces::{START, traces};
 
+use proptest::test_runner::{Config, RngSeed};
+
 use crate::metrics::Time;
+
+/// How to run so many cases, always the same ones for a seed.
+#[must_use]
+pub fn config(cases: u32, seed: u64) -> Config {
+    // Cases can be made again from the seed, so that no file of failed ones is kept.
+    Config { cases, rng_seed: RngSeed::Fixed(seed), failure_persistence: None, ..Config::default() }
+}
 
 /// A time range, in steps of five seconds, that holds all spans of all random traces.
 #[must_use]
