@@ -209,3 +209,17 @@ fn counts(answer: &serde_json::Value) -> BTreeMap<String, f64> {
     let series = answer["series"].as_array().unwrap().iter();
     series.map(|s| (s["labels"].to_string(), s["value"].as_f64().unwrap_or(0.0))).collect()
 }
+
+/// Answers that are known to be right though no recording has them.
+#[test]
+fn known_without_a_recording() {
+    let traces = traces("v4");
+    let found = |text: &str| {
+        let query = trackway_traceql::parse(text).unwrap();
+        traces.iter().filter(|trace| search(&query, trace).unwrap().is_some()).count()
+    };
+    assert_eq!(found("{ span:childCount = 0 && resource.service.name = \"trees\" }"), 5);
+    assert_eq!(found("{ .dup = \"resource-value\" }"), 0);
+    assert_eq!(found("{ .i ^ 2 = 1764 }"), 1);
+    assert_eq!(found("{ .nothing = nil }"), traces.len());
+}
