@@ -60,6 +60,14 @@ pub fn check(q: &Question, at: &Endpoints) -> Verdict {
     }
 }
 
+/// Judges an answer that was not asked for over HTTP.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn judge_answer(q: &Question, status: u16, body: &[u8]) -> Result<(), String> {
+    judge(q, &Response { status, headers: Vec::new(), body: body.to_vec() })
+}
+
 fn judge(q: &Question, answer: &Response) -> Result<(), String> {
     let status = answer.status;
     let right = |is: bool, why: String| if is { Ok(()) } else { Err(why) };

@@ -115,7 +115,7 @@ fn parse(line: &str) -> Result<Question, String> {
 }
 
 /// The first value of a parameter of the query, blank ones not counted.
-pub(crate) fn parameter(path: &str, name: &str) -> Option<String> {
+pub fn parameter(path: &str, name: &str) -> Option<String> {
     let query = path.split_once('?')?.1.split('#').next()?;
     let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
     pairs
