@@ -8,6 +8,7 @@
 
 mod column;
 mod filter;
+pub mod metrics;
 mod plan;
 mod result;
 mod scan;

@@ -18,8 +18,9 @@ use trackway_vparquet::meta::DedicatedColumn;
 use crate::fragments::Source;
 use crate::search::Search;
 use crate::service::{
-    QueryError, QueryService, SearchFilter, SearchRequest, SearchUpdate, TagScope, TagValuesAnswer,
-    TagValuesRequest, TagsAnswer, TagsRequest, TimeRange, TraceAnswer, TraceRequest,
+    MetricsAnswer, MetricsRequest, QueryError, QueryService, SearchFilter, SearchRequest, SearchUpdate,
+    TagScope, TagValuesAnswer, TagValuesRequest, TagsAnswer, TagsRequest, TimeRange, TraceAnswer,
+    TraceRequest,
 };
 use crate::tags::{Ask, TagQuestion};
 use crate::tally::Tally;
@@ -362,5 +363,10 @@ impl QueryService for Querier {
         request: TagValuesRequest,
     ) -> BoxFuture<'_, Result<TagValuesAnswer, QueryError>> {
         Box::pin(self.list_values(ctx, request))
+    }
+
+    fn metrics(&self, _: RequestCtx, _: MetricsRequest) -> BoxFuture<'_, Result<MetricsAnswer, QueryError>> {
+        let refused = QueryError::new(ErrorKind::Unsupported, "TraceQL metrics are not supported yet");
+        Box::pin(std::future::ready(Err(refused)))
     }
 }

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use trackway_common::{ErrorKind, Kinded, RequestCtx, TraceId};
+pub use trackway_engine::metrics::{Exemplar, Intervals, Series};
 pub use trackway_engine::{AttributeValue, SpanResult, SpansetResult, TagScope, TraceResult};
 
 /// Seconds since the Unix epoch, both ends included.
@@ -158,6 +159,30 @@ pub struct TagValuesAnswer {
     pub completeness: Completeness,
 }
 
+/// Asks for series.
+#[derive(Clone, Debug)]
+pub struct MetricsRequest {
+    /// A TraceQL metrics query.
+    pub query: String,
+    /// The time that it is about.
+    pub time: Intervals,
+    /// At most so many exemplars in all; 0 for none.
+    pub exemplars: usize,
+    /// At most so many series; 0 for no limit. More make the answer partial.
+    pub max_series: usize,
+}
+
+/// Series.
+#[derive(Clone, Debug, Default)]
+pub struct MetricsAnswer {
+    /// In the order of their labels.
+    pub series: Vec<Series>,
+    /// How much was read.
+    pub metrics: Metrics,
+    /// Whether anything was skipped or cut.
+    pub completeness: Completeness,
+}
+
 /// A question that was not answered.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{message}")]
@@ -203,4 +228,11 @@ pub trait QueryService: Send + Sync + 'static {
         ctx: RequestCtx,
         request: TagValuesRequest,
     ) -> BoxFuture<'_, Result<TagValuesAnswer, QueryError>>;
+
+    /// Computes series.
+    fn metrics(
+        &self,
+        ctx: RequestCtx,
+        request: MetricsRequest,
+    ) -> BoxFuture<'_, Result<MetricsAnswer, QueryError>>;
 }

@@ -11,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 use trackway_api::{Admin, ApiConfig, ApiState, ConfigMode, HomeInfo, router, serve};
 use trackway_common::{ErrorKind, ManualClock, RequestCtx, TenantId};
 use trackway_querier::service::{
-    QueryError, QueryService, SearchRequest, SearchUpdate, TagValuesAnswer, TagValuesRequest, TagsAnswer,
-    TagsRequest, TraceAnswer, TraceRequest,
+    MetricsAnswer, MetricsRequest, QueryError, QueryService, SearchRequest, SearchUpdate, TagValuesAnswer,
+    TagValuesRequest, TagsAnswer, TagsRequest, TraceAnswer, TraceRequest,
 };
 
 /// Seconds; when a part of the recordings was made.
@@ -24,6 +24,7 @@ pub struct Fake {
     pub updates: Mutex<Vec<Result<SearchUpdate, QueryError>>>,
     /// Whether a search never ends.
     pub hangs: Mutex<bool>,
+    pub series: Mutex<Result<MetricsAnswer, QueryError>>,
     pub tags: Mutex<TagsAnswer>,
     pub values: Mutex<Result<TagValuesAnswer, QueryError>>,
     pub asked: Mutex<Vec<String>>,
@@ -86,6 +87,16 @@ impl QueryService for Fake {
         let answer = self.values.lock().unwrap().clone();
         async move { answer }.boxed()
     }
+
+    fn metrics(
+        &self,
+        ctx: RequestCtx,
+        request: MetricsRequest,
+    ) -> BoxFuture<'_, Result<MetricsAnswer, QueryError>> {
+        self.note(ctx, &request);
+        let answer = self.series.lock().unwrap().clone();
+        async move { answer }.boxed()
+    }
 }
 
 impl Admin for Fake {
@@ -138,6 +149,7 @@ pub async fn start(config: ApiConfig) -> Running {
         trace: Mutex::new(Ok(TraceAnswer::default())),
         updates: Mutex::default(),
         hangs: Mutex::default(),
+        series: Mutex::new(Ok(MetricsAnswer::default())),
         tags: Mutex::default(),
         values: Mutex::new(Ok(TagValuesAnswer::default())),
         asked: Mutex::default(),
