@@ -7,7 +7,8 @@ use trackway_spans::{Level, SpanBatch, effective_duration};
 use trackway_traceql::ast::{BinaryOp, Field, FieldExpr, Intrinsic, Scope, Static, UnaryOp};
 
 use crate::column::{self, levels_of, spread};
-use crate::value::{Comparison, Val, arithmetic, dictionary_mask};
+use crate::computed::{Columns, Computed, compute, computed};
+use crate::value::{Comparison, Val, dictionary_mask};
 
 /// A question that cannot be answered.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -21,6 +22,11 @@ pub enum EvalError {
     /// A regular expression that does not compile.
     #[error("invalid regex: {0}")]
     Regex(String),
+    /// Whole pipelines combined, of which one gives several spansets for a trace.
+    #[error(
+        "spanset operators do not work on a pipeline that gives several spansets of one trace; end it with coalesce()"
+    )]
+    SeveralSpansets,
 }
 
 /// A compiled filter.
@@ -47,19 +53,6 @@ pub(crate) enum Node {
     Missing(Field),
     /// Everything else that is true or false.
     Computed(Computed),
-}
-
-/// An expression that is computed span by span.
-#[derive(Clone, Debug)]
-pub(crate) enum Computed {
-    Literal(Static),
-    Field(Field),
-    Negate(Box<Self>),
-    Not(Box<Self>),
-    Arithmetic(BinaryOp, Box<Self>, Box<Self>),
-    Compare(Comparison, Box<Self>, Box<Self>),
-    Both(Box<Self>, Box<Self>),
-    Either(Box<Self>, Box<Self>),
 }
 
 impl Filter {
@@ -158,7 +151,10 @@ fn compare(op: BinaryOp, lhs: &FieldExpr, rhs: &FieldExpr) -> Result<Node, EvalE
         (FieldExpr::Field(field), Some(literal)) => (field, literal, op),
         _ => match (literal(lhs)?, rhs) {
             (Some(literal), FieldExpr::Field(field)) => (field, literal, mirrored(op)),
-            _ => return finish(Computed::Compare(comparison(op, rhs)?, boxed(lhs)?, boxed(rhs)?)),
+            _ => {
+                let (a, b) = (Box::new(computed(lhs)?), Box::new(computed(rhs)?));
+                return finish(Computed::Compare(comparison(op, rhs)?, a, b));
+            }
         },
     };
     Ok(match (op, &literal) {
@@ -172,7 +168,7 @@ fn compare(op: BinaryOp, lhs: &FieldExpr, rhs: &FieldExpr) -> Result<Node, EvalE
 }
 
 /// The value of an expression without fields.
-fn literal(expr: &FieldExpr) -> Result<Option<Static>, EvalError> {
+pub(crate) fn literal(expr: &FieldExpr) -> Result<Option<Static>, EvalError> {
     if let FieldExpr::Static(value) = expr {
         return Ok(Some(value.clone()));
     }
@@ -192,11 +188,11 @@ fn literal(expr: &FieldExpr) -> Result<Option<Static>, EvalError> {
     })
 }
 
-fn compares(op: BinaryOp) -> bool {
+pub(crate) fn compares(op: BinaryOp) -> bool {
     op.is_comparison() || matches!(op, BinaryOp::Regex | BinaryOp::NotRegex)
 }
 
-fn mirrored(op: BinaryOp) -> BinaryOp {
+pub(crate) fn mirrored(op: BinaryOp) -> BinaryOp {
     match op {
         BinaryOp::Less => BinaryOp::Greater,
         BinaryOp::LessEq => BinaryOp::GreaterEq,
@@ -206,7 +202,7 @@ fn mirrored(op: BinaryOp) -> BinaryOp {
     }
 }
 
-fn comparison(op: BinaryOp, rhs: &FieldExpr) -> Result<Comparison, EvalError> {
+pub(crate) fn comparison(op: BinaryOp, rhs: &FieldExpr) -> Result<Comparison, EvalError> {
     let regex = match (op, rhs) {
         (BinaryOp::Regex | BinaryOp::NotRegex, FieldExpr::Static(Static::String(pattern))) => {
             Some(trackway_traceql::compile_regex(pattern).map_err(EvalError::Regex)?)
@@ -214,25 +210,6 @@ fn comparison(op: BinaryOp, rhs: &FieldExpr) -> Result<Comparison, EvalError> {
         _ => None,
     };
     Ok(Comparison { op, regex })
-}
-
-fn boxed(expr: &FieldExpr) -> Result<Box<Computed>, EvalError> {
-    computed(expr).map(Box::new)
-}
-
-fn computed(expr: &FieldExpr) -> Result<Computed, EvalError> {
-    Ok(match expr {
-        FieldExpr::Static(value) => Computed::Literal(value.clone()),
-        FieldExpr::Field(field) => Computed::Field(field.clone()),
-        FieldExpr::Unary { op: UnaryOp::Neg, expr } => Computed::Negate(boxed(expr)?),
-        FieldExpr::Unary { op: UnaryOp::Not, expr } => Computed::Not(boxed(expr)?),
-        FieldExpr::Binary { op: BinaryOp::And, lhs, rhs } => Computed::Both(boxed(lhs)?, boxed(rhs)?),
-        FieldExpr::Binary { op: BinaryOp::Or, lhs, rhs } => Computed::Either(boxed(lhs)?, boxed(rhs)?),
-        FieldExpr::Binary { op, lhs, rhs } if compares(*op) => {
-            Computed::Compare(comparison(*op, rhs)?, boxed(lhs)?, boxed(rhs)?)
-        }
-        FieldExpr::Binary { op, lhs, rhs } => Computed::Arithmetic(*op, boxed(lhs)?, boxed(rhs)?),
-    })
 }
 
 impl Node {
@@ -247,20 +224,6 @@ impl Node {
             Self::Not(node) => node.fields(each),
             Self::Compare { field, .. } | Self::Exists(field) | Self::Missing(field) => each(field),
             Self::Computed(computed) => computed.fields(each),
-        }
-    }
-}
-
-impl Computed {
-    pub(crate) fn fields<'a>(&'a self, each: &mut impl FnMut(&'a Field)) {
-        match self {
-            Self::Literal(_) => {}
-            Self::Field(field) => each(field),
-            Self::Negate(inner) | Self::Not(inner) => inner.fields(each),
-            Self::Arithmetic(_, a, b) | Self::Compare(_, a, b) | Self::Both(a, b) | Self::Either(a, b) => {
-                a.fields(each);
-                b.fields(each);
-            }
         }
     }
 }
@@ -464,48 +427,4 @@ fn missing_mask(batch: &SpanBatch, field: &Field) -> Vec<bool> {
         return spread(batch, level, &missing);
     }
     exists_mask(batch, field).into_iter().map(|present| !present).collect()
-}
-
-/// The columns of a computed expression.
-struct Columns<'a>(Vec<(Field, Vec<Val<'a>>)>);
-
-impl<'a> Columns<'a> {
-    fn new(computed: &Computed, batch: &'a SpanBatch) -> Self {
-        let mut columns: Vec<(Field, Vec<Val<'a>>)> = Vec::new();
-        computed.fields(&mut |field| {
-            if !columns.iter().any(|(known, _)| known == field) {
-                columns.push((field.clone(), column::dense(batch, field)));
-            }
-        });
-        Self(columns)
-    }
-
-    fn get(&self, field: &Field, span: usize) -> Val<'a> {
-        let column = self.0.iter().find(|(known, _)| known == field);
-        column.and_then(|(_, values)| values.get(span)).cloned().unwrap_or(Val::Nil)
-    }
-}
-
-fn compute<'a>(computed: &'a Computed, columns: &Columns<'a>, span: usize) -> Result<Val<'a>, EvalError> {
-    let truth = |inner: &'a Computed| Ok(compute(inner, columns, span)? == Val::Bool(true));
-    Ok(match computed {
-        Computed::Literal(value) => Val::from_static(value),
-        Computed::Field(field) => columns.get(field, span),
-        Computed::Negate(inner) => match compute(inner, columns, span)? {
-            Val::Int(value) => Val::Int(value.wrapping_neg()),
-            Val::Float(value) => Val::Float(-value),
-            Val::Duration(value) => Val::Duration(value.wrapping_neg()),
-            _ => Val::Nil,
-        },
-        Computed::Not(inner) => Val::Bool(!truth(inner)?),
-        Computed::Both(a, b) => Val::Bool(truth(a)? && truth(b)?),
-        Computed::Either(a, b) => Val::Bool(truth(a)? || truth(b)?),
-        Computed::Arithmetic(op, a, b) => {
-            arithmetic(*op, &compute(a, columns, span)?, &compute(b, columns, span)?)?
-        }
-        Computed::Compare(comparison, a, b) => {
-            let (left, right) = (compute(a, columns, span)?, compute(b, columns, span)?);
-            Val::Bool(left != Val::Nil && right != Val::Nil && comparison.matches(&left, &right))
-        }
-    })
 }

@@ -6,13 +6,19 @@
 //! when they start. [`SearchPlan::judge`] looks at whole traces, joined from wherever their spans lie, and makes the
 //! answer. What the first step cannot know of a fragment (root, duration, structure) it takes for possible.
 
+mod asked;
 mod column;
+mod computed;
 mod filter;
 pub mod metrics;
 mod plan;
+mod program;
 mod result;
 mod scan;
+mod select;
 mod show;
+mod spansets;
+mod structure;
 mod tags;
 mod value;
 mod whole;
@@ -21,5 +27,6 @@ pub use filter::{EvalError, Filter};
 pub use plan::{PlanError, SearchPlan};
 pub use result::{AttributeValue, SpanResult, SpansetResult, TraceResult};
 pub use scan::{Candidate, Wholeness};
+pub use select::Selection;
 pub use tags::{TagNames, TagScope, TagValues, ValueKind, tag_needs, value_needs};
 pub use whole::complete_traces;

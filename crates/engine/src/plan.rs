@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use trackway_spans::{Columns, Level, Needs, Prune, PruneOn, TextTest};
-use trackway_traceql::ast::{
-    BinaryOp, Field, FieldExpr, Intrinsic, Query, Root, Scope, SpansetExpr, SpansetOp, Stage, Static,
-};
+use trackway_traceql::ast::{BinaryOp, Field, FieldExpr, Intrinsic, Query, Scope, Static};
 
+use crate::asked::{Asked, asked};
 use crate::column::levels_of;
 use crate::filter::{EvalError, Filter, Node};
+use crate::program::Program;
 use crate::value::Val;
 
 /// A query that cannot be planned.
@@ -22,46 +22,12 @@ pub enum PlanError {
     Unsupported(String),
 }
 
-/// How the filters of a query combine, trace by trace.
-#[derive(Clone, Debug)]
-pub(crate) enum Combine {
-    /// The filter with this number.
-    Filter(usize),
-    /// Spans of both sides, where both sides have some.
-    And(Box<Self>, Box<Self>),
-    /// Spans of both sides.
-    Or(Box<Self>, Box<Self>),
-}
-
-impl Combine {
-    /// Whether a trace in which these filters found spans is part of the answer.
-    pub(crate) fn accepts(&self, found: u64) -> bool {
-        match self {
-            Self::Filter(index) => found >> index & 1 == 1,
-            Self::And(a, b) => a.accepts(found) && b.accepts(found),
-            Self::Or(a, b) => a.accepts(found) || b.accepts(found),
-        }
-    }
-
-    /// The filters that contribute spans to a trace in which these found some.
-    pub(crate) fn contributing(&self, found: u64) -> u64 {
-        match self {
-            Self::Filter(index) => found & 1 << index,
-            Self::And(a, b) if self.accepts(found) => a.contributing(found) | b.contributing(found),
-            Self::And(..) => 0,
-            Self::Or(a, b) => a.contributing(found) | b.contributing(found),
-        }
-    }
-}
-
 /// A search, planned. The same plan runs over every source.
 #[derive(Clone, Debug)]
 pub struct SearchPlan {
-    pub(crate) filters: Vec<Filter>,
-    pub(crate) combine: Combine,
-    /// Fields that conditions name, in order, each once; then those of `select`.
-    pub(crate) conditions: Vec<Field>,
-    pub(crate) selected: Vec<Field>,
+    pub(crate) program: Program,
+    /// What is shown of spans.
+    pub(crate) asked: Vec<Asked>,
     /// Nanoseconds, both ends included; traces must overlap it.
     pub(crate) range: Option<(u64, u64)>,
     /// Shows no spans: a search by tags.
@@ -71,41 +37,13 @@ pub struct SearchPlan {
     prunes: Vec<Vec<Prune>>,
 }
 
-/// Filters of one query at the most: their findings are bits of one word.
-const FILTERS_MAX: usize = 64;
-
 impl SearchPlan {
-    /// Plans a query that has been parsed and checked.
+    /// Plans a query that has been parsed and checked. Of a metrics query it is the part that selects spans, as in Tempo.
     ///
     /// # Errors
     /// [`PlanError`] when it cannot be computed, or when this version does not do what it asks for.
     pub fn new(query: &Query, range: Option<(u64, u64)>) -> Result<Self, PlanError> {
-        // Of a metrics query that is sent to the search endpoint, Tempo answers the search part: `query.metrics` is not
-        // looked at.
-        let Root::Pipeline(pipeline) = &query.root else {
-            return Err(PlanError::Unsupported("pipelines combined with each other".into()));
-        };
-        let mut stages = pipeline.stages.iter();
-        let Some(Stage::Spanset(spanset)) = stages.next() else {
-            return Err(PlanError::Unsupported("a pipeline that does not begin with a spanset".into()));
-        };
-        let mut plan = Self::empty(range);
-        plan.combine = plan.spanset(spanset)?;
-        for stage in stages {
-            match stage {
-                Stage::Select(fields) => plan.selected.extend(fields.iter().cloned()),
-                Stage::Spanset(_) => {
-                    return Err(PlanError::Unsupported("a second spanset filter after |".into()));
-                }
-                Stage::ScalarFilter(_) => {
-                    return Err(PlanError::Unsupported("aggregates (count, min, max, avg, sum)".into()));
-                }
-                Stage::By(_) => return Err(PlanError::Unsupported("by()".into())),
-                Stage::Coalesce => return Err(PlanError::Unsupported("coalesce()".into())),
-            }
-        }
-        plan.finish();
-        Ok(plan)
+        Ok(Self::of(Program::new(&query.root)?, asked(&query.root)?, range, false))
     }
 
     /// Plans a search by tags: traces in which one span meets all of `condition`, shown without spans.
@@ -113,64 +51,19 @@ impl SearchPlan {
     /// # Errors
     /// As [`SearchPlan::new`].
     pub fn traces_only(condition: Option<&FieldExpr>, range: Option<(u64, u64)>) -> Result<Self, PlanError> {
-        let mut plan = Self::empty(range);
-        plan.traces_only = true;
-        plan.filters.push(Filter::compile(condition)?);
+        Ok(Self::of(Program::of_filter(Filter::compile(condition)?), Vec::new(), range, true))
+    }
+
+    fn of(program: Program, asked: Vec<Asked>, range: Option<(u64, u64)>, traces_only: bool) -> Self {
+        let (scan, show, prunes) = (Needs::default(), Needs::default(), Vec::new());
+        let mut plan = Self { program, asked, range, traces_only, scan, show, prunes };
         plan.finish();
-        Ok(plan)
-    }
-
-    fn empty(range: Option<(u64, u64)>) -> Self {
-        Self {
-            filters: Vec::new(),
-            combine: Combine::Filter(0),
-            conditions: Vec::new(),
-            selected: Vec::new(),
-            range,
-            traces_only: false,
-            scan: Needs::default(),
-            show: Needs::default(),
-            prunes: Vec::new(),
-        }
-    }
-
-    fn spanset(&mut self, expr: &SpansetExpr) -> Result<Combine, PlanError> {
-        match expr {
-            SpansetExpr::Filter(filter) => {
-                if self.filters.len() == FILTERS_MAX {
-                    return Err(PlanError::Unsupported(format!("more than {FILTERS_MAX} spansets")));
-                }
-                self.filters.push(Filter::compile(filter.as_ref())?);
-                if let Some(filter) = filter {
-                    filter.walk_fields(&mut |field| {
-                        if !self.conditions.contains(field) {
-                            self.conditions.push(field.clone());
-                        }
-                    });
-                }
-                Ok(Combine::Filter(self.filters.len() - 1))
-            }
-            SpansetExpr::Operation { op, lhs, rhs } => {
-                let (a, b) = (Box::new(self.spanset(lhs)?), Box::new(self.spanset(rhs)?));
-                match op {
-                    SpansetOp::And => Ok(Combine::And(a, b)),
-                    SpansetOp::Or => Ok(Combine::Or(a, b)),
-                    SpansetOp::Relation { .. } => {
-                        Err(PlanError::Unsupported(format!("the structural operator {op}")))
-                    }
-                }
-            }
-        }
+        plan
     }
 
     fn finish(&mut self) {
         self.scan.add(Columns::TRACE_TIMES);
-        for filter in &self.filters {
-            filter.root.fields(&mut |field| field_needs(field, &mut self.scan));
-            let mut prunes = Vec::new();
-            required(&filter.root, &mut prunes);
-            self.prunes.push(prunes);
-        }
+        self.prunes = program_needs(&self.program, &mut self.scan);
         self.show.merge(&self.scan);
         self.show.add(Columns::TRACE_ROOT);
         if !self.traces_only {
@@ -179,8 +72,11 @@ impl SearchPlan {
             self.show.add(Columns::START);
             self.show.add(Columns::DURATION);
         }
-        for field in &self.selected {
-            field_needs(field, &mut self.show);
+        for asked in &self.asked {
+            field_needs(&asked.field, &mut self.show);
+        }
+        for value in &self.program.values {
+            value.fields(&mut |field| field_needs(field, &mut self.show));
         }
     }
 
@@ -197,18 +93,7 @@ impl SearchPlan {
     /// What [`SearchPlan::judge`] needs of fragments that are joined first.
     pub fn join_needs(&self) -> Needs {
         let mut needs = self.show.clone();
-        for columns in [
-            Columns::ID,
-            Columns::PARENT,
-            Columns::NAME,
-            Columns::KIND,
-            Columns::STATUS,
-            Columns::START,
-            Columns::DURATION,
-            Columns::SERVICE,
-        ] {
-            needs.add(columns);
-        }
+        needs.merge(&whole_trace_needs());
         needs
     }
 
@@ -220,14 +105,57 @@ impl SearchPlan {
 
     /// Whether no trace can match, whatever is stored.
     pub fn is_never(&self) -> bool {
-        let possible = self.filters.iter().enumerate().filter(|(_, filter)| !filter.is_never());
-        !self.combine.accepts(possible.fold(0, |bits, (index, _)| bits | 1 << index))
+        is_never(&self.program)
     }
 
-    /// Whether the filters depend on whole traces, so that a fragment alone cannot be judged.
-    pub fn needs_whole_traces(&self) -> bool {
-        self.filters.iter().any(Filter::needs_whole_traces)
+    /// Whether each span is judged without looking at any other, so that it does not matter where the others lie.
+    pub fn is_local(&self) -> bool {
+        self.program.is_local()
     }
+}
+
+/// Whether a program finds nothing, whatever is stored.
+pub(crate) fn is_never(program: &Program) -> bool {
+    let possible = program.filters.iter().enumerate().filter(|(_, filter)| !filter.is_never());
+    !program.accepts(possible.fold(0, |bits, (index, _)| bits | 1 << index))
+}
+
+/// Adds what a program needs to tell whether a whole trace is part of the answer, and returns for each filter what every
+/// span that it matches must have.
+pub(crate) fn program_needs(program: &Program, needs: &mut Needs) -> Vec<Vec<Prune>> {
+    if program.has_relation() {
+        needs.add(Columns::NESTED_SET);
+    }
+    if program.groups_decide() {
+        for value in &program.values {
+            value.fields(&mut |field| field_needs(field, needs));
+        }
+    }
+    let prunes = program.filters.iter().map(|filter| {
+        filter.root.fields(&mut |field| field_needs(field, needs));
+        let mut prunes = Vec::new();
+        required(&filter.root, &mut prunes);
+        prunes
+    });
+    prunes.collect()
+}
+
+/// What fragments of traces must have to be joined and completed: root, extent, tree and services come from these.
+pub(crate) fn whole_trace_needs() -> Needs {
+    let mut needs = Needs::default();
+    for columns in [
+        Columns::ID,
+        Columns::PARENT,
+        Columns::NAME,
+        Columns::KIND,
+        Columns::STATUS,
+        Columns::START,
+        Columns::DURATION,
+        Columns::SERVICE,
+    ] {
+        needs.add(columns);
+    }
+    needs
 }
 
 /// Adds what a field needs.

@@ -61,3 +61,24 @@ pub enum AttributeValue {
     /// Array of scalars.
     Array(Vec<Self>),
 }
+
+/// TraceQL's word for a status.
+pub(crate) fn status_name(code: u8) -> &'static str {
+    match code {
+        1 => "ok",
+        2 => "error",
+        _ => "unset",
+    }
+}
+
+/// TraceQL's word for a kind.
+pub(crate) fn kind_name(code: u8) -> &'static str {
+    match code {
+        1 => "internal",
+        2 => "server",
+        3 => "client",
+        4 => "producer",
+        5 => "consumer",
+        _ => "unspecified",
+    }
+}

@@ -3,8 +3,10 @@
 use trackway_common::TraceId;
 use trackway_spans::{SpanBatch, effective_duration};
 
-use crate::filter::EvalError;
+use crate::filter::{EvalError, Filter};
 use crate::plan::SearchPlan;
+use crate::program::Program;
+use crate::spansets::{Run, rows_by_trace};
 
 /// A trace in which filters found spans.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,77 +22,98 @@ pub struct Candidate {
 }
 
 /// What a source knows of its traces.
+#[derive(Clone, Copy, Debug)]
 pub enum Wholeness<'a> {
-    /// All spans of its traces are here.
-    Whole,
+    /// All spans of its traces are here, but of those rows for which this says true, if it is there.
+    Whole(Option<&'a [bool]>),
     /// Any trace may have spans elsewhere, and trace-level columns are missing.
     Fragments,
-    /// Those for which this says true have spans elsewhere.
-    Some(&'a dyn Fn(TraceId) -> bool),
 }
 
-impl std::fmt::Debug for Wholeness<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Whole => "Whole",
-            Self::Fragments => "Fragments",
-            Self::Some(_) => "Some",
-        })
+impl Wholeness<'_> {
+    /// Whether all spans of the trace in this row are here.
+    pub(crate) fn is_whole(&self, row: usize) -> bool {
+        match self {
+            Self::Whole(shared) => shared.is_none_or(|shared| !shared[row]),
+            Self::Fragments => false,
+        }
     }
+}
+
+/// The findings of every filter. Of traces that are not whole here, what depends on the whole trace counts as found.
+pub(crate) fn filter_masks(
+    program: &Program,
+    batch: &SpanBatch,
+    wholeness: Wholeness<'_>,
+) -> Result<Vec<Vec<bool>>, EvalError> {
+    let mask = |filter: &Filter| match wholeness {
+        Wholeness::Fragments => filter.possible(batch),
+        Wholeness::Whole(Some(shared)) if filter.needs_whole_traces() => {
+            let (mut mask, possible) = (filter.mask(batch)?, filter.possible(batch)?);
+            for (span, trace) in batch.spans.trace.iter().enumerate() {
+                if shared[*trace as usize] {
+                    mask[span] = possible[span];
+                }
+            }
+            Ok(mask)
+        }
+        Wholeness::Whole(_) => filter.mask(batch),
+    };
+    program.filters.iter().map(mask).collect()
+}
+
+/// For each trace of a batch one bit for each filter that found a span of it.
+pub(crate) fn found_bits(batch: &SpanBatch, masks: &[Vec<bool>]) -> Vec<u64> {
+    let mut found = vec![0_u64; batch.traces.len()];
+    for (index, mask) in masks.iter().enumerate() {
+        for (trace, hit) in batch.spans.trace.iter().zip(mask) {
+            found[*trace as usize] |= u64::from(*hit) << index;
+        }
+    }
+    found
 }
 
 impl SearchPlan {
     /// Finds the traces of a batch that may be part of the answer: all that are, as far as their spans are here, and
-    /// perhaps others.
+    /// of those that are not whole here perhaps others.
     ///
     /// # Errors
     /// [`EvalError`] when a filter cannot be computed.
-    pub fn scan(&self, batch: &SpanBatch, wholeness: &Wholeness<'_>) -> Result<Vec<Candidate>, EvalError> {
-        let mut found = vec![0_u64; batch.traces.len()];
-        for (index, filter) in self.filters.iter().enumerate() {
-            let mask = match wholeness {
-                Wholeness::Whole => filter.mask(batch)?,
-                Wholeness::Fragments => filter.possible(batch)?,
-                Wholeness::Some(elsewhere) if filter.needs_whole_traces() => {
-                    let fragment: Vec<bool> = batch.traces.ids().map(elsewhere).collect();
-                    let mut mask = filter.mask(batch)?;
-                    if fragment.contains(&true) {
-                        let possible = filter.possible(batch)?;
-                        for (span, trace) in batch.spans.trace.iter().enumerate() {
-                            mask[span] |= possible[span] && fragment[*trace as usize];
-                        }
-                    }
-                    mask
-                }
-                Wholeness::Some(_) => filter.mask(batch)?,
-            };
-            for (trace, hit) in batch.spans.trace.iter().zip(mask) {
-                found[*trace as usize] |= u64::from(hit) << index;
-            }
-        }
+    pub fn scan(&self, batch: &SpanBatch, wholeness: Wholeness<'_>) -> Result<Vec<Candidate>, EvalError> {
+        let masks = filter_masks(&self.program, batch, wholeness)?;
+        let found = found_bits(batch, &masks);
         let starts = starts(batch);
-        let candidate = |(row, found): (usize, u64)| {
-            let inside = || self.combine.accepts(found) && self.overlaps(batch, row);
-            // What lies elsewhere is asked last: it costs the most to know.
-            let may = found != 0
-                && match wholeness {
-                    Wholeness::Whole => inside(),
-                    Wholeness::Fragments => true,
-                    Wholeness::Some(elsewhere) => inside() || elsewhere(batch.traces.id(row)),
-                };
-            may.then(|| Candidate {
+        let runs = !self.program.is_decided_by_filters();
+        let rows = if runs { rows_by_trace(batch) } else { Vec::new() };
+        let run = runs.then(|| Run::new(&self.program, batch, masks));
+        let mut candidates = Vec::new();
+        for (row, found) in found.iter().copied().enumerate() {
+            if found == 0 {
+                continue;
+            }
+            if wholeness.is_whole(row) {
+                if !self.accepts(found) || !self.overlaps(batch, row) {
+                    continue;
+                }
+                if let Some(run) = &run
+                    && run.trace(rows[row].clone())?.is_empty()
+                {
+                    continue;
+                }
+            }
+            candidates.push(Candidate {
                 id: batch.traces.id(row),
                 row: row as u32,
                 start: starts.get(row).copied().unwrap_or(0),
                 found,
-            })
-        };
-        Ok(found.into_iter().enumerate().filter_map(candidate).collect())
+            });
+        }
+        Ok(candidates)
     }
 
     /// Whether a trace in which these filters found spans, wherever they lie, may be part of the answer.
     pub fn accepts(&self, found: u64) -> bool {
-        self.combine.accepts(found)
+        self.program.accepts(found)
     }
 
     /// Whether a trace with these extents is in the range of the search.

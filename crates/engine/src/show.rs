@@ -1,61 +1,52 @@
 //! The second step of a search: judges whole traces and makes the answer.
 
 use trackway_spans::{Level, SpanBatch, Value, anyvalue, effective_duration};
-use trackway_traceql::ast::{Field, Intrinsic, Static};
+use trackway_traceql::ast::{Field, Intrinsic};
 
+use crate::asked::Asked;
 use crate::column::{self, levels_of};
-use crate::filter::{EvalError, Node};
+use crate::filter::EvalError;
 use crate::plan::SearchPlan;
 use crate::result::{AttributeValue, SpanResult, SpansetResult, TraceResult};
-use crate::scan::extents;
-use crate::value::{Comparison, Val};
+use crate::scan::{Wholeness, extents, filter_masks, found_bits};
+use crate::spansets::{Run, Spanset, rows_by_trace};
+use crate::value::Val;
 
 impl SearchPlan {
     /// Judges the traces of a batch that holds all their spans with all trace-level columns, and returns those that are
-    /// part of the answer. At most `spans_max` spans are shown of each spanset.
+    /// part of the answer: of all, or of those rows for which `wanted` says true. At most `spans_max` spans are shown of
+    /// each spanset.
     ///
     /// # Errors
     /// [`EvalError`] when a filter cannot be computed.
-    pub fn judge(&self, batch: &SpanBatch, spans_max: usize) -> Result<Vec<TraceResult>, EvalError> {
-        let mut masks = Vec::new();
-        let mut found = vec![0_u64; batch.traces.len()];
-        for (index, filter) in self.filters.iter().enumerate() {
-            let mask = filter.mask(batch)?;
-            for (trace, hit) in batch.spans.trace.iter().zip(&mask) {
-                found[*trace as usize] |= u64::from(*hit) << index;
-            }
-            masks.push(mask);
-        }
-        let contributing: Vec<u64> = found.iter().map(|found| self.combine.contributing(*found)).collect();
-        let mut matched: Vec<Vec<u32>> = vec![Vec::new(); batch.traces.len()];
-        for (span, trace) in batch.spans.trace.iter().enumerate() {
-            let filters = contributing[*trace as usize];
-            let hit = masks.iter().enumerate().any(|(index, mask)| mask[span] && filters >> index & 1 == 1);
-            if hit {
-                matched[*trace as usize].push(span as u32);
-            }
-        }
+    pub fn judge(
+        &self,
+        batch: &SpanBatch,
+        wanted: Option<&[bool]>,
+        spans_max: usize,
+    ) -> Result<Vec<TraceResult>, EvalError> {
+        let masks = filter_masks(&self.program, batch, Wholeness::Whole(None))?;
+        let found = found_bits(batch, &masks);
         let extents = extents(batch);
+        let rows = rows_by_trace(batch);
+        let run = Run::new(&self.program, batch, masks);
         let shown = if self.traces_only { Vec::new() } else { self.shown(batch) };
         let stats = stats_by_trace(batch);
         let mut results = Vec::new();
-        for (row, spans) in matched.iter().enumerate() {
-            if !self.combine.accepts(found[row]) || !self.overlaps(batch, row) {
+        for (row, rows) in rows.into_iter().enumerate() {
+            let is_wanted = wanted.is_none_or(|wanted| wanted[row]);
+            if !is_wanted || !self.accepts(found[row]) || !self.overlaps(batch, row) {
+                continue;
+            }
+            let sets = run.trace(rows)?;
+            if sets.is_empty() {
                 continue;
             }
             let mut result = trace_result(batch, row, extents[row]);
             if !self.traces_only {
-                result.service_stats = stats.get(row).cloned().unwrap_or_default();
-                let spanset = SpansetResult {
-                    matched: spans.len() as u32,
-                    spans: spans
-                        .iter()
-                        .take(spans_max)
-                        .map(|span| span_result(batch, *span, &shown))
-                        .collect(),
-                    attributes: Vec::new(),
-                };
-                result.spansets.push(spanset);
+                result.service_stats = stats_of(batch, &stats, row);
+                result.spansets =
+                    sets.into_iter().map(|set| spanset_result(batch, set, &shown, spans_max)).collect();
             }
             results.push(result);
         }
@@ -63,37 +54,16 @@ impl SearchPlan {
     }
 
     /// The fields that are shown, with their values for every span of the batch.
-    fn shown<'a>(&self, batch: &'a SpanBatch) -> Vec<Shown<'a>> {
-        let mut shown = Vec::new();
-        for field in &self.conditions {
-            let mut comparisons = Vec::new();
-            let mut missing = false;
-            for filter in &self.filters {
-                comparisons_of(&filter.root, field, &mut comparisons, &mut missing);
-            }
-            shown.extend(Shown::new(batch, field, comparisons, missing, false));
-        }
-        for field in self.selected.iter().filter(|field| !self.conditions.contains(field)) {
-            shown.extend(Shown::new(batch, field, Vec::new(), false, true));
-        }
-        shown
+    fn shown<'a>(&'a self, batch: &'a SpanBatch) -> Vec<Shown<'a>> {
+        self.asked.iter().filter_map(|asked| Shown::new(batch, asked)).collect()
     }
 }
 
-/// Collects the comparisons of one field with literals: they decide which event's value and which elements of an array
-/// are shown.
-fn comparisons_of(node: &Node, wanted: &Field, found: &mut Vec<(Comparison, Static)>, missing: &mut bool) {
-    match node {
-        Node::And(a, b) | Node::Or(a, b) => {
-            comparisons_of(a, wanted, found, missing);
-            comparisons_of(b, wanted, found, missing);
-        }
-        Node::Not(inner) => comparisons_of(inner, wanted, found, missing),
-        Node::Compare { field, comparison, literal } if field == wanted => {
-            found.push((comparison.clone(), literal.clone()));
-        }
-        Node::Missing(field) if field == wanted => *missing = true,
-        _ => {}
+fn spanset_result(batch: &SpanBatch, set: Spanset, shown: &[Shown<'_>], spans_max: usize) -> SpansetResult {
+    SpansetResult {
+        matched: set.spans.len() as u32,
+        spans: set.spans.iter().take(spans_max).map(|span| span_result(batch, *span, shown)).collect(),
+        attributes: set.attributes,
     }
 }
 
@@ -101,72 +71,59 @@ struct Shown<'a> {
     key: String,
     is_name: bool,
     values: Vec<Val<'a>>,
-    comparisons: Vec<(Comparison, Static)>,
-    nil_is_shown: bool,
+    asked: &'a Asked,
     empty_is_shown: bool,
 }
 
 impl<'a> Shown<'a> {
     /// `None` for fields that are never shown.
-    fn new(
-        batch: &'a SpanBatch,
-        field: &Field,
-        comparisons: Vec<(Comparison, Static)>,
-        missing: bool,
-        selected: bool,
-    ) -> Option<Self> {
-        let key = key_of(field)?;
-        let values = if comparisons.is_empty() {
-            column::dense(batch, field)
+    fn new(batch: &'a SpanBatch, asked: &'a Asked) -> Option<Self> {
+        let key = key_of(&asked.field)?;
+        let values = if asked.comparisons.is_empty() {
+            column::dense(batch, &asked.field)
         } else {
-            matching(batch, field, &comparisons)
+            matching(batch, asked)
         };
-        let is_name = matches!(field, Field::Intrinsic { intrinsic: Intrinsic::Name, .. });
-        let attribute = matches!(field, Field::Attribute { .. });
-        Some(Self {
-            key,
-            is_name,
-            values,
-            comparisons,
-            nil_is_shown: missing,
-            empty_is_shown: selected || attribute,
-        })
+        let is_name = matches!(asked.field, Field::Intrinsic { intrinsic: Intrinsic::Name, .. });
+        let attribute = matches!(asked.field, Field::Attribute { .. });
+        Some(Self { key, is_name, values, asked, empty_is_shown: asked.selected || attribute })
     }
 
     fn value(&self, span: u32) -> Option<AttributeValue> {
-        let text = |bytes: &[u8]| AttributeValue::String(String::from_utf8_lossy(bytes).into_owned());
-        Some(match &self.values[span as usize] {
-            Val::Nil if self.nil_is_shown => AttributeValue::String("nil".into()),
+        let value = &self.values[span as usize];
+        match value {
+            Val::Nil if self.asked.nil => return Some(AttributeValue::String("nil".into())),
             Val::Nil => return None,
-            Val::Int(value) => AttributeValue::Int(*value),
-            Val::Float(value) => AttributeValue::Float(*value),
-            Val::Duration(value) => AttributeValue::Int(*value),
-            Val::Bool(value) => AttributeValue::Bool(*value),
             Val::Text(b"") if !self.empty_is_shown => return None,
-            Val::Text(value) => text(value),
-            Val::Owned(value) => text(value),
-            Val::Status(code) => AttributeValue::String(status_name(*code).into()),
-            Val::Kind(code) => AttributeValue::String(kind_name(*code).into()),
-            Val::Array(message) => self.array(message),
+            Val::Array(message) => return self.array(message),
+            _ => {}
+        }
+        (self.asked.any_value || self.asked.is_met_by(value)).then(|| match value {
+            // A span's own durations are shown as numbers; what is computed of them is a text.
+            Val::Duration(value) => AttributeValue::Int(*value),
+            value => value.shown(),
         })
     }
 
     /// Of an array the elements that a condition asked for; one alone is shown as a scalar.
-    fn array(&self, message: &[u8]) -> AttributeValue {
-        let mut elements = Vec::new();
+    fn array(&self, message: &[u8]) -> Option<AttributeValue> {
+        let (mut all, mut met) = (Vec::new(), Vec::new());
         anyvalue::for_each_element(message, |element| {
-            let value = Val::from_attribute(element);
-            let asked = |(comparison, literal): &(Comparison, Static)| {
-                comparison.matches(&value, &Val::from_static(literal))
-            };
-            if self.comparisons.is_empty() || self.comparisons.iter().any(asked) {
-                elements.extend(scalar(element));
+            let Some(shown) = scalar(element) else { return };
+            if self.asked.is_met_by(&Val::from_attribute(element)) {
+                met.push(shown.clone());
             }
+            all.push(shown);
         });
-        match <[AttributeValue; 1]>::try_from(elements) {
+        let elements = match (met.is_empty(), self.asked.any_value) {
+            (false, _) => met,
+            (true, true) => all,
+            (true, false) => return None,
+        };
+        Some(match <[AttributeValue; 1]>::try_from(elements) {
             Ok([one]) => one,
             Err(elements) => AttributeValue::Array(elements),
-        }
+        })
     }
 }
 
@@ -181,15 +138,13 @@ fn scalar(value: Value<'_>) -> Option<AttributeValue> {
 }
 
 /// Like [`column::dense`], but of several events or links the value of one that meets a condition.
-fn matching<'a>(batch: &'a SpanBatch, field: &Field, comparisons: &[(Comparison, Static)]) -> Vec<Val<'a>> {
-    let asked = |value: &Val<'_>| {
-        comparisons.iter().any(|(comparison, literal)| comparison.matches(value, &Val::from_static(literal)))
-    };
+fn matching<'a>(batch: &'a SpanBatch, asked: &Asked) -> Vec<Val<'a>> {
+    let field = &asked.field;
     let mut values = column::dense(batch, field);
     let mut prefer = |level: Level, of_owner: &[Val<'a>]| {
         for (span, owner) in owners_of_spans(batch, level).into_iter().rev() {
             let value = &of_owner[owner as usize];
-            if *value != Val::Nil && asked(value) {
+            if *value != Val::Nil && asked.is_met_by(value) {
                 values[span as usize] = value.clone();
             }
         }
@@ -202,7 +157,7 @@ fn matching<'a>(batch: &'a SpanBatch, field: &Field, comparisons: &[(Comparison,
                 for (owner, value) in column::attribute_rows(batch, *level, name) {
                     let value = Val::from_attribute(value);
                     let slot = &mut of_owner[owner as usize];
-                    if *slot == Val::Nil && asked(&value) {
+                    if *slot == Val::Nil && asked.is_met_by(&value) {
                         *slot = value;
                     }
                 }
@@ -259,27 +214,6 @@ fn key_of(field: &Field) -> Option<String> {
     Some(key.to_owned())
 }
 
-/// TraceQL's word for a status.
-pub(crate) fn status_name(code: u8) -> &'static str {
-    match code {
-        1 => "ok",
-        2 => "error",
-        _ => "unset",
-    }
-}
-
-/// TraceQL's word for a kind.
-pub(crate) fn kind_name(code: u8) -> &'static str {
-    match code {
-        1 => "internal",
-        2 => "server",
-        3 => "client",
-        4 => "producer",
-        5 => "consumer",
-        _ => "unspecified",
-    }
-}
-
 fn span_result(batch: &SpanBatch, span: u32, shown: &[Shown<'_>]) -> SpanResult {
     let row = span as usize;
     let mut result = SpanResult {
@@ -314,12 +248,15 @@ fn trace_result(batch: &SpanBatch, row: usize, (start, end): (u64, u64)) -> Trac
     }
 }
 
-fn stats_by_trace(batch: &SpanBatch) -> Vec<Vec<(String, u32, u32)>> {
-    let mut by_trace = vec![Vec::new(); batch.traces.len()];
+/// Where the service counts of each trace begin, and one more.
+fn stats_by_trace(batch: &SpanBatch) -> Vec<usize> {
+    let stats = &batch.traces.stats.trace;
+    (0..=batch.traces.len()).map(|trace| stats.partition_point(|of| (*of as usize) < trace)).collect()
+}
+
+fn stats_of(batch: &SpanBatch, starts: &[usize], row: usize) -> Vec<(String, u32, u32)> {
     let stats = &batch.traces.stats;
-    for (row, trace) in stats.trace.iter().enumerate() {
-        let service = batch.strings.text(stats.service[row]).into_owned();
-        by_trace[*trace as usize].push((service, stats.spans[row], stats.errors[row]));
-    }
-    by_trace
+    let rows = starts[row]..starts[row + 1];
+    rows.map(|at| (batch.strings.text(stats.service[at]).into_owned(), stats.spans[at], stats.errors[at]))
+        .collect()
 }

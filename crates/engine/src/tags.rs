@@ -320,7 +320,7 @@ impl TagValues {
             Val::Int(value) => self.count(Value::Int(*value), 1),
             Val::Kind(code) => self.count(Value::Int(i64::from(*code)), 1),
             Val::Status(code) => {
-                let name = crate::show::status_name(*code).as_bytes().to_vec();
+                let name = crate::result::status_name(*code).as_bytes().to_vec();
                 *self.counts.entry((ValueKind::Keyword, name)).or_default() += 1;
             }
             _ => {}

@@ -10,6 +10,7 @@ use trackway_spans::{Strings, anyvalue};
 use trackway_traceql::ast::{BinaryOp, Static};
 
 use crate::filter::EvalError;
+use crate::result::{AttributeValue, kind_name, status_name};
 
 /// A value of one span.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,6 +61,29 @@ impl<'a> Val<'a> {
         }
     }
 
+    /// The value as it stands in an answer. Durations are texts there, and so is what is missing.
+    pub(crate) fn shown(&self) -> AttributeValue {
+        let text = |bytes: &[u8]| AttributeValue::String(String::from_utf8_lossy(bytes).into_owned());
+        match self {
+            Self::Nil => text(b"nil"),
+            Self::Int(value) => AttributeValue::Int(*value),
+            Self::Float(value) => AttributeValue::Float(*value),
+            Self::Duration(value) => AttributeValue::String(trackway_traceql::format_duration(*value)),
+            Self::Bool(value) => AttributeValue::Bool(*value),
+            Self::Text(value) => text(value),
+            Self::Owned(value) => text(value),
+            Self::Status(code) => text(status_name(*code).as_bytes()),
+            Self::Kind(code) => text(kind_name(*code).as_bytes()),
+            Self::Array(message) => {
+                let mut elements = Vec::new();
+                anyvalue::for_each_element(message, |element| {
+                    elements.push(Self::from_attribute(element).shown());
+                });
+                AttributeValue::Array(elements)
+            }
+        }
+    }
+
     fn text(&self) -> Option<&[u8]> {
         match self {
             Self::Text(text) => Some(text),
@@ -68,7 +92,7 @@ impl<'a> Val<'a> {
         }
     }
 
-    fn number(&self) -> Option<f64> {
+    pub(crate) fn number(&self) -> Option<f64> {
         match self {
             Self::Int(value) | Self::Duration(value) => Some(*value as f64),
             Self::Float(value) => Some(*value),

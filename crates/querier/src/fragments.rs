@@ -1,6 +1,5 @@
 //! Finds and joins the spans of given traces, wherever they lie.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures::{StreamExt, stream};
@@ -131,27 +130,5 @@ impl Source {
         let problem = "joining traces failed; the log says how".to_owned();
         let interrupted = StoreError::Damaged { path: self.tenant.to_string(), problem };
         self.reader.cpu().run(join).await.ok_or(interrupted)
-    }
-
-    /// How many places each trace lies in.
-    pub(crate) async fn count_places(&self, places: &Places, tally: &Tally) -> HashMap<TraceId, usize> {
-        let mut counts: HashMap<TraceId, usize> = HashMap::new();
-        for rows in &places.rows {
-            match self.reader.trace_ids(&self.tenant, self.meta(rows.block), rows.row_group).await {
-                Ok(ids) => {
-                    for id in rows.rows.iter().filter_map(|row| ids.get(*row as usize)) {
-                        *counts.entry(*id).or_default() += 1;
-                    }
-                }
-                Err(error) => tally.skip(&error),
-            }
-        }
-        for chunk in &places.chunks {
-            for id in &chunk.ids {
-                // Live data always needs joining: its trace-level columns are not there.
-                *counts.entry(*id).or_default() += 2;
-            }
-        }
-        counts
     }
 }

@@ -16,6 +16,7 @@ use trackway_traceql::ast::{BinaryOp, Field, FieldExpr, Intrinsic, Scope, Static
 use trackway_vparquet::meta::DedicatedColumn;
 
 use crate::fragments::Source;
+use crate::overlap::OverlapCache;
 use crate::search::Search;
 use crate::service::{
     MetricsAnswer, MetricsRequest, QueryError, QueryService, SearchFilter, SearchRequest, SearchUpdate,
@@ -45,6 +46,7 @@ pub struct Querier {
     reader: BlockReader,
     config: Arc<QuerierConfig>,
     clock: Arc<dyn Clock>,
+    overlaps: OverlapCache,
 }
 
 /// The order in which scopes are listed, until the limit is reached.
@@ -64,7 +66,7 @@ impl Querier {
         clock: Arc<dyn Clock>,
         config: QuerierConfig,
     ) -> Self {
-        Self { ingester, reader, config: Arc::new(config), clock }
+        Self { ingester, reader, config: Arc::new(config), clock, overlaps: OverlapCache::default() }
     }
 
     /// The time that a question about tags is about. Without one it is about what came in lately, as in Tempo.
@@ -145,8 +147,10 @@ impl Querier {
         if !plan.is_never() {
             for tenant in &ctx.tenants {
                 let source = self.source(tenant, range, &tally);
+                let overlap = self.overlaps.of(&source, &tally).await;
                 let search = Search {
                     source: &source,
+                    overlap: &overlap,
                     plan: &plan,
                     limit: request.limit,
                     spans_per_spanset: request.spans_per_spanset,

@@ -7,10 +7,12 @@ use std::sync::Arc;
 use futures::{StreamExt, stream};
 use trackway_common::{ErrorKind, RequestCtx, TraceId};
 use trackway_engine::{Candidate, EvalError, SearchPlan, TraceResult, Wholeness};
+use trackway_spans::SpanBatch;
 use trackway_storage::StoreError;
 use trackway_vparquet::meta::BlockMeta;
 
-use crate::fragments::{Places, READS_AT_ONCE, Rows, Source};
+use crate::fragments::{READS_AT_ONCE, Rows, Source};
+use crate::overlap::Overlap;
 use crate::service::QueryError;
 use crate::tally::Tally;
 
@@ -18,12 +20,15 @@ use crate::tally::Tally;
 const SCANS_AHEAD: usize = 3;
 /// Candidates that are judged together at the least.
 const JUDGE_AT_ONCE: usize = 20;
+/// When more than one in so many rows of a row group are wanted, all of them are read.
+const MANY_ROWS: usize = 4;
 /// Candidates that are judged together at the most.
 const JUDGE_AT_ONCE_MAX: usize = 32 * 1024;
 
 /// A search over one tenant.
 pub(crate) struct Search<'s> {
     pub(crate) source: &'s Source,
+    pub(crate) overlap: &'s Arc<Overlap>,
     pub(crate) plan: &'s Arc<SearchPlan>,
     pub(crate) limit: usize,
     pub(crate) spans_per_spanset: usize,
@@ -36,15 +41,22 @@ pub(crate) struct Search<'s> {
 struct Merged {
     start: u64,
     found: u64,
+    /// Block, row group and row, if all of it lies there.
+    place: Option<(usize, usize, u32)>,
 }
 
 type Candidates = HashMap<TraceId, Merged>;
 
-fn merge(candidates: &mut Candidates, new: Vec<Candidate>) {
-    for candidate in new {
-        let merged = candidates.entry(candidate.id).or_insert(Merged { start: u64::MAX, found: 0 });
+/// Candidates of one source, with where they lie if it is a row group and they lie nowhere else.
+type Scanned = Vec<(Candidate, Option<(usize, usize, u32)>)>;
+
+fn merge(candidates: &mut Candidates, new: Scanned) {
+    for (candidate, place) in new {
+        let unknown = Merged { start: u64::MAX, found: 0, place };
+        let merged = candidates.entry(candidate.id).or_insert(unknown);
         merged.start = merged.start.min(candidate.start);
         merged.found |= candidate.found;
+        merged.place = place;
     }
 }
 
@@ -76,10 +88,9 @@ impl Search<'_> {
             metrics.total_jobs += blocks.len() as u32 + u32::from(!self.source.view.chunks.is_empty());
         });
         let mut candidates = self.scan_live().await?;
-        let elsewhere = Elsewhere::load(self.source).await;
         let mut judged = Judged::default();
         // A block or two ahead: it costs little when the search can stop, and keeps all cores busy when it cannot.
-        let scans = stream::iter(blocks.clone()).map(|block| self.scan_block(block, &elsewhere));
+        let scans = stream::iter(blocks.clone()).map(|block| self.scan_block(block));
         let mut scans = scans.buffered(SCANS_AHEAD).zip(stream::iter(1..));
         while let Some((scanned, following)) = scans.next().await {
             self.check()?;
@@ -111,7 +122,7 @@ impl Search<'_> {
         let scans = stream::iter(self.source.view.chunks.clone()).map(|chunk| async move {
             let batch = self.source.load_chunk(chunk).await?;
             let plan = Arc::clone(self.plan);
-            let scan = move || (plan.scan(&batch, &Wholeness::Fragments), batch.len(), batch.traces.len());
+            let scan = move || (plan.scan(&batch, Wholeness::Fragments), batch.len(), batch.traces.len());
             self.source.reader.cpu().run(scan).await.ok_or_else(interrupted)
         });
         let mut scans = scans.buffer_unordered(READS_AT_ONCE);
@@ -119,7 +130,8 @@ impl Search<'_> {
             self.check()?;
             match scanned {
                 Ok((found, spans, traces)) => {
-                    merge(&mut candidates, found.map_err(|error| eval_error(&error))?);
+                    let found = found.map_err(|error| eval_error(&error))?;
+                    merge(&mut candidates, found.into_iter().map(|found| (found, None)).collect());
                     self.tally.count(|metrics| {
                         metrics.inspected_spans += spans as u64;
                         metrics.inspected_traces += traces as u64;
@@ -134,18 +146,13 @@ impl Search<'_> {
         Ok(candidates)
     }
 
-    async fn scan_block(
-        &self,
-        block: usize,
-        elsewhere: &Arc<Elsewhere>,
-    ) -> Result<Result<Vec<Candidate>, StoreError>, QueryError> {
+    async fn scan_block(&self, block: usize) -> Result<Result<Scanned, StoreError>, QueryError> {
         let meta = self.source.meta(block);
         let row_groups = match self.source.reader.open(&self.source.tenant, meta).await {
             Ok(file) => file.row_groups(),
             Err(error) => return Ok(Err(error)),
         };
-        let scans = stream::iter(0..row_groups)
-            .map(|row_group| self.scan_row_group(block, row_group, Arc::clone(elsewhere)));
+        let scans = stream::iter(0..row_groups).map(|row_group| self.scan_row_group(block, row_group));
         let mut scans = scans.buffer_unordered(READS_AT_ONCE);
         let mut all = Vec::new();
         while let Some(scanned) = scans.next().await {
@@ -162,8 +169,7 @@ impl Search<'_> {
         &self,
         block: usize,
         row_group: usize,
-        elsewhere: Arc<Elsewhere>,
-    ) -> Result<Result<Vec<Candidate>, StoreError>, QueryError> {
+    ) -> Result<Result<Scanned, StoreError>, QueryError> {
         let (tenant, meta, reader) = (&self.source.tenant, self.source.meta(block), &self.source.reader);
         match reader.may_match(tenant, meta, row_group, self.plan.prunes()).await {
             Ok((may, bytes)) => {
@@ -183,13 +189,18 @@ impl Search<'_> {
             metrics.inspected_spans += loaded.batch.len() as u64;
             metrics.inspected_traces += loaded.batch.traces.len() as u64;
         });
-        let plan = Arc::clone(self.plan);
+        let (plan, overlap) = (Arc::clone(self.plan), Arc::clone(self.overlap));
         let scan = move || {
-            let is_elsewhere = |id| elsewhere.holds(block, id);
-            plan.scan(&loaded.batch, &Wholeness::Some(&is_elsewhere))
+            let shared = overlap.rows(loaded.batch.traces.ids());
+            let found = plan.scan(&loaded.batch, Wholeness::Whole(shared.as_deref()))?;
+            let place = |row: u32| {
+                let alone = shared.as_ref().is_none_or(|shared| !shared[row as usize]);
+                alone.then_some((block, row_group, row))
+            };
+            Ok(found.into_iter().map(|found| (found, place(found.row))).collect())
         };
         match reader.cpu().run(scan).await {
-            Some(found) => found.map(Ok).map_err(|error| eval_error(&error)),
+            Some(found) => found.map(Ok).map_err(|error: EvalError| eval_error(&error)),
             None => Ok(Err(interrupted())),
         }
     }
@@ -217,61 +228,50 @@ impl Search<'_> {
                 return Ok(());
             }
             self.check()?;
-            let mut ids: Vec<TraceId> = batch.iter().map(|(_, id)| *id).collect();
-            ids.sort_unstable();
-            let results = self.judge(&ids).await?;
-            judged.results.extend(results);
-            judged.done.extend(ids);
+            let (mut whole, mut split) = (Vec::new(), Vec::new());
+            for (_, id) in batch {
+                match candidates.get(id).and_then(|merged| merged.place) {
+                    Some(place) => whole.push(place),
+                    None => split.push(*id),
+                }
+            }
+            judged.results.extend(self.judge_whole(whole).await?);
+            judged.results.extend(self.judge_split(split).await?);
+            judged.done.extend(batch.iter().map(|(_, id)| *id));
         }
         Ok(())
     }
 
-    /// Judges traces by their ids (ascending).
-    async fn judge(&self, ids: &[TraceId]) -> Result<Vec<TraceResult>, QueryError> {
-        let places = self.source.locate(ids, |_| false, self.tally).await;
-        let counts = self.source.count_places(&places, self.tally).await;
-        let (mut whole, mut fragments) = (Vec::new(), Vec::new());
-        for rows in &places.rows {
-            let stored = self
-                .source
-                .reader
-                .trace_ids(&self.source.tenant, self.source.meta(rows.block), rows.row_group)
-                .await;
-            let Ok(stored) = stored else { continue };
-            let alone = |row: &&u32| {
-                stored.get(**row as usize).is_some_and(|id| counts.get(id).is_some_and(|count| *count == 1))
-            };
-            let (mine, shared): (Vec<u32>, Vec<u32>) = rows.rows.iter().partition(alone);
-            let part = |rows_of: Vec<u32>| Rows { rows: rows_of, ..rows.clone() };
-            if !mine.is_empty() {
-                whole.push(part(mine));
-            }
-            if !shared.is_empty() {
-                fragments.push(part(shared));
+    /// Judges traces that lie in several places, or in live data.
+    async fn judge_split(&self, mut ids: Vec<TraceId>) -> Result<Vec<TraceResult>, QueryError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        ids.sort_unstable();
+        let places = self.source.locate(&ids, |_| false, self.tally).await;
+        match self.source.join(ids, places, &self.plan.join_needs(), self.tally).await {
+            Ok(batch) => self.judge_batch(batch, None).await,
+            Err(error) => {
+                self.tally.skip(&error);
+                Ok(Vec::new())
             }
         }
-        let split: Vec<TraceId> =
-            ids.iter().copied().filter(|id| counts.get(id).is_some_and(|count| *count > 1)).collect();
-        let mut results = self.judge_whole(whole).await?;
-        if !split.is_empty() {
-            let places = Places { chunks: places.chunks, rows: fragments };
-            let joined = self.source.join(split, places, &self.plan.join_needs(), self.tally).await;
-            match joined {
-                Ok(batch) => results.extend(self.judge_batch(batch).await?),
-                Err(error) => self.tally.skip(&error),
-            }
-        }
-        Ok(results)
     }
 
-    async fn judge_whole(&self, rows: Vec<Rows>) -> Result<Vec<TraceResult>, QueryError> {
-        let parts = stream::iter(rows).map(|rows| async move {
-            let mut results = Vec::new();
-            for batch in self.source.load_rows(vec![rows], self.plan.show_needs(), self.tally).await {
-                results.extend(self.judge_batch(batch).await?);
-            }
-            Ok::<_, QueryError>(results)
-        });
+    /// Judges traces where they lie: block, row group and row of each.
+    async fn judge_whole(
+        &self,
+        mut places: Vec<(usize, usize, u32)>,
+    ) -> Result<Vec<TraceResult>, QueryError> {
+        places.sort_unstable();
+        let groups: Vec<Rows> = places
+            .chunk_by(|a, b| (a.0, a.1) == (b.0, b.1))
+            .filter_map(|group| {
+                let (block, row_group, _) = *group.first()?;
+                Some(Rows { block, row_group, rows: group.iter().map(|place| place.2).collect() })
+            })
+            .collect();
+        let parts = stream::iter(groups).map(|rows| self.judge_rows(rows));
         let parts: Vec<_> = parts.buffered(READS_AT_ONCE).collect().await;
         let mut results = Vec::new();
         for part in parts {
@@ -280,9 +280,42 @@ impl Search<'_> {
         Ok(results)
     }
 
-    async fn judge_batch(&self, batch: trackway_spans::SpanBatch) -> Result<Vec<TraceResult>, QueryError> {
+    async fn judge_rows(&self, rows: Rows) -> Result<Vec<TraceResult>, QueryError> {
+        let (tenant, meta, reader) = (&self.source.tenant, self.source.meta(rows.block), &self.source.reader);
+        let all = match reader.open(tenant, meta).await {
+            Ok(file) => file.rows(rows.row_group),
+            Err(error) => {
+                self.tally.skip(&error);
+                return Ok(Vec::new());
+            }
+        };
+        // Picking rows out of every column costs more than reading some that are not wanted.
+        let (picked, wanted) = if rows.rows.len() > all / MANY_ROWS {
+            let mut wanted = vec![false; all];
+            rows.rows.iter().for_each(|row| wanted[*row as usize] = true);
+            (None, Some(wanted))
+        } else {
+            (Some(rows.rows), None)
+        };
+        match reader.load(tenant, meta, rows.row_group, picked, self.plan.show_needs()).await {
+            Ok(loaded) => {
+                self.tally.count(|metrics| metrics.inspected_bytes += loaded.bytes);
+                self.judge_batch(loaded.batch, wanted).await
+            }
+            Err(error) => {
+                self.tally.skip(&error);
+                Ok(Vec::new())
+            }
+        }
+    }
+
+    async fn judge_batch(
+        &self,
+        batch: SpanBatch,
+        wanted: Option<Vec<bool>>,
+    ) -> Result<Vec<TraceResult>, QueryError> {
         let (plan, spans) = (Arc::clone(self.plan), self.spans_per_spanset);
-        match self.source.reader.cpu().run(move || plan.judge(&batch, spans)).await {
+        match self.source.reader.cpu().run(move || plan.judge(&batch, wanted.as_deref(), spans)).await {
             Some(results) => results.map_err(|error| eval_error(&error)),
             None => {
                 self.tally.skip(&interrupted());
@@ -308,36 +341,5 @@ impl Judged {
         self.results.sort_unstable_by_key(|trace| std::cmp::Reverse((trace.start, trace.id)));
         self.results.truncate(limit);
         self.results
-    }
-}
-
-/// Tells which traces of a block have spans in other places.
-struct Elsewhere {
-    live: HashSet<TraceId>,
-    /// Bloom filters of all blocks, by shard.
-    blooms: Vec<Vec<bytes::Bytes>>,
-}
-
-impl Elsewhere {
-    async fn load(source: &Source) -> Arc<Self> {
-        let live = source.view.chunks.iter().flat_map(|chunk| chunk.ids.iter().copied()).collect();
-        let mut blooms = Vec::new();
-        if source.view.blocks.len() > 1 {
-            for entry in source.view.blocks.iter() {
-                blooms.push(source.reader.blooms(&source.tenant, &entry.meta).await);
-            }
-        }
-        Arc::new(Self { live, blooms })
-    }
-
-    fn holds(&self, block: usize, id: TraceId) -> bool {
-        self.live.contains(&id)
-            || self.blooms.iter().enumerate().any(|(other, shards)| {
-                other != block && {
-                    let shard = trackway_vparquet::bloom::shard_of_trace(id, shards.len() as u32);
-                    let filter = shards.get(shard as usize);
-                    filter.is_none_or(|f| trackway_vparquet::bloom::may_contain(f, id).unwrap_or(true))
-                }
-            })
     }
 }

@@ -11,13 +11,16 @@ use crate::builder::{BatchBuilder, SpanFields};
 use crate::encode;
 use crate::strings::StrId;
 
+/// A span: place of its trace, start, id, batch, row in the batch.
+type Row = (u32, u64, u64, u32, u32);
+
 /// Gathers all spans of the wanted traces from all batches into one batch whose spans are grouped by trace, in the order
 /// of `wanted`, and within a trace by start and id. Stored trace-level columns are left out: they were about fragments.
 ///
 /// All batches must hold all columns of spans, resources, scopes and whatever tables the reader wants to see joined.
 pub fn merge_traces(batches: &[&SpanBatch], wanted: &[TraceId]) -> SpanBatch {
     let position: HashMap<TraceId, u32> = wanted.iter().zip(0..).map(|(id, at)| (*id, at)).collect();
-    let mut rows: Vec<(u32, u64, u64, u32, u32)> = Vec::new();
+    let mut rows: Vec<Row> = Vec::new();
     for (from, batch) in batches.iter().enumerate() {
         let of_trace: Vec<Option<u32>> = batch.traces.ids().map(|id| position.get(&id).copied()).collect();
         for (row, trace) in batch.spans.trace.iter().enumerate() {
@@ -27,12 +30,47 @@ pub fn merge_traces(batches: &[&SpanBatch], wanted: &[TraceId]) -> SpanBatch {
         }
     }
     rows.sort_unstable();
+    drop_copies(&mut rows, batches);
     let mut sources: Vec<Source<'_>> = batches.iter().map(|batch| Source::new(batch)).collect();
     let mut builder = BatchBuilder::new();
     for (at, _, _, from, row) in rows {
         sources[from as usize].copy_span(&mut builder, wanted[at as usize], row);
     }
     builder.finish()
+}
+
+/// Leaves out spans that another batch holds too: a replicated block, or what a sender sent again in other pieces. What one
+/// batch holds several times was sent several times.
+fn drop_copies(rows: &mut Vec<Row>, batches: &[&SpanBatch]) {
+    let same_key = |a: &Row, b: &Row| (a.0, a.1, a.2) == (b.0, b.1, b.2);
+    if !rows.windows(2).any(|pair| same_key(&pair[0], &pair[1]) && pair[0].3 != pair[1].3) {
+        return;
+    }
+    let mut kept = Vec::with_capacity(rows.len());
+    for group in rows.chunk_by(same_key) {
+        // For each span: what tells it from others with its id, the batch that is being looked at, how often that one has
+        // it, and how often it was kept.
+        let mut known: Vec<(_, u32, usize, usize)> = Vec::new();
+        for row in group {
+            let (spans, at) = (&batches[row.3 as usize].spans, row.4 as usize);
+            let of = |column: &crate::Column<u64>| column.get(at).copied();
+            let span = (spans.kind.get(at).copied(), of(&spans.duration), of(&spans.parent));
+            let place = known.iter().position(|(other, ..)| *other == span).unwrap_or_else(|| {
+                known.push((span, row.3, 0, 0));
+                known.len() - 1
+            });
+            let (_, from, here, total) = &mut known[place];
+            if *from != row.3 {
+                (*from, *here) = (row.3, 0);
+            }
+            *here += 1;
+            if *here > *total {
+                *total += 1;
+                kept.push(*row);
+            }
+        }
+    }
+    *rows = kept;
 }
 
 /// A batch that is copied from, with what has been copied already.

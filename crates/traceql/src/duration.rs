@@ -85,7 +85,7 @@ fn parse_go(text: &str) -> Option<i64> {
 }
 
 /// Go's text of a duration: `1h30m0s`, `1.5s`, `250ms`, `0s`.
-pub(crate) fn format(nanos: i64) -> String {
+pub fn format(nanos: i64) -> String {
     let sign = if nanos < 0 { "-" } else { "" };
     let abs = u128::from(nanos.unsigned_abs());
     let text = match abs {

@@ -20,6 +20,7 @@ mod pattern;
 mod print;
 
 pub use check::check;
+pub use duration::format as format_duration;
 pub use error::{Error, ErrorKind};
 pub use fields::{INTRINSIC_NAMES, ValueType};
 pub use lenient::{LenientFilter, MAX_LENIENT_GROUPS, parse_lenient};
