@@ -20,8 +20,6 @@ pub(crate) struct Asked {
     pub(crate) comparisons: Vec<(Comparison, Static)>,
     /// Whether it is used in another way too.
     pub(crate) any_value: bool,
-    /// Whether `select` names it.
-    pub(crate) selected: bool,
     /// Whether `= nil` stands somewhere, which makes a missing value show as such.
     pub(crate) nil: bool,
 }
@@ -67,10 +65,7 @@ impl Collector {
                 Stage::Spanset(expr) => self.spanset(expr)?,
                 Stage::By(expr) => self.all_fields(expr),
                 Stage::Select(fields) => {
-                    for field in fields {
-                        let asked = self.asked(field);
-                        (asked.any_value, asked.selected) = (true, true);
-                    }
+                    fields.iter().for_each(|field| self.asked(field).any_value = true);
                 }
                 Stage::Coalesce => {}
                 Stage::ScalarFilter(filter) => {
@@ -151,7 +146,6 @@ impl Collector {
                 field: field.clone(),
                 comparisons: Vec::new(),
                 any_value: false,
-                selected: false,
                 nil: false,
             });
             self.0.len() - 1

@@ -32,6 +32,19 @@ pub(crate) fn attribute<'a>(batch: &'a SpanBatch, level: Level, key: &str) -> Ve
     found
 }
 
+/// Like [`attribute`], but of events and links only the first of a span that has it: where no scope is named, a span has
+/// one value.
+pub(crate) fn attribute_once<'a>(batch: &'a SpanBatch, level: Level, key: &str) -> Vec<(u32, Value<'a>)> {
+    let mut found = attribute(batch, level, key);
+    let span_of = match level {
+        Level::Event => &batch.events.span,
+        Level::Link => &batch.links.span,
+        Level::Resource | Level::Scope | Level::Span => return found,
+    };
+    found.dedup_by_key(|(owner, _)| span_of[*owner as usize]);
+    found
+}
+
 /// All rows of the attribute `key` of one level, of owners that have it several times too. In no order.
 pub(crate) fn attribute_rows<'a>(batch: &'a SpanBatch, level: Level, key: &str) -> Vec<(u32, Value<'a>)> {
     let strings = &batch.strings;
@@ -49,7 +62,14 @@ pub(crate) fn attribute_rows<'a>(batch: &'a SpanBatch, level: Level, key: &str) 
     collect(ints, &keys, &mut found, Value::Int);
     collect(floats, &keys, &mut found, Value::Float);
     collect(bools, &keys, &mut found, |value| Value::Bool(value != 0));
+    let first_other = found.len();
     collect(others, &keys, &mut found, |id| Value::Other(strings.get(id)));
+    // What no query sees does not hide what stands behind it.
+    let mut at = 0;
+    found.retain(|(_, value)| {
+        at += 1;
+        at <= first_other || exists(*value)
+    });
     found
 }
 
@@ -218,7 +238,7 @@ fn overlay<'a>(batch: &SpanBatch, level: Level, of_owner: &[Val<'a>], values: &m
     }
 }
 
-/// How many spans of the batch name each span as their parent. All spans of a trace must be there.
+/// How many other spans of the batch name each span as their parent. All spans of a trace must be there.
 fn child_counts(batch: &SpanBatch) -> Vec<i64> {
     let key = |span: usize, id: u64| (batch.spans.trace[span], id);
     let mut parents: Vec<(u32, u64)> =
@@ -227,5 +247,9 @@ fn child_counts(batch: &SpanBatch) -> Vec<i64> {
     let count = |key: (u32, u64)| {
         parents.partition_point(|other| *other <= key) - parents.partition_point(|other| *other < key)
     };
-    (0..batch.len()).map(|span| count(key(span, batch.spans.id[span])) as i64).collect()
+    let children = |span: usize| {
+        let (id, parent) = (batch.spans.id[span], batch.spans.parent[span]);
+        count(key(span, id)) as i64 - i64::from(id == parent)
+    };
+    (0..batch.len()).map(children).collect()
 }

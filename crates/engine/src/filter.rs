@@ -300,7 +300,7 @@ fn attribute_mask(
         let values = if levels.len() == 1 {
             column::attribute_rows(batch, *level, name)
         } else {
-            column::attribute(batch, *level, name)
+            column::attribute_once(batch, *level, name)
         };
         for (owner, value) in &values {
             let value = Val::from_attribute(*value);
@@ -420,7 +420,7 @@ fn exists_mask(batch: &SpanBatch, field: &Field) -> Vec<bool> {
 }
 
 /// `= nil`: nowhere to be found. Of events and links one without it is enough, and there must be one.
-fn missing_mask(batch: &SpanBatch, field: &Field) -> Vec<bool> {
+pub(crate) fn missing_mask(batch: &SpanBatch, field: &Field) -> Vec<bool> {
     if let Field::Attribute { scope: scope @ (Scope::Event | Scope::Link), name } = field {
         let level = if *scope == Scope::Event { Level::Event } else { Level::Link };
         let missing: Vec<bool> = present(batch, level, name).iter().map(|present| !present).collect();

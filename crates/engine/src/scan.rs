@@ -83,7 +83,7 @@ impl SearchPlan {
         let masks = filter_masks(&self.program, batch, wholeness)?;
         let found = found_bits(batch, &masks);
         let starts = starts(batch);
-        let runs = !self.program.is_decided_by_filters();
+        let runs = !self.program.is_decided_by_filters() && !matches!(wholeness, Wholeness::Fragments);
         let rows = if runs { rows_by_trace(batch) } else { Vec::new() };
         let run = runs.then(|| Run::new(&self.program, batch, masks));
         let mut candidates = Vec::new();

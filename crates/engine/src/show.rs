@@ -5,7 +5,7 @@ use trackway_traceql::ast::{Field, Intrinsic};
 
 use crate::asked::Asked;
 use crate::column::{self, levels_of};
-use crate::filter::EvalError;
+use crate::filter::{EvalError, missing_mask};
 use crate::plan::SearchPlan;
 use crate::result::{AttributeValue, SpanResult, SpansetResult, TraceResult};
 use crate::scan::{Wholeness, extents, filter_masks, found_bits};
@@ -45,8 +45,8 @@ impl SearchPlan {
             let mut result = trace_result(batch, row, extents[row]);
             if !self.traces_only {
                 result.service_stats = stats_of(batch, &stats, row);
-                result.spansets =
-                    sets.into_iter().map(|set| spanset_result(batch, set, &shown, spans_max)).collect();
+                let in_order = by_time(batch, sets).into_iter();
+                result.spansets = in_order.map(|set| spanset_result(batch, set, &shown, spans_max)).collect();
             }
             results.push(result);
         }
@@ -57,6 +57,15 @@ impl SearchPlan {
     fn shown<'a>(&'a self, batch: &'a SpanBatch) -> Vec<Shown<'a>> {
         self.asked.iter().filter_map(|asked| Shown::new(batch, asked)).collect()
     }
+}
+
+/// Brings spans, and spansets by their first spans, into the order of time. Which of them are shown must not depend on
+/// where they lie: a block has spans by resource, live data by time.
+fn by_time(batch: &SpanBatch, mut sets: Vec<Spanset>) -> Vec<Spanset> {
+    let time = |span: &u32| (batch.spans.start[*span as usize], batch.spans.id[*span as usize]);
+    sets.iter_mut().for_each(|set| set.spans.sort_unstable_by_key(time));
+    sets.sort_by_key(|set| set.spans.first().map(time));
+    sets
 }
 
 fn spanset_result(batch: &SpanBatch, set: Spanset, shown: &[Shown<'_>], spans_max: usize) -> SpansetResult {
@@ -72,7 +81,8 @@ struct Shown<'a> {
     is_name: bool,
     values: Vec<Val<'a>>,
     asked: &'a Asked,
-    empty_is_shown: bool,
+    /// Where the field is missing, if that was asked for.
+    missing: Option<Vec<bool>>,
 }
 
 impl<'a> Shown<'a> {
@@ -85,24 +95,21 @@ impl<'a> Shown<'a> {
             matching(batch, asked)
         };
         let is_name = matches!(asked.field, Field::Intrinsic { intrinsic: Intrinsic::Name, .. });
-        let attribute = matches!(asked.field, Field::Attribute { .. });
-        Some(Self { key, is_name, values, asked, empty_is_shown: asked.selected || attribute })
+        let missing = asked.nil.then(|| missing_mask(batch, &asked.field));
+        Some(Self { key, is_name, values, asked, missing })
     }
 
     fn value(&self, span: u32) -> Option<AttributeValue> {
         let value = &self.values[span as usize];
         match value {
-            Val::Nil if self.asked.nil => return Some(AttributeValue::String("nil".into())),
-            Val::Nil => return None,
-            Val::Text(b"") if !self.empty_is_shown => return None,
+            Val::Nil => {
+                let missing = self.missing.as_ref().is_some_and(|missing| missing[span as usize]);
+                return missing.then(|| value.shown());
+            }
             Val::Array(message) => return self.array(message),
             _ => {}
         }
-        (self.asked.any_value || self.asked.is_met_by(value)).then(|| match value {
-            // A span's own durations are shown as numbers; what is computed of them is a text.
-            Val::Duration(value) => AttributeValue::Int(*value),
-            value => value.shown(),
-        })
+        (self.asked.any_value || self.asked.is_met_by(value)).then(|| value.shown())
     }
 
     /// Of an array the elements that a condition asked for; one alone is shown as a scalar.

@@ -124,6 +124,8 @@ impl Comparison {
         match self.op {
             BinaryOp::Eq => order == Some(Ordering::Equal),
             BinaryOp::NotEq => order != Some(Ordering::Equal),
+            // Truths, statuses and kinds have no order.
+            _ if matches!(left, Val::Bool(_) | Val::Status(_) | Val::Kind(_)) => false,
             BinaryOp::Less => order == Some(Ordering::Less),
             BinaryOp::LessEq => matches!(order, Some(Ordering::Less | Ordering::Equal)),
             BinaryOp::Greater => order == Some(Ordering::Greater),

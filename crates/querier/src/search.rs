@@ -21,7 +21,7 @@ const SCANS_AHEAD: usize = 3;
 /// Candidates that are judged together at the least.
 const JUDGE_AT_ONCE: usize = 20;
 /// When more than one in so many rows of a row group are wanted, all of them are read.
-const MANY_ROWS: usize = 4;
+const MANY_ROWS: usize = 12;
 /// Candidates that are judged together at the most.
 const JUDGE_AT_ONCE_MAX: usize = 32 * 1024;
 

@@ -52,9 +52,11 @@ fn drop_copies(rows: &mut Vec<Row>, batches: &[&SpanBatch]) {
         // it, and how often it was kept.
         let mut known: Vec<(_, u32, usize, usize)> = Vec::new();
         for row in group {
-            let (spans, at) = (&batches[row.3 as usize].spans, row.4 as usize);
+            let batch = batches[row.3 as usize];
+            let (spans, at) = (&batch.spans, row.4 as usize);
             let of = |column: &crate::Column<u64>| column.get(at).copied();
-            let span = (spans.kind.get(at).copied(), of(&spans.duration), of(&spans.parent));
+            let name = spans.name.get(at).map(|name| batch.strings.get(*name));
+            let span = (spans.kind.get(at).copied(), of(&spans.duration), of(&spans.parent), name);
             let place = known.iter().position(|(other, ..)| *other == span).unwrap_or_else(|| {
                 known.push((span, row.3, 0, 0));
                 known.len() - 1

@@ -600,11 +600,12 @@ impl Assembly<'_> {
                 }
             });
         }
-        for (hit, elements) in hits.iter().zip(arrays) {
+        let mut others: Vec<(usize, StrId)> = Vec::new();
+        for (at, elements) in arrays.into_iter().enumerate() {
             if let Some(elements) = elements {
                 let mut message = Vec::new();
                 trackway_spans::wire::put_bytes(&mut message, 5, &elements);
-                rows.others.push((hit.owner, hit.key, self.strings.intern(&message)));
+                others.push((at, self.strings.intern(&message)));
             }
         }
         if let Some(leaf) = unsupported
@@ -615,9 +616,12 @@ impl Assembly<'_> {
                 let text =
                     translate.ids.get(value).map_or(&b""[..], |id| translate.dictionary.get(*id as usize));
                 let message = json::any_value_from_json(text).unwrap_or_default();
-                rows.others.push((hits[at].owner, hits[at].key, strings.intern(&message)));
+                others.push((at, strings.intern(&message)));
             });
         }
+        // As they were sent: of an attribute that stands several times the first one counts.
+        others.sort_unstable();
+        rows.others.extend(others.into_iter().map(|(at, id)| (hits[at].owner, hits[at].key, id)));
         Ok(())
     }
 }
