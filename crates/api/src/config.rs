@@ -15,6 +15,16 @@ pub struct ApiConfig {
     pub max_spss: u32,
     /// Longest range of a search (`max_duration`); zero for no bound.
     pub max_search_duration: Duration,
+    /// Longest range of a question for series (`metrics.max_duration`); zero for no bound.
+    pub max_metrics_duration: Duration,
+    /// Most intervals of a series (`metrics.max_intervals`); 0 for no bound.
+    pub max_intervals: u64,
+    /// Exemplars when a question does not say how many, and the most of them (`metrics.max_exemplars`).
+    pub max_exemplars: u32,
+    /// Most series in an answer (`metrics.max_response_series`); 0 for no bound.
+    pub max_response_series: u32,
+    /// How far before now the last interval of a series ends (`query_end_cutoff`).
+    pub query_end_cutoff: Duration,
     /// Longest TraceQL query (`max_query_expression_size_bytes`).
     pub max_query_bytes: usize,
     /// What stands before `/api` (`http_api_prefix`); empty or `/prefix`.
@@ -39,6 +49,11 @@ impl Default for ApiConfig {
             default_spss: 3,
             max_spss: 100,
             max_search_duration: Duration::from_secs(168 * 3600),
+            max_metrics_duration: Duration::from_secs(24 * 3600),
+            max_intervals: 10_000,
+            max_exemplars: 100,
+            max_response_series: 0,
+            query_end_cutoff: Duration::ZERO,
             max_query_bytes: 131_072,
             http_api_prefix: String::new(),
             multitenancy: false,

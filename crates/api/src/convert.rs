@@ -4,10 +4,12 @@ use trackway_common::span_id_hex;
 use trackway_proto::common::{AnyValue, ArrayValue, KeyValue, any_value};
 use trackway_proto::tempopb;
 use trackway_querier::service::{
-    AttributeValue, Completeness, Metrics, SpanResult, SpansetResult, TraceAnswer, TraceResult,
+    AttributeValue, Completeness, Exemplar, Metrics, Series, SpanResult, SpansetResult, TraceAnswer,
+    TraceResult,
 };
 
 use crate::json::{NO_ROOT, millis};
+use crate::series_json::last;
 
 /// A trace that matched.
 pub(crate) fn trace(trace: TraceResult) -> tempopb::TraceSearchMetadata {
@@ -68,7 +70,32 @@ fn value(any: AttributeValue) -> AnyValue {
     }
 }
 
-/// What a search cost.
+/// A series of a range query.
+pub(crate) fn time_series(series: Series) -> tempopb::TimeSeries {
+    let sample = |(time, value)| tempopb::Sample { value, timestamp_ms: signed(time) };
+    let exemplar = |one: Exemplar| tempopb::Exemplar {
+        labels: attributes(one.labels),
+        value: one.value,
+        timestamp_ms: signed(one.time_ms),
+    };
+    tempopb::TimeSeries {
+        labels: attributes(series.labels),
+        samples: series.samples.into_iter().map(sample).collect(),
+        exemplars: series.exemplars.into_iter().map(exemplar).collect(),
+    }
+}
+
+/// A series of an instant query; none when it has no value.
+pub(crate) fn instant_series(series: Series) -> Option<tempopb::InstantSeries> {
+    let value = last(&series)?;
+    Some(tempopb::InstantSeries { labels: attributes(series.labels), value })
+}
+
+fn signed(time: u64) -> i64 {
+    i64::try_from(time).unwrap_or(i64::MAX)
+}
+
+/// What a search or a question for series cost.
 pub(crate) fn search_metrics(metrics: &Metrics) -> tempopb::SearchMetrics {
     tempopb::SearchMetrics {
         inspected_traces: u32::try_from(metrics.inspected_traces).unwrap_or(u32::MAX),

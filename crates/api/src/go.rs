@@ -82,15 +82,35 @@ fn unit_of(unit: &str) -> Option<u64> {
     })
 }
 
-/// `time.Duration.String()` for whole seconds, which configured limits are.
+/// `time.Duration.String()`.
 pub(crate) fn show_duration(duration: Duration) -> String {
-    let all = duration.as_secs();
+    let (all, nanos) = (duration.as_secs(), u64::from(duration.subsec_nanos()));
     let (hours, minutes, seconds) = (all / 3600, all / 60 % 60, all % 60);
-    match (hours, minutes) {
-        (0, 0) => format!("{seconds}s"),
-        (0, _) => format!("{minutes}m{seconds}s"),
-        _ => format!("{hours}h{minutes}m{seconds}s"),
+    match (hours, minutes, seconds, nanos) {
+        (0, 0, 0, 0) => "0s".to_owned(),
+        (0, 0, 0, ..1_000) => format!("{nanos}ns"),
+        (0, 0, 0, ..1_000_000) => format!("{}µs", decimal(nanos, 1_000)),
+        (0, 0, 0, _) => format!("{}ms", decimal(nanos, 1_000_000)),
+        _ => {
+            let seconds = decimal(seconds * SECOND + nanos, SECOND);
+            match (hours, minutes) {
+                (0, 0) => format!("{seconds}s"),
+                (0, _) => format!("{minutes}m{seconds}s"),
+                _ => format!("{hours}h{minutes}m{seconds}s"),
+            }
+        }
     }
+}
+
+/// A number of units, with as many decimals as it needs.
+fn decimal(number: u64, unit: u64) -> String {
+    let (whole, fraction) = (number / unit, number % unit);
+    if fraction == 0 {
+        return whole.to_string();
+    }
+    let places = unit.ilog10() as usize;
+    let digits = format!("{fraction:0places$}");
+    format!("{whole}.{}", digits.trim_end_matches('0'))
 }
 
 /// `strconv.Quote(text)`, near enough.
@@ -152,6 +172,16 @@ mod tests {
             assert_eq!(parse_duration(text).unwrap_err(), error);
         }
         assert_eq!(show_duration(Duration::from_secs(168 * 3600)), "168h0m0s");
-        assert_eq!(show_duration(Duration::from_secs(90)), "1m30s");
+        for (nanos, text) in [
+            (0, "0s"),
+            (1, "1ns"),
+            (1_500, "1.5µs"),
+            (36_000_000, "36ms"),
+            (1_005_000_000, "1.005s"),
+            (90_000_000_000, "1m30s"),
+            (3_600_050_000_000, "1h0m0.05s"),
+        ] {
+            assert_eq!(show_duration(Duration::from_nanos(nanos)), text);
+        }
     }
 }

@@ -16,17 +16,20 @@ use trackway_proto::tempopb::{
     SearchResponse, SearchTagValuesRequest, SearchTagValuesResponse, SearchTagValuesV2Response,
     SearchTagsRequest, SearchTagsResponse, SearchTagsV2Response, TraceSearchMetadata,
 };
-use trackway_querier::service::{SearchUpdate, TagValuesAnswer, TagValuesRequest, TagsAnswer, TagsRequest};
+use trackway_querier::service::{
+    MetricsAnswer, SearchUpdate, TagValuesAnswer, TagValuesRequest, TagsAnswer, TagsRequest,
+};
 
 use crate::context::{ApiState, timed_out};
 use crate::error::ApiError;
 use crate::params::{self, SearchInput};
-use crate::{convert, tags, ts_metrics};
+use crate::series_params::SeriesInput;
+use crate::{convert, series_params, tags, ts_metrics};
 
 /// Largest message; Tempo's limit. Clients refuse 4 MiB.
 pub(crate) const MAX_MESSAGE: usize = 2 << 20;
 /// Left free in a message for the metrics and the framing.
-const MARGIN: usize = 1 << 10;
+pub(crate) const MARGIN: usize = 1 << 10;
 const NANOS_PER_MS: u64 = 1_000_000;
 
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -105,6 +108,16 @@ impl Streaming {
         let (ctx, _guard, message) = begin(&self.0, request)?;
         let asked = tag_values_request(&self.0, message, legacy)?;
         self.0.within(self.0.query.tag_values(ctx, asked)).await
+    }
+
+    async fn series<T>(
+        &self,
+        request: Request<T>,
+        read: fn(T) -> SeriesInput,
+    ) -> Result<MetricsAnswer, ApiError> {
+        let (ctx, _guard, message) = begin(&self.0, request)?;
+        let asked = read(message).judge(self.0.clock.now(), &self.0.config)?;
+        self.0.within(self.0.query.metrics(ctx, asked)).await
     }
 }
 
@@ -190,14 +203,16 @@ impl tempopb::streaming_querier_server::StreamingQuerier for Streaming {
         &self,
         request: Request<QueryRangeRequest>,
     ) -> Result<Response<Self::MetricsQueryRangeStream>, Status> {
-        Err(ApiError::from(ts_metrics::unsupported(&request.get_ref().query)).into())
+        let answer = self.series(request, series_params::from_range).await?;
+        Ok(Response::new(Box::pin(stream::iter(ts_metrics::range_messages(answer).map(Ok)))))
     }
 
     async fn metrics_query_instant(
         &self,
         request: Request<QueryInstantRequest>,
     ) -> Result<Response<Self::MetricsQueryInstantStream>, Status> {
-        Err(ApiError::from(ts_metrics::unsupported(&request.get_ref().query)).into())
+        let answer = self.series(request, series_params::from_instant).await?;
+        Ok(Response::new(Box::pin(stream::iter([Ok(ts_metrics::instant_message(answer))]))))
     }
 }
 

@@ -84,7 +84,12 @@ fn attributes(object: &mut Object<'_>, attributes: &[(String, AttributeValue)]) 
     if attributes.is_empty() {
         return;
     }
-    array(object.key("attributes"), attributes, |out, (key, any)| {
+    pairs(object.key("attributes"), attributes);
+}
+
+/// A list of keys and values.
+pub(crate) fn pairs(out: &mut Vec<u8>, pairs: &[(String, AttributeValue)]) {
+    array(out, pairs, |out, (key, any)| {
         let mut pair = Object::begin(out);
         write_string(pair.key("key"), key);
         value(pair.key("value"), any);
@@ -110,7 +115,8 @@ fn value(out: &mut Vec<u8>, any: &AttributeValue) {
     object.end();
 }
 
-fn search_metrics(out: &mut Vec<u8>, metrics: &Metrics) {
+/// Metrics of searches and of questions for series.
+pub(crate) fn search_metrics(out: &mut Vec<u8>, metrics: &Metrics) {
     let mut object = Object::begin(out);
     narrow(&mut object, "inspectedTraces", metrics.inspected_traces.min(u64::from(u32::MAX)));
     wide(&mut object, "inspectedBytes", metrics.inspected_bytes);
@@ -175,7 +181,8 @@ pub(crate) fn values(values: &[(&'static str, String)], metrics: &Metrics) -> Ve
     out
 }
 
-fn array<T>(out: &mut Vec<u8>, items: &[T], mut write: impl FnMut(&mut Vec<u8>, &T)) {
+/// A list.
+pub(crate) fn array<T>(out: &mut Vec<u8>, items: &[T], mut write: impl FnMut(&mut Vec<u8>, &T)) {
     out.push(b'[');
     for (place, item) in items.iter().enumerate() {
         if place > 0 {
@@ -187,7 +194,7 @@ fn array<T>(out: &mut Vec<u8>, items: &[T], mut write: impl FnMut(&mut Vec<u8>, 
 }
 
 /// A 64-bit number, unless it is 0.
-fn wide(object: &mut Object<'_>, key: &'static str, number: u64) {
+pub(crate) fn wide(object: &mut Object<'_>, key: &'static str, number: u64) {
     if number != 0 {
         write_u64_string(object.key(key), number);
     }

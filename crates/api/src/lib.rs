@@ -23,6 +23,8 @@ mod querier_grpc;
 mod query_string;
 mod router;
 mod search;
+mod series_json;
+mod series_params;
 mod status;
 mod tags;
 mod trace;

@@ -1,100 +1,107 @@
-//! `/api/metrics/query_range` and `/api/metrics/query`: questions for series. They are checked and refused, because
-//! nothing computes series yet.
+//! `/api/metrics/query_range` and `/api/metrics/query`: questions for series over HTTP, and their answers as messages
+//! for gRPC.
+//!
+//! What must stay true: every message has metrics, and says so when the answer is partial; the answer to an instant
+//! query is one message, because clients keep only the last one.
 
 use axum::extract::{Request, State};
 use axum::response::Response;
-use trackway_common::ErrorKind;
-use trackway_querier::service::QueryError;
+use prost::Message;
+use trackway_proto::tempopb::{
+    PartialStatus, QueryInstantResponse, QueryRangeResponse, SearchMetrics, TimeSeries,
+};
+use trackway_querier::service::{Completeness, MetricsAnswer};
 
+use crate::answer::{Form, form, json, mark, protobuf};
 use crate::context::ApiState;
 use crate::error::ApiError;
-use crate::go::parse_duration;
-use crate::params::query_size;
+use crate::grpc::{MARGIN, MAX_MESSAGE, pack};
 use crate::query_string::QueryString;
+use crate::{convert, series_json, series_params};
 
-/// The functions that make a query one for series.
-const FUNCTIONS: [&str; 9] = [
-    "rate",
-    "count_over_time",
-    "avg_over_time",
-    "sum_over_time",
-    "max_over_time",
-    "min_over_time",
-    "quantile_over_time",
-    "histogram_over_time",
-    "compare",
-];
+/// Why the series at the end of an answer to an instant query are missing.
+const TOO_LARGE: &str = "the series that do not fit into one message are left out; group by fewer values";
 
-/// Answers either.
-pub(crate) async fn refuse(State(state): State<ApiState>, request: Request) -> Result<Response, ApiError> {
-    let _ctx = state.begin(request.headers())?;
+/// Answers `/api/metrics/query_range`.
+pub(crate) async fn range(State(state): State<ApiState>, request: Request) -> Result<Response, ApiError> {
+    let (ctx, _guard) = state.begin(request.headers())?;
     let parameters = QueryString::parse(request.uri().query());
-    let q = match parameters.get("q") {
-        "" => parameters.get("query"),
-        q => q,
+    let now = state.clock.now();
+    let asked = series_params::range(&parameters)?.judge(now, &state.config)?;
+    let answer = state.within(state.query.metrics(ctx, asked)).await?;
+    let completeness = answer.completeness.clone();
+    let response = match form(request.headers()) {
+        Form::Protobuf => {
+            let (metrics, status, message) = about(&answer);
+            let series = answer.series.into_iter().map(convert::time_series).collect();
+            protobuf(&QueryRangeResponse { series, metrics, status, message })
+        }
+        Form::Json | Form::Llm => json(series_json::range(&answer)),
     };
-    if q.is_empty() {
-        return Err(ApiError::bad("parse error : syntax error: unexpected $end"));
-    }
-    query_size(q, &state.config)?;
-    let (start, end) = (time(&parameters, "start")?, time(&parameters, "end")?);
-    if let (Some(start), Some(end)) = (start, end)
-        && end <= start
-    {
-        return Err(ApiError::bad("end must be greater than start"));
-    }
-    let step = parameters.get("step");
-    if !step.is_empty() && step.parse::<f64>().is_err() {
-        parse_duration(step).map_err(|error| ApiError::bad(format!("invalid step: {error}")))?;
-    }
-    Err(unsupported(q).into())
+    Ok(mark(response, &completeness))
 }
 
-/// What is said of a query for series.
-pub(crate) fn unsupported(query: &str) -> QueryError {
-    let text = match construct(query) {
-        Some(function) => format!("TraceQL metrics are not supported yet: {function}()"),
-        None => "TraceQL metrics are not supported yet".to_owned(),
+/// Answers `/api/metrics/query`.
+pub(crate) async fn instant(State(state): State<ApiState>, request: Request) -> Result<Response, ApiError> {
+    let (ctx, _guard) = state.begin(request.headers())?;
+    let parameters = QueryString::parse(request.uri().query());
+    let now = state.clock.now();
+    let asked = series_params::instant(&parameters)?.judge(now, &state.config)?;
+    let answer = state.within(state.query.metrics(ctx, asked)).await?;
+    let completeness = answer.completeness.clone();
+    let response = match form(request.headers()) {
+        Form::Protobuf => {
+            let (metrics, status, message) = about(&answer);
+            let series = answer.series.into_iter().filter_map(convert::instant_series).collect();
+            protobuf(&QueryInstantResponse { series, metrics, status, message })
+        }
+        Form::Json | Form::Llm => json(series_json::instant(&answer)),
     };
-    QueryError::new(ErrorKind::Unsupported, text)
+    Ok(mark(response, &completeness))
 }
 
-/// The first function for series behind a pipe.
-fn construct(query: &str) -> Option<&'static str> {
-    query.split('|').skip(1).find_map(|stage| {
-        let (name, _) = stage.split_once('(')?;
-        FUNCTIONS.iter().find(|function| **function == name.trim()).copied()
-    })
+/// What every message of an answer says about it.
+fn about(answer: &MetricsAnswer) -> (Option<SearchMetrics>, i32, String) {
+    let (status, message) = match &answer.completeness {
+        Completeness::Complete => (PartialStatus::Complete, String::new()),
+        Completeness::Partial(why) => (PartialStatus::Partial, why.clone()),
+    };
+    (Some(convert::search_metrics(&answer.metrics)), status.into(), message)
 }
 
-/// A time in nanoseconds: seconds, with up to 10 digits or a point, or nanoseconds. A date is taken as it is.
-fn time(parameters: &QueryString, name: &str) -> Result<Option<i128>, ApiError> {
-    let text = parameters.get(name);
-    if text.is_empty() || text.contains('T') {
-        return Ok(None);
-    }
-    if let Ok(number) = text.parse::<i64>() {
-        let scale = if text.len() <= 10 { 1_000_000_000 } else { 1 };
-        return Ok(Some(i128::from(number) * scale));
-    }
-    match text.parse::<f64>() {
-        Ok(seconds) if seconds.is_finite() => Ok(Some((seconds * 1e9) as i128)),
-        _ => Err(ApiError::bad(format!("could not parse {name} time: {}", crate::go::quote(text)))),
-    }
+/// The answer to a range query as messages that are small enough; at least one.
+pub(crate) fn range_messages(answer: MetricsAnswer) -> impl Iterator<Item = QueryRangeResponse> + Send {
+    let (metrics, status, message) = about(&answer);
+    let series = answer.series.into_iter().flat_map(|series| fit(convert::time_series(series)));
+    let groups = pack(series.collect(), Message::encoded_len).into_iter();
+    groups.map(move |series| QueryRangeResponse { series, metrics, status, message: message.clone() })
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_construct_is_named() {
-        let named = |query| unsupported(query).message;
-        assert_eq!(named("{ } | rate() by (.a)"), "TraceQL metrics are not supported yet: rate()");
-        assert_eq!(
-            named("{} | quantile_over_time (duration, .9)"),
-            "TraceQL metrics are not supported yet: quantile_over_time()"
-        );
-        assert_eq!(named("{ }"), "TraceQL metrics are not supported yet");
+/// The answer to an instant query as the one message that it must be.
+pub(crate) fn instant_message(answer: MetricsAnswer) -> QueryInstantResponse {
+    let (metrics, mut status, mut message) = about(&answer);
+    let series = answer.series.into_iter().filter_map(convert::instant_series);
+    let mut groups = pack(series.collect(), Message::encoded_len).into_iter();
+    let series = groups.next().unwrap_or_default();
+    if groups.next().is_some() {
+        status = PartialStatus::Partial.into();
+        message = if message.is_empty() { TOO_LARGE.to_owned() } else { format!("{message}; {TOO_LARGE}") };
     }
+    QueryInstantResponse { series, metrics, status, message }
+}
+
+/// Cuts a series that alone is too large for a message into several with the same labels; clients put them together.
+fn fit(mut series: TimeSeries) -> Vec<TimeSeries> {
+    let is_small = series.encoded_len() <= MAX_MESSAGE - MARGIN;
+    if is_small || (series.samples.len() < 2 && series.exemplars.len() < 2) {
+        return vec![series];
+    }
+    let later = TimeSeries {
+        labels: series.labels.clone(),
+        samples: series.samples.split_off(series.samples.len().div_ceil(2)),
+        exemplars: series.exemplars.split_off(series.exemplars.len().div_ceil(2)),
+    };
+    let mut parts = fit(series);
+    parts.extend(fit(later));
+    parts
 }

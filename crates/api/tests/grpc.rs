@@ -15,8 +15,7 @@ use trackway_proto::health::{HealthCheckRequest, health_client::HealthClient};
 use trackway_proto::tempopb::querier_client::QuerierClient;
 use trackway_proto::tempopb::streaming_querier_client::StreamingQuerierClient;
 use trackway_proto::tempopb::{
-    QueryRangeRequest, SearchBlockRequest, SearchRequest, SearchTagValuesRequest, SearchTagsRequest,
-    TraceByIdRequest,
+    SearchBlockRequest, SearchRequest, SearchTagValuesRequest, SearchTagsRequest, TraceByIdRequest,
 };
 use trackway_querier::service::{
     Metrics, QueryError, SearchUpdate, SpanResult, SpansetResult, TagScope, TagValuesAnswer, TagsAnswer,
@@ -144,10 +143,6 @@ async fn errors_have_their_codes() {
     let status = stream.message().await.unwrap_err();
     assert_eq!((status.code(), status.message()), (Code::InvalidArgument, "invalid TraceQL query: why"));
     assert_eq!(format!("{:?}", running.fake.context().tenants), r#"["a", "b"]"#);
-    let range = QueryRangeRequest { query: "{} | rate()".into(), ..Default::default() };
-    let status = client.metrics_query_range(range).await.unwrap_err();
-    let text = "TraceQL metrics are not supported yet: rate()";
-    assert_eq!((status.code(), status.message()), (Code::Unimplemented, text));
 }
 
 #[tokio::test]

@@ -23,6 +23,7 @@ const WITHOUT_EFFECT: &[(&str, &[&str])] = &[
             "query_frontend.max_query_expression_size_bytes",
             "query_frontend.multi_tenant_queries_enabled",
             "query_frontend.api_timeout",
+            "query_frontend.query_end_cutoff",
             "query_frontend.search.default_result_limit",
             "query_frontend.search.max_result_limit",
             "query_frontend.search.default_spans_per_span_set",
@@ -30,6 +31,10 @@ const WITHOUT_EFFECT: &[(&str, &[&str])] = &[
             "query_frontend.search.max_duration",
             "query_frontend.search.query_backend_after",
             "query_frontend.metrics.query_backend_after",
+            "query_frontend.metrics.max_duration",
+            "query_frontend.metrics.max_intervals",
+            "query_frontend.metrics.max_exemplars",
+            "query_frontend.metrics.max_response_series",
         ],
     ),
     (

@@ -138,7 +138,7 @@ compactor: {compaction: {block_retention: 48h}}
 ingester: {}
 querier: {}
 trackway: {memory: {limit: 1GiB}, head: {max_bytes: 64MiB}}
-query_frontend: {search: {max_duration: 1h, concurrent_jobs: 7}}
+query_frontend: {query_end_cutoff: 1s, search: {max_duration: 1h, concurrent_jobs: 7}, metrics: {max_duration: 1h, max_intervals: 9, max_exemplars: 9, max_response_series: 9, interval: 1m}}
 storage: {trace: {block: {version: vParquet4}, blocklist_poll: 1m}}
 usage_report: {reporting_enabled: false}
 ";
@@ -149,6 +149,7 @@ usage_report: {reporting_enabled: false}
         "overrides.defaults.ingestion.max_traces_per_user",
         "overrides.defaults.ingestion.rate_limit_bytes",
         "overrides.defaults.storage.parquet_dedicated_columns",
+        "query_frontend.metrics.interval",
         "query_frontend.search.concurrent_jobs",
         "trackway.memory.limit",
     ];

@@ -15,7 +15,7 @@ pub(crate) type Comparator = fn(want: &Value, got: &Value, question: &Question) 
 pub(crate) fn comparator(group: &str) -> Option<Comparator> {
     Some(match group {
         "search" | "search-params" | "bad-search" => search,
-        "metrics" | "instant" | "bad-metrics" => metrics,
+        "metrics" | "instant" | "metrics-params" | "bad-metrics" => metrics,
         "trace" => trace,
         "tags" | "values" | "values-v1" | "values-q" => tags,
         "tags-limit" => tag_count,

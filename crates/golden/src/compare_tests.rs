@@ -167,7 +167,7 @@ fn limited_tags_are_only_counted() {
 
 #[test]
 fn other_groups_have_no_comparator() {
-    for group in ["push", "zipkin", "plumbing", "trace-pb", "trace-bad", "metrics-params", "bad-something"] {
+    for group in ["push", "zipkin", "plumbing", "trace-pb", "trace-bad", "bad-something"] {
         assert!(comparator(group).is_none(), "{group}");
     }
 }

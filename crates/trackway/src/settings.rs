@@ -113,12 +113,18 @@ pub(crate) fn otlp(config: &Config) -> OtlpConfig {
 /// Settings of the API.
 pub(crate) fn api(config: &Config) -> ApiConfig {
     let search = &config.query_frontend.search;
+    let metrics = &config.query_frontend.metrics;
     ApiConfig {
         default_result_limit: search.default_result_limit,
         max_result_limit: search.max_result_limit,
         default_spss: search.default_spans_per_span_set,
         max_spss: search.max_spans_per_span_set,
         max_search_duration: search.max_duration.as_std(),
+        max_metrics_duration: metrics.max_duration.as_std(),
+        max_intervals: u64::from(metrics.max_intervals),
+        max_exemplars: metrics.max_exemplars,
+        max_response_series: metrics.max_response_series,
+        query_end_cutoff: config.query_frontend.query_end_cutoff.as_std(),
         max_query_bytes: config.query_frontend.max_query_expression_size_bytes.as_usize(),
         http_api_prefix: config.http_api_prefix.clone(),
         multitenancy: config.multitenancy_enabled,

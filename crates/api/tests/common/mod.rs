@@ -28,6 +28,7 @@ pub struct Fake {
     pub tags: Mutex<TagsAnswer>,
     pub values: Mutex<Result<TagValuesAnswer, QueryError>>,
     pub asked: Mutex<Vec<String>>,
+    pub asked_series: Mutex<Option<MetricsRequest>>,
     pub contexts: Mutex<Vec<RequestCtx>>,
     pub ready: Mutex<Result<(), String>>,
     pub services: Mutex<Vec<(String, String)>>,
@@ -43,6 +44,11 @@ impl Fake {
     /// The last question.
     pub fn last(&self) -> String {
         self.asked.lock().unwrap().last().expect("something was asked").clone()
+    }
+
+    /// The last question for series.
+    pub fn last_series(&self) -> MetricsRequest {
+        self.asked_series.lock().unwrap().clone().expect("something was asked")
     }
 
     /// The context of the last question.
@@ -94,6 +100,7 @@ impl QueryService for Fake {
         request: MetricsRequest,
     ) -> BoxFuture<'_, Result<MetricsAnswer, QueryError>> {
         self.note(ctx, &request);
+        *self.asked_series.lock().unwrap() = Some(request);
         let answer = self.series.lock().unwrap().clone();
         async move { answer }.boxed()
     }
@@ -153,6 +160,7 @@ pub async fn start(config: ApiConfig) -> Running {
         tags: Mutex::default(),
         values: Mutex::new(Ok(TagValuesAnswer::default())),
         asked: Mutex::default(),
+        asked_series: Mutex::default(),
         contexts: Mutex::default(),
         ready: Mutex::new(Ok(())),
         services: Mutex::default(),

@@ -14,7 +14,7 @@ section! {
         max_retries: u32 = 2, "How often a failed job is tried again.";
         log_query_request_headers: String = String::new(), "Request headers added to the query log, comma-separated.";
         multi_tenant_queries_enabled: bool = true, "Let one question be about several tenants (`a|b`).";
-        query_end_cutoff: GoDuration = secs(30), "How far before now a metrics query ends, so that the last point is complete.";
+        query_end_cutoff: GoDuration = GoDuration::ZERO, "How far before now a metrics query ends. Tempo needs 30s, because it does not see at once what it has acknowledged.";
         max_query_expression_size_bytes: ByteSize = ByteSize::new(131_072), "Longest TraceQL text.";
         max_grpc_streaming_packet_size: ByteSize = ByteSize::new(2_097_152), "Largest packet of a streamed answer.";
         api_timeout: GoDuration = GoDuration::ZERO, "Longest time for any question; 0 is no limit.";
