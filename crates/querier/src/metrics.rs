@@ -1,0 +1,248 @@
+//! Metrics: spans are selected and counted where they lie; only traces that lie in several places are joined first, so that
+//! each span counts once and what looks at whole traces sees them whole.
+
+use std::sync::Arc;
+
+use futures::{StreamExt, stream};
+use trackway_common::{ErrorKind, RequestCtx, TraceId};
+use trackway_engine::metrics::{Finished, MetricsPlan, Partial};
+use trackway_engine::{EvalError, Selection};
+use trackway_spans::{Columns, Needs, SpanBatch};
+use trackway_storage::StoreError;
+use trackway_vparquet::meta::BlockMeta;
+
+use crate::fragments::{READS_AT_ONCE, Source};
+use crate::overlap::Overlap;
+use crate::search::{eval_error, nanos};
+use crate::service::{Intervals, QueryError};
+use crate::tally::Tally;
+
+/// Traces that are joined together.
+const JOINED_AT_ONCE: usize = 8 * 1024;
+
+/// A metrics query over one tenant.
+pub(crate) struct MetricsQuery<'s> {
+    pub(crate) source: &'s Source,
+    pub(crate) overlap: &'s Arc<Overlap>,
+    pub(crate) job: Arc<Job>,
+    pub(crate) tally: &'s Tally,
+    pub(crate) ctx: &'s RequestCtx,
+}
+
+/// What is done with every part of the data.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) selection: Selection,
+    pub(crate) plan: MetricsPlan,
+    pub(crate) time: Intervals,
+}
+
+impl Job {
+    fn needs(&self) -> Needs {
+        let mut needs = self.selection.needs().clone();
+        needs.merge(self.plan.needs());
+        needs
+    }
+
+    /// What is needed of fragments that are joined.
+    fn join_needs(&self) -> Needs {
+        let mut needs = self.needs();
+        needs.merge(&self.selection.join_needs());
+        needs
+    }
+
+    /// Whether it does not matter where the other spans of a span's trace lie.
+    fn is_local(&self) -> bool {
+        self.selection.is_local() && !self.plan.needs_whole_traces()
+    }
+
+    /// Counts the spans of a batch, but for those of traces for which `shared` says true.
+    fn observe(&self, batch: &SpanBatch, shared: Option<&[bool]>) -> Result<Partial, EvalError> {
+        let mut partial = Partial::default();
+        let selected = self.selection.mask(batch, shared)?;
+        self.plan.observe(batch, &selected, &mut partial)?;
+        Ok(partial)
+    }
+
+    /// The series of what was counted.
+    pub(crate) fn finish(&self, partial: Partial, max_series: usize) -> Finished {
+        self.plan.finish(partial, max_series)
+    }
+}
+
+impl MetricsQuery<'_> {
+    /// Counts all spans of the tenant.
+    pub(crate) async fn run(&self) -> Result<Partial, QueryError> {
+        let mut all = Partial::default();
+        let mut add = |partial| self.job.plan.merge(&mut all, partial);
+        if !self.job.selection.is_never() {
+            let blocks: Vec<usize> =
+                (0..self.source.view.blocks.len()).filter(|block| self.overlaps(*block)).collect();
+            self.tally.count(|metrics| {
+                metrics.total_blocks += blocks.len() as u32;
+                metrics.total_block_bytes +=
+                    blocks.iter().map(|block| self.source.meta(*block).size).sum::<u64>();
+                metrics.total_jobs += blocks.len() as u32 + u32::from(!self.source.view.chunks.is_empty());
+            });
+            let parts = stream::iter(blocks).map(|block| self.block(block));
+            let mut parts = parts.buffer_unordered(READS_AT_ONCE);
+            while let Some(part) = parts.next().await {
+                self.check()?;
+                part?.into_iter().for_each(&mut add);
+            }
+            drop(parts);
+            self.live().await?.into_iter().for_each(&mut add);
+            self.shared().await?.into_iter().for_each(&mut add);
+        }
+        Ok(all)
+    }
+
+    fn check(&self) -> Result<(), QueryError> {
+        self.ctx.check().map_err(|error| QueryError::new(ErrorKind::Cancelled, error.to_string()))
+    }
+
+    fn overlaps(&self, block: usize) -> bool {
+        let meta: &BlockMeta = self.source.meta(block);
+        // Times in `meta.json` may be cut to whole seconds.
+        nanos(meta.start_time) <= self.job.time.end
+            && nanos(meta.end_time).saturating_add(1_000_000_000) >= self.job.time.start
+    }
+
+    async fn block(&self, block: usize) -> Result<Vec<Partial>, QueryError> {
+        let row_groups = match self.source.reader.open(&self.source.tenant, self.source.meta(block)).await {
+            Ok(file) => file.row_groups(),
+            Err(error) => {
+                self.tally.skip(&error);
+                return Ok(Vec::new());
+            }
+        };
+        let parts = stream::iter(0..row_groups).map(|row_group| self.row_group(block, row_group));
+        let parts: Vec<_> = parts.buffer_unordered(READS_AT_ONCE).collect().await;
+        let mut partials = Vec::new();
+        let mut whole = true;
+        for part in parts {
+            match part? {
+                Ok(partial) => partials.extend(partial),
+                Err(error) => {
+                    whole = false;
+                    self.tally.skip(&error);
+                }
+            }
+        }
+        self.tally.count(|metrics| metrics.completed_jobs += u32::from(whole));
+        Ok(partials)
+    }
+
+    async fn row_group(
+        &self,
+        block: usize,
+        row_group: usize,
+    ) -> Result<Result<Option<Partial>, StoreError>, QueryError> {
+        let (tenant, meta, reader) = (&self.source.tenant, self.source.meta(block), &self.source.reader);
+        match reader.may_match(tenant, meta, row_group, self.job.selection.prunes()).await {
+            Ok((true, bytes)) => self.tally.count(|metrics| metrics.inspected_bytes += bytes),
+            Ok((false, bytes)) => {
+                self.tally.count(|metrics| metrics.inspected_bytes += bytes);
+                return Ok(Ok(None));
+            }
+            Err(error) => return Ok(Err(error)),
+        }
+        let loaded = match reader.load(tenant, meta, row_group, None, &self.job.needs()).await {
+            Ok(loaded) => loaded,
+            Err(error) => return Ok(Err(error)),
+        };
+        self.tally.count(|metrics| {
+            metrics.inspected_bytes += loaded.bytes;
+            metrics.inspected_spans += loaded.batch.len() as u64;
+            metrics.inspected_traces += loaded.batch.traces.len() as u64;
+        });
+        let (job, overlap) = (Arc::clone(&self.job), Arc::clone(self.overlap));
+        let observe = move || {
+            let shared = overlap.rows(loaded.batch.traces.ids());
+            job.observe(&loaded.batch, shared.as_deref())
+        };
+        self.on_cpu(observe).await
+    }
+
+    async fn on_cpu(
+        &self,
+        observe: impl FnOnce() -> Result<Partial, EvalError> + Send + 'static,
+    ) -> Result<Result<Option<Partial>, StoreError>, QueryError> {
+        match self.source.reader.cpu().run(observe).await {
+            Some(partial) => partial.map(|partial| Ok(Some(partial))).map_err(|error| eval_error(&error)),
+            None => {
+                let problem = "counting spans failed; the log says how".to_owned();
+                Ok(Err(StoreError::Damaged { path: "query".to_owned(), problem }))
+            }
+        }
+    }
+
+    /// Live data: piece by piece where that will do, joined where whole traces are looked at.
+    async fn live(&self) -> Result<Vec<Partial>, QueryError> {
+        if self.source.view.chunks.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut partials = Vec::new();
+        if self.job.is_local() {
+            let parts = stream::iter(self.source.view.chunks.clone()).map(|chunk| async move {
+                let batch = match self.source.load_chunk(chunk).await {
+                    Ok(batch) => batch,
+                    Err(error) => return Ok(Err(error)),
+                };
+                self.tally.count(|metrics| {
+                    metrics.inspected_spans += batch.len() as u64;
+                    metrics.inspected_traces += batch.traces.len() as u64;
+                });
+                let (job, overlap) = (Arc::clone(&self.job), Arc::clone(self.overlap));
+                let observe = move || {
+                    let shared = overlap.rows(batch.traces.ids());
+                    job.observe(&batch, shared.as_deref())
+                };
+                self.on_cpu(observe).await
+            });
+            let mut parts = parts.buffer_unordered(READS_AT_ONCE);
+            while let Some(part) = parts.next().await {
+                self.check()?;
+                match part? {
+                    Ok(partial) => partials.extend(partial),
+                    Err(error) => self.tally.skip(&error),
+                }
+            }
+        } else {
+            let chunks = &self.source.view.chunks;
+            let mut ids: Vec<TraceId> = chunks.iter().flat_map(|chunk| chunk.ids.iter().copied()).collect();
+            ids.sort_unstable();
+            ids.dedup();
+            ids.retain(|id| !self.overlap.holds(*id));
+            partials = self.joined(&ids).await?;
+        }
+        self.tally.count(|metrics| metrics.completed_jobs += 1);
+        Ok(partials)
+    }
+
+    /// Traces of blocks that lie in other places too.
+    async fn shared(&self) -> Result<Vec<Partial>, QueryError> {
+        self.joined(self.overlap.ids()).await
+    }
+
+    async fn joined(&self, ids: &[TraceId]) -> Result<Vec<Partial>, QueryError> {
+        let mut partials = Vec::new();
+        let mut needs = self.job.join_needs();
+        needs.add(Columns::ID);
+        for ids in ids.chunks(JOINED_AT_ONCE) {
+            self.check()?;
+            let places = self.source.locate(ids, |_| false, self.tally).await;
+            match self.source.join(ids.to_vec(), places, &needs, self.tally).await {
+                Ok(batch) => {
+                    let job = Arc::clone(&self.job);
+                    match self.on_cpu(move || job.observe(&batch, None)).await? {
+                        Ok(partial) => partials.extend(partial),
+                        Err(error) => self.tally.skip(&error),
+                    }
+                }
+                Err(error) => self.tally.skip(&error),
+            }
+        }
+        Ok(partials)
+    }
+}
