@@ -18,16 +18,23 @@ pub(crate) fn levels_of(scope: Scope) -> &'static [Level] {
 }
 
 /// Ids of a string in a dictionary: one, or several when it is long.
-fn ids_of(strings: &Strings, text: &[u8]) -> Vec<StrId> {
+pub(crate) fn ids_of(strings: &Strings, text: &[u8]) -> Vec<StrId> {
     strings.iter().zip(0..).filter(|(entry, _)| *entry == text).map(|(_, id)| id).collect()
 }
 
-/// The attribute `key` of one level: for each owner that has it its first value. Ascending by owner.
+/// The attribute `key` of one level: for each owner that has it its first value that counts as being there, if any does.
+/// Ascending by owner.
 pub(crate) fn attribute<'a>(batch: &'a SpanBatch, level: Level, key: &str) -> Vec<(u32, Value<'a>)> {
     let mut found = attribute_rows(batch, level, key);
     if !found.is_sorted_by(|a, b| a.0 < b.0) {
         found.sort_by_key(|(owner, _)| *owner); // stable: texts before the other types
-        found.dedup_by_key(|(owner, _)| *owner);
+        found.dedup_by(|later, first| {
+            let same = later.0 == first.0;
+            if same && !exists(first.1) {
+                first.1 = later.1;
+            }
+            same
+        });
     }
     found
 }
@@ -218,7 +225,7 @@ fn overlay<'a>(batch: &SpanBatch, level: Level, of_owner: &[Val<'a>], values: &m
     }
 }
 
-/// How many spans of the batch name each span as their parent. All spans of a trace must be there.
+/// How many other spans of the batch name each span as their parent. All spans of a trace must be there.
 fn child_counts(batch: &SpanBatch) -> Vec<i64> {
     let key = |span: usize, id: u64| (batch.spans.trace[span], id);
     let mut parents: Vec<(u32, u64)> =
@@ -227,5 +234,10 @@ fn child_counts(batch: &SpanBatch) -> Vec<i64> {
     let count = |key: (u32, u64)| {
         parents.partition_point(|other| *other <= key) - parents.partition_point(|other| *other < key)
     };
-    (0..batch.len()).map(|span| count(key(span, batch.spans.id[span])) as i64).collect()
+    let spans = &batch.spans;
+    let count_of_others = |span: usize| {
+        let (id, parent) = (spans.id[span], spans.parent[span]);
+        count(key(span, id)) as i64 - i64::from(parent == id)
+    };
+    (0..batch.len()).map(count_of_others).collect()
 }

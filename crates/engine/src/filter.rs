@@ -347,6 +347,9 @@ fn attribute_mask(
         if values.is_empty() {
             continue;
         }
+        if levels.len() > 1 {
+            keep_first_child(batch, *level, &present, &mut matches);
+        }
         let of_spans = spread(batch, *level, &matches);
         match &shadowed {
             None => mask = of_spans,
@@ -363,6 +366,19 @@ fn attribute_mask(
         }
     }
     mask
+}
+
+/// Of several events or links of a span that have an attribute, only the first can match.
+fn keep_first_child(batch: &SpanBatch, level: Level, present: &[bool], matches: &mut [bool]) {
+    let span_of = match level {
+        Level::Event => &batch.events.span,
+        Level::Link => &batch.links.span,
+        Level::Resource | Level::Scope | Level::Span => return,
+    };
+    let mut last = None;
+    for (child, span) in span_of.iter().enumerate().filter(|(child, _)| present[*child]) {
+        matches[child] &= last.replace(span) != Some(span);
+    }
 }
 
 fn intrinsic_mask(

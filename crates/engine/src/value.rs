@@ -97,6 +97,11 @@ impl Comparison {
             return found.is_some_and(|found| found == (self.op == BinaryOp::Regex));
         }
         let Some(order) = compare(left, right) else { return false };
+        // Booleans, statuses and kinds are equal or not; they have no order.
+        let ordered = !matches!(left, Val::Bool(_) | Val::Status(_) | Val::Kind(_));
+        if !ordered && !matches!(self.op, BinaryOp::Eq | BinaryOp::NotEq) {
+            return false;
+        }
         match self.op {
             BinaryOp::Eq => order == Some(Ordering::Equal),
             BinaryOp::NotEq => order != Some(Ordering::Equal),
