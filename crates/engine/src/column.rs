@@ -18,16 +18,23 @@ pub(crate) fn levels_of(scope: Scope) -> &'static [Level] {
 }
 
 /// Ids of a string in a dictionary: one, or several when it is long.
-fn ids_of(strings: &Strings, text: &[u8]) -> Vec<StrId> {
+pub(crate) fn ids_of(strings: &Strings, text: &[u8]) -> Vec<StrId> {
     strings.iter().zip(0..).filter(|(entry, _)| *entry == text).map(|(_, id)| id).collect()
 }
 
-/// The attribute `key` of one level: for each owner that has it its first value. Ascending by owner.
+/// The attribute `key` of one level: for each owner that has it its first value that counts as being there, if any does.
+/// Ascending by owner.
 pub(crate) fn attribute<'a>(batch: &'a SpanBatch, level: Level, key: &str) -> Vec<(u32, Value<'a>)> {
     let mut found = attribute_rows(batch, level, key);
     if !found.is_sorted_by(|a, b| a.0 < b.0) {
         found.sort_by_key(|(owner, _)| *owner); // stable: texts before the other types
-        found.dedup_by_key(|(owner, _)| *owner);
+        found.dedup_by(|later, first| {
+            let same = later.0 == first.0;
+            if same && !exists(first.1) {
+                first.1 = later.1;
+            }
+            same
+        });
     }
     found
 }

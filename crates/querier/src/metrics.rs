@@ -64,6 +64,10 @@ impl Job {
         Ok(partial)
     }
 
+    pub(crate) fn merge(&self, into: &mut Partial, from: Partial) {
+        self.plan.merge(into, from);
+    }
+
     /// The series of what was counted.
     pub(crate) fn finish(&self, partial: Partial, max_series: usize) -> Finished {
         self.plan.finish(partial, max_series)

@@ -8,7 +8,8 @@ use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream, StreamExt};
 use tokio::sync::mpsc;
 use trackway_common::{Clock, ErrorKind, RequestCtx, TenantId};
-use trackway_engine::{PlanError, SearchPlan, TraceResult};
+use trackway_engine::metrics::{MetricsPlan, Partial};
+use trackway_engine::{PlanError, SearchPlan, Selection, TraceResult};
 use trackway_ingester::Ingester;
 use trackway_spans::{Needs, encode_trace};
 use trackway_storage::BlockReader;
@@ -16,6 +17,7 @@ use trackway_traceql::ast::{BinaryOp, Field, FieldExpr, Intrinsic, Scope, Static
 use trackway_vparquet::meta::DedicatedColumn;
 
 use crate::fragments::Source;
+use crate::metrics::{Job, MetricsQuery};
 use crate::overlap::OverlapCache;
 use crate::search::Search;
 use crate::service::{
@@ -234,6 +236,28 @@ impl Querier {
             completeness: tally.completeness(),
         })
     }
+
+    async fn series(&self, ctx: RequestCtx, request: MetricsRequest) -> Result<MetricsAnswer, QueryError> {
+        let job = Arc::new(job(&request)?);
+        let tally = Tally::default();
+        let mut all = Partial::default();
+        for tenant in &ctx.tenants {
+            let source = self.source(tenant, Some((request.time.start, request.time.end)), &tally);
+            let overlap = self.overlaps.of(&source, &tally).await;
+            let (source, overlap) = (&source, &overlap);
+            let query = MetricsQuery { source, overlap, job: Arc::clone(&job), tally: &tally, ctx: &ctx };
+            job.merge(&mut all, query.run().await?);
+        }
+        let finished = job.finish(all, request.max_series);
+        if let Some(reason) = &finished.truncated {
+            tally.cut(reason);
+        }
+        Ok(MetricsAnswer {
+            series: finished.series,
+            metrics: tally.metrics(),
+            completeness: tally.completeness(),
+        })
+    }
 }
 
 /// The field whose values are asked for. The old form knows bare names only; `None` for those that list nothing.
@@ -260,6 +284,38 @@ fn field_of(request: &TagValuesRequest) -> Result<Option<Field>, QueryError> {
     })
 }
 
+fn unplanned(error: PlanError) -> QueryError {
+    match error {
+        PlanError::Eval(error) => QueryError::new(ErrorKind::Invalid, error.to_string()),
+        PlanError::Unsupported(what) => {
+            QueryError::new(ErrorKind::Unsupported, format!("not supported yet: {what}"))
+        }
+    }
+}
+
+/// Plans a metrics query. `with (exemplars = …)` lowers how many there are; `sample` is about saving work that is not
+/// saved here: every span counts.
+fn job(request: &MetricsRequest) -> Result<Job, QueryError> {
+    let query = trackway_traceql::parse(&request.query)
+        .map_err(|error| QueryError::new(ErrorKind::Invalid, error.to_string()))?;
+    let Some(pipeline) = &query.metrics else {
+        return Err(QueryError::new(ErrorKind::Invalid, "not a metrics query"));
+    };
+    let mut exemplars = request.exemplars;
+    for hint in query.hints.iter().filter(|hint| hint.name == "exemplars") {
+        match &hint.value {
+            Static::Bool(false) => exemplars = 0,
+            Static::Int(most) => exemplars = exemplars.min(usize::try_from(*most).unwrap_or(0)),
+            _ => {}
+        }
+    }
+    Ok(Job {
+        selection: Selection::new(&query).map_err(unplanned)?,
+        plan: MetricsPlan::new(pipeline, request.time, exemplars).map_err(unplanned)?,
+        time: request.time,
+    })
+}
+
 fn plan(filter: &SearchFilter, range: Option<(u64, u64)>) -> Result<SearchPlan, QueryError> {
     let planned = match filter {
         SearchFilter::TraceQl(text) => {
@@ -272,12 +328,7 @@ fn plan(filter: &SearchFilter, range: Option<(u64, u64)>) -> Result<SearchPlan, 
             SearchPlan::traces_only(tag_condition(tags, *min_duration, *max_duration).as_ref(), range)
         }
     };
-    planned.map_err(|error| match error {
-        PlanError::Eval(error) => QueryError::new(ErrorKind::Invalid, error.to_string()),
-        PlanError::Unsupported(what) => {
-            QueryError::new(ErrorKind::Unsupported, format!("not supported yet: {what}"))
-        }
-    })
+    planned.map_err(unplanned)
 }
 
 /// The condition of a search by tags, by the rules of `reference/tempo.md` §2.2.
@@ -369,8 +420,11 @@ impl QueryService for Querier {
         Box::pin(self.list_values(ctx, request))
     }
 
-    fn metrics(&self, _: RequestCtx, _: MetricsRequest) -> BoxFuture<'_, Result<MetricsAnswer, QueryError>> {
-        let refused = QueryError::new(ErrorKind::Unsupported, "TraceQL metrics are not supported yet");
-        Box::pin(std::future::ready(Err(refused)))
+    fn metrics(
+        &self,
+        ctx: RequestCtx,
+        request: MetricsRequest,
+    ) -> BoxFuture<'_, Result<MetricsAnswer, QueryError>> {
+        Box::pin(self.series(ctx, request))
     }
 }

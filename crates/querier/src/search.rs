@@ -65,7 +65,7 @@ pub(crate) fn eval_error(error: &EvalError) -> QueryError {
 }
 
 /// A second of a `meta.json` as nanoseconds.
-fn nanos(time: jiff::Timestamp) -> u64 {
+pub(crate) fn nanos(time: jiff::Timestamp) -> u64 {
     u64::try_from(time.as_nanosecond()).unwrap_or(0)
 }
 

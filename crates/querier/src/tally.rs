@@ -19,6 +19,7 @@ struct State {
     metrics: Metrics,
     skipped: usize,
     reasons: Vec<String>,
+    cut: Option<String>,
 }
 
 impl State {
@@ -42,6 +43,11 @@ impl Tally {
         self.state.lock().skipped(&error.to_string());
     }
 
+    /// A limit cut the answer short.
+    pub(crate) fn cut(&self, reason: &str) {
+        self.state.lock().cut = Some(reason.to_owned());
+    }
+
     /// A block could not be read when the store was looked through, and the log says so since then.
     pub(crate) fn miss(&self, problem: &str) {
         let mut state = self.state.lock();
@@ -56,13 +62,12 @@ impl Tally {
 
     pub(crate) fn completeness(&self) -> Completeness {
         let state = self.state.lock();
-        if state.skipped == 0 {
-            return Completeness::Complete;
+        let unread = (state.skipped > 0)
+            .then(|| format!("{} parts could not be read: {}", state.skipped, state.reasons.join("; ")));
+        match (unread, state.cut.clone()) {
+            (None, None) => Completeness::Complete,
+            (Some(one), None) | (None, Some(one)) => Completeness::Partial(one),
+            (Some(unread), Some(cut)) => Completeness::Partial(format!("{cut} {unread}")),
         }
-        Completeness::Partial(format!(
-            "{} parts could not be read: {}",
-            state.skipped,
-            state.reasons.join("; ")
-        ))
     }
 }

@@ -1,0 +1,102 @@
+//! Spans that stand for many: of each group, in each slice of the range, the one with the least hash. So it is always
+//! the same one, however the spans are cut into parts.
+
+use serde::{Deserialize, Serialize};
+use trackway_common::TraceId;
+use trackway_spans::SpanBatch;
+
+use super::cells;
+use super::groups::Groups;
+use super::key::float_bits;
+use super::lanes::{Blank, Lanes, Merge};
+use super::rows::Rows;
+use super::series::Intervals;
+
+/// A span that may become an exemplar. The first field decides which one does.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct Candidate {
+    pub(crate) hash: u64,
+    trace_high: u64,
+    trace_low: u64,
+    /// Unix nanoseconds.
+    pub(crate) start: u64,
+    /// Bits of the number that the span brings in.
+    number: u64,
+}
+
+impl Candidate {
+    pub(crate) fn trace_id(&self) -> TraceId {
+        TraceId(u128::from(self.trace_high) << 64 | u128::from(self.trace_low))
+    }
+
+    pub(crate) fn number(&self) -> f64 {
+        f64::from_bits(self.number)
+    }
+}
+
+impl Merge for Candidate {
+    fn merge(&mut self, other: Self) {
+        if other < *self {
+            *self = other;
+        }
+    }
+}
+
+/// The best span so far: its hash, and its row.
+#[derive(Clone, Copy)]
+struct Best(u64, u32);
+
+impl Blank for Best {
+    const BLANK: Self = Self(u64::MAX, u32::MAX);
+
+    fn is_blank(&self) -> bool {
+        self.1 == u32::MAX
+    }
+}
+
+/// The candidates of each group of a batch, one for each slice at the most. `number` says what a row brings in.
+pub(crate) fn candidates(
+    batch: &SpanBatch,
+    groups: &Groups<'_>,
+    rows: &Rows,
+    number: impl Fn(usize) -> f64,
+    (slices, time): (usize, &Intervals),
+) -> Vec<(u32, Lanes<Candidate>)> {
+    let intervals = time.count();
+    let slices = slices.min(intervals).max(1);
+    let slice_of = |slot: &u32| (*slot as usize * slices / intervals) as u32;
+    let slice_of_slot: Vec<u32> = (0..intervals as u32).map(|slot| slice_of(&slot)).collect();
+    let lanes: Vec<u32> = rows.slots.iter().map(|slot| slice_of_slot[*slot as usize]).collect();
+    let candidate = |row: usize| {
+        let span = rows.spans[row] as usize;
+        let trace = batch.spans.trace[span] as usize;
+        let (trace_high, trace_low) = (batch.traces.id_high[trace], batch.traces.id_low[trace]);
+        let start = batch.spans.start[span];
+        let hash = mix(trace_low ^ mix(trace_high ^ start));
+        Candidate { hash, trace_high, trace_low, start, number: float_bits(number(row)) }
+    };
+    let best: Vec<(u32, Lanes<Best>)> =
+        cells::collect((&groups.of_row, groups.count), (&lanes, slices), |best: &mut Best, row| {
+            let span = rows.spans[row] as usize;
+            let trace = batch.spans.trace[span] as usize;
+            let start = batch.spans.start[span];
+            let hash = mix(batch.traces.id_low[trace] ^ mix(batch.traces.id_high[trace] ^ start));
+            if best.is_blank()
+                || hash < best.0
+                || (hash == best.0 && candidate(row) < candidate(best.1 as usize))
+            {
+                *best = Best(hash, row as u32);
+            }
+        });
+    let finish = |lanes: Lanes<Best>| {
+        Lanes(lanes.0.into_iter().map(|(slice, best)| (slice, candidate(best.1 as usize))).collect())
+    };
+    best.into_iter().map(|(group, lanes)| (group, finish(lanes))).collect()
+}
+
+/// Spreads all bits over all bits.
+#[inline]
+fn mix(bits: u64) -> u64 {
+    let product = u128::from(bits ^ 0x9e37_79b9_7f4a_7c15) * 0xd6e8_feb8_6659_fd93_u128;
+    (product >> 64) as u64 ^ product as u64
+}
