@@ -79,6 +79,11 @@ impl<'a> Codes<'a> {
         }
     }
 
+    /// Whether a number stands for an array.
+    pub(crate) fn is_array(&self, code: u32) -> bool {
+        matches!(self.values, Values::Attribute(_)) && code == ARRAY
+    }
+
     fn texts(batch: &SpanBatch, place: Place<'a, u32>) -> Self {
         Self { place: CodePlace::Wide(place), end: batch.strings.len(), values: Values::Texts }
     }
@@ -194,6 +199,13 @@ impl<'a> Attribute<'a> {
     pub(crate) fn finish(self, place: Place<'a, u32>) -> Codes<'a> {
         let end = TEXT as usize + self.batch.strings.len() + self.others.len();
         Codes { place: CodePlace::Wide(place), end, values: Values::Attribute(self.others) }
+    }
+}
+
+impl<'a> Attribute<'a> {
+    /// The same for numbers that stand somewhere else.
+    pub(crate) fn finish_elsewhere(self) -> Codes<'a> {
+        self.finish(Place::Own(Cow::Borrowed(&[])))
     }
 }
 

@@ -3,6 +3,7 @@
 use trackway_traceql::ValueType;
 use trackway_traceql::ast::Field;
 
+use super::comparison::ATTRIBUTES_MAX;
 use super::exemplar::Candidate;
 use super::key::{Key, labels_text};
 use super::lanes::Lanes;
@@ -27,13 +28,18 @@ type Labels = Vec<(String, AttributeValue)>;
 pub(crate) fn finish(plan: &MetricsPlan, partial: Partial, max_series: usize) -> Finished {
     let mut truncated = partial.is_cut().then(|| {
         format!(
-            "The query has more than {GROUPS_MAX} groups or {NUMBERS_MAX} values, a partial response is returned."
+            "The query has more than {GROUPS_MAX} groups, {NUMBERS_MAX} values or {ATTRIBUTES_MAX} attributes, \
+             a partial response is returned."
         )
     });
-    let mut drafts = drafts(plan, partial);
-    drafts.sort_by_cached_key(|draft| labels_text(&draft.labels));
-    put_exemplars(&mut drafts, plan.exemplars, &plan.time);
-    let mut series: Vec<Series> = drafts.into_iter().map(|draft| draft.series()).collect();
+    let mut series = match &plan.what {
+        What::Compare(compare) => {
+            let mut series = partial.comparison.series(compare.top_n, &plan.time);
+            series.sort_by_cached_key(|series| labels_text(&series.labels));
+            series
+        }
+        _ => grouped(plan, partial),
+    };
     for stage in &plan.second_stages {
         second::apply(stage, &mut series);
     }
@@ -47,6 +53,14 @@ pub(crate) fn finish(plan: &MetricsPlan, partial: Partial, max_series: usize) ->
         });
     }
     Finished { series, truncated }
+}
+
+/// The series of everything but `compare()`.
+fn grouped(plan: &MetricsPlan, partial: Partial) -> Vec<Series> {
+    let mut drafts = drafts(plan, partial);
+    drafts.sort_by_cached_key(|draft| labels_text(&draft.labels));
+    put_exemplars(&mut drafts, plan.exemplars, &plan.time);
+    drafts.into_iter().map(Draft::series).collect()
 }
 
 /// A series before it has its exemplars.
@@ -230,7 +244,7 @@ fn name(what: &What) -> &'static str {
         What::Sum { average: false, .. } => "sum_over_time",
         What::Sum { average: true, .. } => "avg_over_time",
         // These have a label of their own, which stands alone when there is no grouping.
-        What::Quantiles { .. } | What::Histogram { .. } => "",
+        What::Quantiles { .. } | What::Histogram { .. } | What::Compare(_) => "",
     }
 }
 

@@ -35,7 +35,7 @@ impl<'a> Groups<'a> {
     /// Splits the groups by the values of a field.
     fn split(&mut self, codes: Codes<'a>, rows: &Rows) {
         let mut of_row = codes.of_spans(&rows.spans);
-        let values = compact(&mut of_row, codes.end);
+        let values = Compact::default().compact(&mut of_row, codes.end);
         let groups: Vec<(u32, u32)> = if self.fields.is_empty() {
             values.into_iter().map(|code| (0, code)).collect()
         } else {
@@ -61,19 +61,32 @@ impl<'a> Groups<'a> {
     }
 }
 
-/// Replaces numbers below `end` by numbers without gaps, and returns which ones they stand for.
-pub(crate) fn compact(numbers: &mut [u32], end: usize) -> Vec<u32> {
-    let mut places = vec![NONE; end];
-    let mut found = Vec::new();
-    for number in numbers {
-        let place = &mut places[*number as usize];
-        if *place == NONE {
-            *place = found.len() as u32;
-            found.push(*number);
+/// Replaces numbers by numbers without gaps. Keeps its table from one time to the next.
+#[derive(Default)]
+pub(crate) struct Compact {
+    places: Vec<u32>,
+}
+
+impl Compact {
+    /// Replaces numbers, all below `end`, and returns which ones they stand for.
+    pub(crate) fn compact(&mut self, numbers: &mut [u32], end: usize) -> Vec<u32> {
+        if self.places.len() < end {
+            self.places.resize(end, NONE);
         }
-        *number = *place;
+        let mut found = Vec::new();
+        for number in numbers {
+            let place = &mut self.places[*number as usize];
+            if *place == NONE {
+                *place = found.len() as u32;
+                found.push(*number);
+            }
+            *number = *place;
+        }
+        for number in &found {
+            self.places[*number as usize] = NONE;
+        }
+        found
     }
-    found
 }
 
 /// Replaces each value by a number for the pair of group and value, and returns the pairs.

@@ -11,6 +11,7 @@ mod attribute;
 mod cells;
 mod codes;
 mod compare;
+mod comparison;
 mod exemplar;
 mod finish;
 mod groups;
@@ -24,6 +25,7 @@ mod rows;
 mod second;
 mod series;
 
+pub use comparison::{ATTRIBUTES_MAX, VALUES_MAX};
 pub use finish::Finished;
 pub use partial::{GROUPS_MAX, NUMBERS_MAX, Partial};
 pub use plan::{EXEMPLARS_MAX, INTERVALS_MAX, MetricsPlan};

@@ -4,6 +4,7 @@ use trackway_spans::{Columns, Needs, SpanBatch};
 use trackway_traceql::ast::{Field, MetricsAggregate, MetricsPipeline, SecondStage};
 
 use super::cells;
+use super::compare::Compare;
 use super::exemplar;
 use super::finish::{self, Finished};
 use super::groups::Groups;
@@ -13,7 +14,7 @@ use super::partial::{Cells, Group, Partial};
 use super::quantile::{BUCKET_BITS, bucket_of};
 use super::rows::Rows;
 use super::series::Intervals;
-use crate::filter::{EvalError, is_of_trace};
+use crate::filter::{EvalError, Filter, is_of_trace};
 use crate::plan::{PlanError, field_needs};
 
 /// Exemplars of a series at the most.
@@ -34,7 +35,7 @@ pub struct MetricsPlan {
 }
 
 /// What is made of the spans of a group.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub(crate) enum What {
     Count {
         per_second: bool,
@@ -55,13 +56,14 @@ pub(crate) enum What {
     Histogram {
         of: Field,
     },
+    Compare(Compare),
 }
 
 impl What {
     /// The field whose values count.
     pub(crate) fn field(&self) -> Option<&Field> {
         match self {
-            Self::Count { .. } => None,
+            Self::Count { .. } | Self::Compare(_) => None,
             Self::Extreme { of, .. }
             | Self::Sum { of, .. }
             | Self::Quantiles { of, .. }
@@ -90,11 +92,18 @@ impl MetricsPlan {
                 What::Quantiles { of: of.clone(), quantiles: quantiles.clone() }
             }
             MetricsAggregate::HistogramOverTime(of) => What::Histogram { of: of.clone() },
-            MetricsAggregate::Compare { .. } => return Err(PlanError::Unsupported("compare()".into())),
+            MetricsAggregate::Compare { selection, top_n, range } => What::Compare(Compare {
+                selection: Filter::compile(selection.as_ref())?,
+                top_n: top_n.map_or(10, |n| usize::try_from(n).unwrap_or(0)),
+                range: *range,
+            }),
         };
         let mut needs = Needs::default();
         needs.add(Columns::START);
         pipeline.by.iter().chain(what.field()).for_each(|field| field_needs(field, &mut needs));
+        if let What::Compare(compare) = &what {
+            compare.add_needs(&mut needs);
+        }
         Ok(Self {
             what,
             by: pipeline.by.clone(),
@@ -113,7 +122,8 @@ impl MetricsPlan {
 
     /// Whether it looks at what depends on whole traces, so that a fragment alone cannot be judged.
     pub fn needs_whole_traces(&self) -> bool {
-        self.by.iter().chain(self.what.field()).any(is_of_trace)
+        // Comparing looks at the root.
+        matches!(self.what, What::Compare(_)) || self.by.iter().chain(self.what.field()).any(is_of_trace)
     }
 
     /// Adds the selected spans of a batch. Those outside of the time range do not count.
@@ -140,6 +150,9 @@ impl MetricsPlan {
             What::Sum { .. } => self.sum(batch, &rows, &numbers, partial),
             What::Quantiles { .. } | What::Histogram { .. } => {
                 self.buckets(batch, &mut rows, &numbers, partial);
+            }
+            What::Compare(compare) => {
+                compare.observe(batch, &rows, &self.time, &mut partial.comparison)?;
             }
         }
         Ok(())
