@@ -69,7 +69,11 @@ impl<'a> Columns<'a> {
     }
 
     fn get(&self, field: &Field, span: usize) -> Val<'a> {
-        let column = self.0.iter().find(|(known, _)| known == field);
+        // Most expressions have one field, and comparing names for every span would cost more than the value.
+        let column = match &self.0[..] {
+            [only] => Some(only),
+            several => several.iter().find(|(known, _)| known == field),
+        };
         column.and_then(|(_, values)| values.get(span)).cloned().unwrap_or(Val::Nil)
     }
 }

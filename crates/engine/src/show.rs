@@ -61,18 +61,23 @@ impl SearchPlan {
 
 /// Brings spans, and spansets by their first spans, into the order of time. Which of them are shown must not depend on
 /// where they lie: a block has spans by resource, live data by time.
-fn by_time(batch: &SpanBatch, mut sets: Vec<Spanset>) -> Vec<Spanset> {
+fn by_time<'a>(batch: &SpanBatch, mut sets: Vec<Spanset<'a>>) -> Vec<Spanset<'a>> {
     let time = |span: &u32| (batch.spans.start[*span as usize], batch.spans.id[*span as usize]);
     sets.iter_mut().for_each(|set| set.spans.sort_unstable_by_key(time));
     sets.sort_by_key(|set| set.spans.first().map(time));
     sets
 }
 
-fn spanset_result(batch: &SpanBatch, set: Spanset, shown: &[Shown<'_>], spans_max: usize) -> SpansetResult {
+fn spanset_result(
+    batch: &SpanBatch,
+    set: Spanset<'_>,
+    shown: &[Shown<'_>],
+    spans_max: usize,
+) -> SpansetResult {
     SpansetResult {
         matched: set.spans.len() as u32,
         spans: set.spans.iter().take(spans_max).map(|span| span_result(batch, *span, shown)).collect(),
-        attributes: set.attributes,
+        attributes: set.attributes.iter().map(|(key, value)| ((*key).to_owned(), value.shown())).collect(),
     }
 }
 

@@ -8,18 +8,19 @@ use trackway_traceql::ast::BinaryOp;
 use crate::computed::{Columns, compute};
 use crate::filter::EvalError;
 use crate::program::{Node, Part, Program, Scalar, ScalarKind, Step};
-use crate::result::AttributeValue;
 use crate::structure::combine;
 use crate::value::{Comparison, Val, arithmetic};
 
 /// Spans of one trace that a query keeps together. Never empty.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Spanset {
+pub(crate) struct Spanset<'a> {
     /// Rows, ascending.
     pub(crate) spans: Vec<u32>,
     /// What groupings and aggregates say of it, by the text of the stage.
-    pub(crate) attributes: Vec<(String, AttributeValue)>,
+    pub(crate) attributes: Attributes<'a>,
 }
+
+type Attributes<'a> = Vec<(&'a str, Val<'a>)>;
 
 /// A program over a batch that holds whole traces.
 pub(crate) struct Run<'a> {
@@ -37,11 +38,11 @@ impl<'a> Run<'a> {
     }
 
     /// The spansets of the trace whose spans stand in these rows.
-    pub(crate) fn trace(&self, rows: Range<u32>) -> Result<Vec<Spanset>, EvalError> {
+    pub(crate) fn trace(&self, rows: Range<u32>) -> Result<Vec<Spanset<'a>>, EvalError> {
         self.part(&self.program.root, rows)
     }
 
-    fn part(&self, part: &Part, rows: Range<u32>) -> Result<Vec<Spanset>, EvalError> {
+    fn part(&self, part: &'a Part, rows: Range<u32>) -> Result<Vec<Spanset<'a>>, EvalError> {
         match part {
             Part::Steps(steps) => {
                 let mut sets = vec![Spanset { spans: rows.collect(), attributes: Vec::new() }];
@@ -58,7 +59,7 @@ impl<'a> Run<'a> {
     }
 
     /// The spans of the one spanset that a side of an operation may give.
-    fn only(&self, part: &Part, rows: Range<u32>) -> Result<Vec<u32>, EvalError> {
+    fn only(&self, part: &'a Part, rows: Range<u32>) -> Result<Vec<u32>, EvalError> {
         let mut sets = self.part(part, rows)?;
         match sets.len() {
             0 | 1 => Ok(sets.pop().unwrap_or_default().spans),
@@ -66,7 +67,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn step(&self, step: &Step, sets: Vec<Spanset>) -> Result<Vec<Spanset>, EvalError> {
+    fn step(&self, step: &'a Step, sets: Vec<Spanset<'a>>) -> Result<Vec<Spanset<'a>>, EvalError> {
         let mut out = Vec::new();
         match step {
             Step::Spanset(node) => {
@@ -89,7 +90,7 @@ impl<'a> Run<'a> {
                 for mut set in sets {
                     let number = self.scalar(scalar.kind, &set.spans)?;
                     if scalar.comparison.matches(&number, &Val::from_static(&scalar.literal)) {
-                        say(&mut set.attributes, scalar, &number);
+                        say(&mut set.attributes, scalar, number);
                         out.push(set);
                     }
                 }
@@ -111,8 +112,14 @@ impl<'a> Run<'a> {
     }
 
     /// A spanset for each value, in the order of their first spans. Spans without one are a group too.
-    fn group(&self, key: &str, value: usize, set: Spanset, out: &mut Vec<Spanset>) -> Result<(), EvalError> {
-        let mut groups: Vec<(Val<'_>, Vec<u32>)> = Vec::new();
+    fn group(
+        &self,
+        key: &'a str,
+        value: usize,
+        set: Spanset<'a>,
+        out: &mut Vec<Spanset<'a>>,
+    ) -> Result<(), EvalError> {
+        let mut groups: Vec<(Val<'a>, Vec<u32>)> = Vec::new();
         for span in set.spans {
             let value = self.value(value, span)?;
             match groups.iter_mut().find(|(known, _)| *known == value) {
@@ -122,17 +129,17 @@ impl<'a> Run<'a> {
         }
         out.extend(groups.into_iter().map(|(value, spans)| {
             let mut attributes = set.attributes.clone();
-            attributes.push((key.to_owned(), value.shown()));
+            attributes.push((key, value));
             Spanset { spans, attributes }
         }));
         Ok(())
     }
 
-    fn value(&self, value: usize, span: u32) -> Result<Val<'_>, EvalError> {
+    fn value(&self, value: usize, span: u32) -> Result<Val<'a>, EvalError> {
         compute(&self.program.values[value], &self.columns[value], span as usize)
     }
 
-    fn scalar(&self, kind: ScalarKind, spans: &[u32]) -> Result<Val<'_>, EvalError> {
+    fn scalar(&self, kind: ScalarKind, spans: &[u32]) -> Result<Val<'a>, EvalError> {
         match kind {
             ScalarKind::Count => Ok(Val::Int(spans.len() as i64)),
             ScalarKind::Min(value) => self.extreme(BinaryOp::Less, value, spans),
@@ -149,7 +156,7 @@ impl<'a> Run<'a> {
     }
 
     /// The value that is better than all others, of equal ones the first; nil when no span has a number.
-    fn extreme(&self, better: BinaryOp, value: usize, spans: &[u32]) -> Result<Val<'_>, EvalError> {
+    fn extreme(&self, better: BinaryOp, value: usize, spans: &[u32]) -> Result<Val<'a>, EvalError> {
         let better = Comparison { op: better, regex: None };
         let mut best = Val::Nil;
         for span in spans {
@@ -162,7 +169,7 @@ impl<'a> Run<'a> {
     }
 
     /// The sum of the numbers that spans have, nil when none has one, and how many have.
-    fn sum(&self, value: usize, spans: &[u32]) -> Result<(Val<'_>, usize), EvalError> {
+    fn sum(&self, value: usize, spans: &[u32]) -> Result<(Val<'a>, usize), EvalError> {
         let (mut sum, mut count) = (Val::Nil, 0);
         for span in spans {
             let value = self.value(value, *span)?;
@@ -176,14 +183,14 @@ impl<'a> Run<'a> {
 }
 
 /// A spanset, unless it would be empty.
-fn kept(spans: Vec<u32>, attributes: Vec<(String, AttributeValue)>) -> Option<Spanset> {
+fn kept(spans: Vec<u32>, attributes: Attributes<'_>) -> Option<Spanset<'_>> {
     (!spans.is_empty()).then_some(Spanset { spans, attributes })
 }
 
 /// The same aggregate asked twice is shown once, as it was last.
-fn say(attributes: &mut Vec<(String, AttributeValue)>, scalar: &Scalar, number: &Val<'_>) {
+fn say<'a>(attributes: &mut Attributes<'a>, scalar: &'a Scalar, number: Val<'a>) {
     attributes.retain(|(key, _)| *key != scalar.key);
-    attributes.push((scalar.key.clone(), number.shown()));
+    attributes.push((&scalar.key, number));
 }
 
 /// The rows of every trace of a batch in which spans are grouped by trace in the order of the traces, as those of blocks

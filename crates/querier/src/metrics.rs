@@ -12,7 +12,7 @@ use trackway_storage::StoreError;
 use trackway_vparquet::meta::BlockMeta;
 
 use crate::fragments::{READS_AT_ONCE, Source};
-use crate::overlap::Overlap;
+use crate::overlap::{Overlap, rows_among};
 use crate::search::{eval_error, nanos};
 use crate::service::{Intervals, QueryError};
 use crate::tally::Tally;
@@ -23,7 +23,9 @@ const JOINED_AT_ONCE: usize = 8 * 1024;
 /// A metrics query over one tenant.
 pub(crate) struct MetricsQuery<'s> {
     pub(crate) source: &'s Source,
-    pub(crate) overlap: &'s Arc<Overlap>,
+    /// Traces of which parts in several places must be joined: sorted. For a query that looks at single spans only those
+    /// with copies.
+    joined: Arc<Vec<TraceId>>,
     pub(crate) job: Arc<Job>,
     pub(crate) tally: &'s Tally,
     pub(crate) ctx: &'s RequestCtx,
@@ -74,7 +76,18 @@ impl Job {
     }
 }
 
-impl MetricsQuery<'_> {
+impl<'s> MetricsQuery<'s> {
+    pub(crate) async fn new(
+        source: &'s Source,
+        overlap: &Overlap,
+        job: &Arc<Job>,
+        tally: &'s Tally,
+        ctx: &'s RequestCtx,
+    ) -> Self {
+        let joined = if job.is_local() { overlap.copied(source, tally).await } else { overlap.ids() };
+        Self { source, joined: Arc::new(joined.to_vec()), job: Arc::clone(job), tally, ctx }
+    }
+
     /// Counts all spans of the tenant.
     pub(crate) async fn run(&self) -> Result<Partial, QueryError> {
         let mut all = Partial::default();
@@ -160,9 +173,9 @@ impl MetricsQuery<'_> {
             metrics.inspected_spans += loaded.batch.len() as u64;
             metrics.inspected_traces += loaded.batch.traces.len() as u64;
         });
-        let (job, overlap) = (Arc::clone(&self.job), Arc::clone(self.overlap));
+        let (job, joined) = (Arc::clone(&self.job), Arc::clone(&self.joined));
         let observe = move || {
-            let shared = overlap.rows(loaded.batch.traces.ids());
+            let shared = rows_among(&joined, loaded.batch.traces.ids());
             job.observe(&loaded.batch, shared.as_deref())
         };
         self.on_cpu(observe).await
@@ -197,9 +210,9 @@ impl MetricsQuery<'_> {
                     metrics.inspected_spans += batch.len() as u64;
                     metrics.inspected_traces += batch.traces.len() as u64;
                 });
-                let (job, overlap) = (Arc::clone(&self.job), Arc::clone(self.overlap));
+                let (job, joined) = (Arc::clone(&self.job), Arc::clone(&self.joined));
                 let observe = move || {
-                    let shared = overlap.rows(batch.traces.ids());
+                    let shared = rows_among(&joined, batch.traces.ids());
                     job.observe(&batch, shared.as_deref())
                 };
                 self.on_cpu(observe).await
@@ -217,8 +230,8 @@ impl MetricsQuery<'_> {
             let mut ids: Vec<TraceId> = chunks.iter().flat_map(|chunk| chunk.ids.iter().copied()).collect();
             ids.sort_unstable();
             ids.dedup();
-            ids.retain(|id| !self.overlap.holds(*id));
-            partials = self.joined(&ids).await?;
+            ids.retain(|id| self.joined.binary_search(id).is_err());
+            partials = self.join(&ids).await?;
         }
         self.tally.count(|metrics| metrics.completed_jobs += 1);
         Ok(partials)
@@ -226,10 +239,10 @@ impl MetricsQuery<'_> {
 
     /// Traces of blocks that lie in other places too.
     async fn shared(&self) -> Result<Vec<Partial>, QueryError> {
-        self.joined(self.overlap.ids()).await
+        self.join(&self.joined).await
     }
 
-    async fn joined(&self, ids: &[TraceId]) -> Result<Vec<Partial>, QueryError> {
+    async fn join(&self, ids: &[TraceId]) -> Result<Vec<Partial>, QueryError> {
         let mut partials = Vec::new();
         let mut needs = self.job.join_needs();
         needs.add(Columns::ID);

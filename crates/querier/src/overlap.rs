@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use futures::{StreamExt, stream};
 use parking_lot::Mutex;
+use tokio::sync::OnceCell;
 use trackway_common::{TenantId, TraceId};
+use trackway_spans::{Columns, Needs, SpanBatch, copied_among};
 use uuid::Uuid;
 
 use crate::fragments::{READS_AT_ONCE, Source};
@@ -19,11 +21,19 @@ const TENANTS_MAX: usize = 64;
 /// blocks are: fragments of one trace that lie in older ones are judged each for itself.
 const IDS_MAX: u64 = 4 << 20;
 
+/// Traces whose copies are looked for together.
+const COMPARED_AT_ONCE: usize = 8 * 1024;
+
 /// Traces that lie in a block and in another place.
 #[derive(Debug, Default)]
 pub(crate) struct Overlap {
-    /// Sorted.
+    /// All of them, sorted.
     ids: Vec<TraceId>,
+    /// Those of which a part lies in live data.
+    live: Vec<TraceId>,
+    /// Those whose parts lie all in blocks; nothing where this is about blocks alone.
+    stored: Option<Arc<Self>>,
+    copied: OnceCell<Vec<TraceId>>,
 }
 
 impl Overlap {
@@ -32,18 +42,56 @@ impl Overlap {
         &self.ids
     }
 
-    pub(crate) fn holds(&self, id: TraceId) -> bool {
-        self.ids.binary_search(&id).is_ok()
+    /// Those that have a span in several places: copies that count once. Sorted. Found out when it is first asked.
+    pub(crate) async fn copied(&self, source: &Source, tally: &Tally) -> &[TraceId] {
+        self.copied
+            .get_or_init(|| async {
+                let Some(stored) = &self.stored else { return copies(source, &self.ids, tally).await };
+                let mut all = copies(source, &self.live, tally).await;
+                all.extend(Box::pin(stored.copied(source, tally)).await);
+                all.sort_unstable();
+                all.dedup();
+                all
+            })
+            .await
     }
 
     /// Which of these lie elsewhere too; `None` when none does.
     pub(crate) fn rows(&self, ids: impl Iterator<Item = TraceId>) -> Option<Vec<bool>> {
-        if self.ids.is_empty() {
-            return None;
-        }
-        let rows: Vec<bool> = ids.map(|id| self.holds(id)).collect();
-        rows.contains(&true).then_some(rows)
+        rows_among(&self.ids, ids)
     }
+}
+
+/// Which of these are among others, which are sorted; `None` when none is.
+pub(crate) fn rows_among(sorted: &[TraceId], ids: impl Iterator<Item = TraceId>) -> Option<Vec<bool>> {
+    if sorted.is_empty() {
+        return None;
+    }
+    let rows: Vec<bool> = ids.map(|id| sorted.binary_search(&id).is_ok()).collect();
+    rows.contains(&true).then_some(rows)
+}
+
+/// Of these traces (sorted) those that have a span in several places.
+async fn copies(source: &Source, ids: &[TraceId], tally: &Tally) -> Vec<TraceId> {
+    let mut needs = Needs::default();
+    for columns in
+        [Columns::ID, Columns::PARENT, Columns::NAME, Columns::KIND, Columns::START, Columns::DURATION]
+    {
+        needs.add(columns);
+    }
+    let mut copied = Vec::new();
+    for ids in ids.chunks(COMPARED_AT_ONCE) {
+        let places = source.locate(ids, |_| false, tally).await;
+        let live = source.load_chunks(places.chunks, tally).await;
+        let stored = source.load_rows(places.rows, &needs, tally).await;
+        let ids = ids.to_vec();
+        let compare = move || {
+            let batches: Vec<&SpanBatch> = live.iter().map(AsRef::as_ref).chain(stored.iter()).collect();
+            copied_among(&batches, &ids)
+        };
+        copied.extend(source.reader.cpu().run(compare).await.unwrap_or_default());
+    }
+    copied
 }
 
 /// What was found out last, by tenant. Cheap to clone.
@@ -55,7 +103,8 @@ struct Known {
     blocks: Vec<Uuid>,
     chunks: Vec<u64>,
     /// Of all blocks, sorted; those that are in several stand there as often.
-    stored: Arc<Vec<TraceId>>,
+    ids: Arc<Vec<TraceId>>,
+    stored: Arc<Overlap>,
     overlap: Arc<Overlap>,
 }
 
@@ -70,31 +119,44 @@ impl OverlapCache {
         {
             return Arc::clone(&known.overlap);
         }
-        let stored = match known {
-            Some(known) => known.stored,
-            None => Arc::new(stored_ids(source, tally).await),
-        };
-        let (view, sorted) = (source.view.clone(), Arc::clone(&stored));
-        let compute = move || {
-            let mut ids: Vec<TraceId> =
-                sorted.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect();
-            for chunk in &view.chunks {
-                let is_stored = |id: &&TraceId| sorted.binary_search(id).is_ok();
-                if !sorted.is_empty() {
-                    ids.extend(chunk.ids.iter().filter(is_stored));
-                }
+        let (ids, stored) = match known {
+            Some(known) => (known.ids, known.stored),
+            None => {
+                let ids = stored_ids(source, tally).await;
+                let repeated = ids.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]);
+                let mut repeated: Vec<TraceId> = repeated.collect();
+                repeated.dedup();
+                (Arc::new(ids), Arc::new(Overlap { ids: repeated, ..Overlap::default() }))
             }
-            ids.sort_unstable();
-            ids.dedup();
-            ids
         };
-        let ids = source.reader.cpu().run(compute).await.unwrap_or_default();
-        let overlap = Arc::new(Overlap { ids });
+        let (view, sorted) = (source.view.clone(), Arc::clone(&ids));
+        let compute = move || {
+            let is_stored = |id: &TraceId| sorted.binary_search(id).is_ok();
+            let live = view.chunks.iter().flat_map(|chunk| chunk.ids.iter().copied());
+            let mut live: Vec<TraceId> =
+                if sorted.is_empty() { Vec::new() } else { live.filter(is_stored).collect() };
+            live.sort_unstable();
+            live.dedup();
+            live
+        };
+        let live = source.reader.cpu().run(compute).await.unwrap_or_default();
+        let overlap = if live.is_empty() {
+            Arc::clone(&stored)
+        } else {
+            let mut all: Vec<TraceId> = stored.ids.iter().chain(&live).copied().collect();
+            all.sort_unstable();
+            all.dedup();
+            let (stored, copied) = (Some(Arc::clone(&stored)), OnceCell::new());
+            Arc::new(Overlap { ids: all, live, stored, copied })
+        };
         let mut all = self.0.lock();
         if all.len() >= TENANTS_MAX {
             all.clear();
         }
-        all.insert(source.tenant.clone(), Known { blocks, chunks, stored, overlap: Arc::clone(&overlap) });
+        all.insert(
+            source.tenant.clone(),
+            Known { blocks, chunks, ids, stored, overlap: Arc::clone(&overlap) },
+        );
         overlap
     }
 }

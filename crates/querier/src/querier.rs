@@ -244,8 +244,7 @@ impl Querier {
         for tenant in &ctx.tenants {
             let source = self.source(tenant, Some((request.time.start, request.time.end)), &tally);
             let overlap = self.overlaps.of(&source, &tally).await;
-            let (source, overlap) = (&source, &overlap);
-            let query = MetricsQuery { source, overlap, job: Arc::clone(&job), tally: &tally, ctx: &ctx };
+            let query = MetricsQuery::new(&source, &overlap, &job, &tally, &ctx).await;
             job.merge(&mut all, query.run().await?);
         }
         let finished = job.finish(all, request.max_series);

@@ -19,6 +19,30 @@ type Row = (u32, u64, u64, u32, u32);
 ///
 /// All batches must hold all columns of spans, resources, scopes and whatever tables the reader wants to see joined.
 pub fn merge_traces(batches: &[&SpanBatch], wanted: &[TraceId]) -> SpanBatch {
+    let rows = rows_of(batches, wanted, true);
+    let mut sources: Vec<Source<'_>> = batches.iter().map(|batch| Source::new(batch)).collect();
+    let mut builder = BatchBuilder::new();
+    for (at, _, _, from, row) in rows {
+        sources[from as usize].copy_span(&mut builder, wanted[at as usize], row);
+    }
+    builder.finish()
+}
+
+/// Those of the wanted traces that have a span in several of the batches, which need only hold names, kinds, ids, parents
+/// and times. In the order of `wanted`.
+pub fn copied_among(batches: &[&SpanBatch], wanted: &[TraceId]) -> Vec<TraceId> {
+    let count = |rows: Vec<Row>| {
+        let mut counts = vec![0_usize; wanted.len()];
+        rows.iter().for_each(|row| counts[row.0 as usize] += 1);
+        counts
+    };
+    let (all, once) = (count(rows_of(batches, wanted, false)), count(rows_of(batches, wanted, true)));
+    let pairs = wanted.iter().zip(all.iter().zip(&once));
+    pairs.filter(|(_, (all, once))| all != once).map(|(id, _)| *id).collect()
+}
+
+/// The spans of the wanted traces, by trace, start and id; copies left out or not.
+fn rows_of(batches: &[&SpanBatch], wanted: &[TraceId], once: bool) -> Vec<Row> {
     let position: HashMap<TraceId, u32> = wanted.iter().zip(0..).map(|(id, at)| (*id, at)).collect();
     let mut rows: Vec<Row> = Vec::new();
     for (from, batch) in batches.iter().enumerate() {
@@ -30,13 +54,10 @@ pub fn merge_traces(batches: &[&SpanBatch], wanted: &[TraceId]) -> SpanBatch {
         }
     }
     rows.sort_unstable();
-    drop_copies(&mut rows, batches);
-    let mut sources: Vec<Source<'_>> = batches.iter().map(|batch| Source::new(batch)).collect();
-    let mut builder = BatchBuilder::new();
-    for (at, _, _, from, row) in rows {
-        sources[from as usize].copy_span(&mut builder, wanted[at as usize], row);
+    if once {
+        drop_copies(&mut rows, batches);
     }
-    builder.finish()
+    rows
 }
 
 /// Leaves out spans that another batch holds too: a replicated block, or what a sender sent again in other pieces. What one
