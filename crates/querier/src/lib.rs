@@ -8,6 +8,7 @@ mod fragments;
 mod metrics;
 mod overlap;
 mod querier;
+mod question;
 mod search;
 pub mod service;
 mod tags;
