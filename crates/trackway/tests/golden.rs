@@ -163,7 +163,17 @@ fn arithmetic_is_what_its_parts_come_to() {
             expected.push((labels.clone(), shares.collect::<Vec<_>>()));
         }
         let shares = series(&server, &question.path);
-        assert_eq!(shares, expected, "{}", question.path);
+        assert_eq!(shares.len(), expected.len(), "{}", question.path);
+        for ((labels, samples), (of, expected)) in shares.iter().zip(&expected) {
+            assert_eq!((labels, samples.len()), (of, expected.len()));
+            for (share, expected) in samples.iter().zip(expected) {
+                // The last digit may be lost where the test reads JSON.
+                assert!(
+                    share.0 == expected.0 && (share.1 - expected.1).abs() < 1e-9,
+                    "{share:?} {expected:?}"
+                );
+            }
+        }
         assert!(shares.iter().flat_map(|(_, samples)| samples).any(|(_, share)| *share > 0.0));
         asked += 1;
     }
