@@ -89,3 +89,47 @@ fn job(query: &Query, request: &MetricsRequest, exemplars: usize) -> Result<Job,
         time: request.time,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::Intervals;
+
+    fn question(text: &str) -> Result<Question, QueryError> {
+        let time = Intervals::range(0, 10_000_000_000, 1_000_000_000);
+        Question::new(&MetricsRequest { query: text.to_owned(), time, exemplars: 9, max_series: 0 })
+    }
+
+    #[test]
+    fn what_is_asked_twice_is_counted_once() {
+        let (all, errors) = ("({ } | rate())", "({ status = error } | rate())");
+        let question = question(&format!("({all} - {errors}) / {all}")).unwrap();
+        assert_eq!((question.jobs.len(), &question.job_of_query[..]), (2, &[0, 1, 0][..]));
+        // Nothing was found of anything, which is 0 at each time: nothing to divide.
+        let answers: Vec<Finished> = question.jobs.iter().map(|job| job.finish(Default::default())).collect();
+        let of_job = |job: usize| answers[job].series[0].samples.len();
+        assert_eq!((of_job(0), of_job(1)), (11, 11));
+        let time = question.jobs[0].time;
+        let request = MetricsRequest { query: String::new(), time, exemplars: 0, max_series: 0 };
+        assert_eq!(question.finish(answers, &request).series, []);
+    }
+
+    #[test]
+    fn what_asks_for_no_series_is_refused() {
+        assert_eq!(question("{ }").unwrap_err().message, "not a metrics query");
+        assert!(question("({ } | rate()) + ").unwrap_err().message.starts_with("parse error at line 1"));
+        assert_eq!(question("{ } | rate() with (sample=true)").unwrap().jobs.len(), 1);
+    }
+
+    #[test]
+    fn exemplars_are_lowered_by_hints() {
+        let most = |hints: &str| {
+            let query = trackway_traceql::parse_metrics(&format!("({{ }} | rate()) * 2 {hints}")).unwrap();
+            exemplars(query.all_hints(), 9)
+        };
+        assert_eq!(most(""), 9);
+        assert_eq!(most("with (exemplars=3)"), 3);
+        assert_eq!(most("with (exemplars=30)"), 9);
+        assert_eq!(most("with (exemplars=false)"), 0);
+    }
+}

@@ -52,6 +52,21 @@ fn whole_queries_on_both_sides() {
     assert!(matches!(query.expr, MetricsExpr::Binary { .. }));
 }
 
+/// Those of `docs/traceql.md`.
+#[test]
+fn documented_examples() {
+    let page = include_str!("../../../docs/traceql.md");
+    let (_, section) = page.split_once("## Arithmetic").unwrap();
+    let examples = section.split("```").nth(1).unwrap();
+    let examples: Vec<&str> = examples.trim().split("\n\n").collect();
+    assert_eq!(examples.len(), 5);
+    for example in examples {
+        // What is explained stands far to the right.
+        let text = example.split("        ").next().unwrap();
+        assert!(parse_metrics(text).unwrap_or_else(|error| panic!("{text}: {error}")).is_metrics());
+    }
+}
+
 #[test]
 fn what_is_no_arithmetic_stays_as_it_is() {
     for text in [
