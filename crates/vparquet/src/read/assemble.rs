@@ -180,7 +180,7 @@ const COLUMN_LEAVES: &[(Columns, &str, &[&str], bool)] = &[
 const SPAN_DOT: &str = "rs.list.element.ss.list.element.Spans.list.element.";
 
 /// Text columns that a level has in every block, with their keys.
-fn well_known(level: Level) -> impl Iterator<Item = (&'static str, &'static str)> {
+pub(super) fn well_known(level: Level) -> impl Iterator<Item = (&'static str, &'static str)> {
     let texts: &[(&str, &str)] = match level {
         Level::Resource => &RESOURCE_COLUMNS,
         Level::Span => &SPAN_COLUMNS,
