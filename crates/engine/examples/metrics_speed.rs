@@ -5,8 +5,8 @@
 
 use std::error::Error;
 
-use trackway_engine::metrics::{Intervals, MetricsPlan, Partial};
 use trackway_engine::complete_traces;
+use trackway_engine::metrics::{Intervals, MetricsPlan, Partial};
 use trackway_loadgen::Workload;
 use trackway_spans::{BatchBuilder, Limits, SpanBatch, append_request, merge_traces};
 
@@ -49,7 +49,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn measure(query: &str, exemplars: usize, batches: &[SpanBatch], time: Intervals) -> Result<(), Box<dyn Error>> {
+fn measure(
+    query: &str,
+    exemplars: usize,
+    batches: &[SpanBatch],
+    time: Intervals,
+) -> Result<(), Box<dyn Error>> {
     let pipeline = trackway_traceql::parse(query)?.metrics.ok_or("no metrics query")?;
     let plan = MetricsPlan::new(&pipeline, time, exemplars)?;
     let masks: Vec<Vec<bool>> = batches.iter().map(|batch| vec![true; batch.len()]).collect();

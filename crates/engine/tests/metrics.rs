@@ -21,6 +21,8 @@ use trackway_oracle::{Time, Val, json, metrics, otlp, search};
 use trackway_spans::{BatchBuilder, Limits, SpanBatch, append_request, merge_traces};
 use trackway_traceql::ast::{FieldExpr, MetricsAggregate, Query, Root, SpansetExpr, Stage};
 
+const CASES: u32 = 3_000;
+
 /// Labels as text, and the samples.
 type Answer = BTreeMap<String, Vec<(u64, f64)>>;
 
@@ -147,15 +149,14 @@ fn check(text: &str, traces: &[Trace], time: Time, order: &Order) -> Result<(), 
 #[test]
 fn series_are_those_of_the_oracle() {
     let seed = 20_261_122;
-    let cases = std::env::args().find_map(|arg| arg.strip_prefix("cases=")?.parse().ok()).unwrap_or(4_000);
-    println!("seed {seed}, {cases} cases");
+    println!("seed {seed}, {CASES} cases");
     let counts: [AtomicUsize; 4] = Default::default();
     let [asked, found, compared, skipped] = &counts;
     let bytes = || proptest::collection::vec(any::<u8>(), 1..4);
     // Most queries have more than one filter: those are asked again with another one.
     let queries = metrics_query()
         .prop_filter("one filter", |text| filter_of(&trackway_traceql::parse(text).unwrap()).is_some());
-    let result = TestRunner::new(config(cases, seed)).run(
+    let result = TestRunner::new(config(CASES, seed)).run(
         &(queries, traces(6, 8), any::<bool>(), (bytes(), bytes())),
         |(text, traces, is_range, order)| {
             let query = trackway_traceql::parse(&text).unwrap();
