@@ -226,7 +226,8 @@ fn hits(group: &RowGroup, needs: &Needs, level: Level, strings: &mut Interner) -
     Some(hits)
 }
 
-/// Translates ids of a leaf's dictionary into ids of the batch, each entry once.
+/// Translates ids of a leaf's dictionary into ids of the batch, each entry once. No search for equal strings of other
+/// columns: with many different values it would take longer than everything else.
 struct Translate<'a> {
     ids: &'a [u32],
     dictionary: &'a ByteValues,
@@ -242,7 +243,7 @@ impl<'a> Translate<'a> {
     fn get(&mut self, strings: &mut Interner, value: usize) -> StrId {
         let Some(id) = self.ids.get(value) else { return 0 };
         let id = *id as usize;
-        *self.known[id].get_or_insert_with(|| strings.intern(self.dictionary.get(id)))
+        *self.known[id].get_or_insert_with(|| strings.add(self.dictionary.get(id)))
     }
 }
 
@@ -555,13 +556,16 @@ impl Assembly<'_> {
             leaf("ValueBool.list.element"),
             leaf("ValueUnsupported"),
         );
-        let mut arrays: Vec<Option<Vec<u8>>> = hits.iter().map(|hit| array(hit).then(Vec::new)).collect();
-        let mut element = |hit: usize, value: Value<'_>| match &mut arrays[hit] {
-            Some(elements) => {
+        // Arrays are rare: room for their elements is made only where there are any.
+        let has_arrays = is_array.as_ref().is_some_and(|leaf| leaf.bools().contains(&1));
+        let mut arrays: Vec<Option<Vec<u8>>> =
+            if has_arrays { hits.iter().map(|hit| array(hit).then(Vec::new)).collect() } else { Vec::new() };
+        let mut element = |hit: usize, value: Value<'_>| match arrays.get_mut(hit) {
+            Some(Some(elements)) => {
                 trackway_spans::wire::put_message(elements, 1, |out| anyvalue::put(out, value));
                 true
             }
-            None => false,
+            _ => false,
         };
         if let Some(leaf) = texts
             && let Some(mut translate) = Translate::new(&leaf)
