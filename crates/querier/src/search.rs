@@ -116,7 +116,7 @@ impl Search<'_> {
     }
 
     fn check(&self) -> Result<(), QueryError> {
-        self.ctx.check().map_err(|error| QueryError::new(ErrorKind::Cancelled, error.to_string()))
+        self.tally.check(self.ctx)
     }
 
     async fn scan_live(&self) -> Result<Candidates, QueryError> {

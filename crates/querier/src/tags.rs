@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures::{StreamExt, stream};
-use trackway_common::{ErrorKind, RequestCtx};
+use trackway_common::RequestCtx;
 use trackway_engine::{Filter, TagNames, TagScope, TagValues, complete_traces, tag_needs, value_needs};
 use trackway_spans::{Columns, Level, Needs, SpanBatch, merge_traces};
 use trackway_storage::StoreError;
@@ -114,7 +114,7 @@ impl TagQuestion {
         let parts = stream::iter(blocks).map(|block| self.block(source, block, tally));
         let mut parts = parts.buffer_unordered(READS_AT_ONCE);
         while let Some(part) = parts.next().await {
-            ctx.check().map_err(|error| QueryError::new(ErrorKind::Cancelled, error.to_string()))?;
+            tally.check(ctx)?;
             let part = part?;
             all.names.merge(part.names);
             all.values.merge(part.values);

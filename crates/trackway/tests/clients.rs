@@ -59,11 +59,14 @@ fn the_search_builders_texts_find_what_they_say() {
     for query in found {
         assert!(!traces(&server, query, "limit=20").is_empty(), "{query}");
     }
-    let nothing = ["{span.db.name=\"x\" || span.db.system=\"x\" || span.peer.service=\"x\"}", "{span.\"a b\"=`x`}"];
+    let nothing =
+        ["{span.db.name=\"x\" || span.db.system=\"x\" || span.peer.service=\"x\"}", "{span.\"a b\"=`x`}"];
     for query in nothing {
         assert!(traces(&server, query, "limit=20").is_empty(), "{query}");
     }
-    for operator in [">>", ">", "<<", "<", "~", "&>>", "&>", "&<<", "&<", "&~", "!>>", "!>", "!<<", "!<", "!~"] {
+    for operator in
+        [">>", ">", "<<", "<", "~", "&>>", "&>", "&<<", "&<", "&~", "!>>", "!>", "!<<", "!<", "!~"]
+    {
         traces(&server, &format!("{{ }} {operator} {{ status = error }}"), "limit=20");
     }
     server.stop();
