@@ -205,7 +205,7 @@ fn check_step(step: u64, range: u64, config: &ApiConfig) -> Result<()> {
 
 /// Refuses what is no question for series. Recorded: to a range query the language's own errors come bare.
 fn check_query(text: &str, is_instant: bool) -> Result<()> {
-    let error = match trackway_traceql::parse(text) {
+    let error = match trackway_traceql::parse_metrics(text) {
         Ok(query) if query.is_metrics() => return Ok(()),
         Ok(_) => return Err(ApiError::bad("not a metrics query")),
         Err(error) => error,

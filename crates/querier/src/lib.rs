@@ -9,6 +9,7 @@ mod guards;
 mod metrics;
 mod overlap;
 mod querier;
+mod question;
 mod search;
 pub mod service;
 mod tags;

@@ -70,9 +70,9 @@ impl Job {
         self.plan.merge(into, from);
     }
 
-    /// The series of what was counted.
-    pub(crate) fn finish(&self, partial: Partial, max_series: usize) -> Finished {
-        self.plan.finish(partial, max_series)
+    /// The series of what was counted: all of them, since how many there may be is a matter of the whole answer.
+    pub(crate) fn finish(&self, partial: Partial) -> Finished {
+        self.plan.finish(partial, 0)
     }
 }
 

@@ -8,8 +8,8 @@ use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream, StreamExt};
 use tokio::sync::mpsc;
 use trackway_common::{Clock, ErrorKind, RequestCtx, TenantId};
-use trackway_engine::metrics::{MetricsPlan, Partial};
-use trackway_engine::{PlanError, SearchPlan, Selection, TraceResult};
+use trackway_engine::metrics::Partial;
+use trackway_engine::{PlanError, SearchPlan, TraceResult};
 use trackway_ingester::Ingester;
 use trackway_spans::{Needs, encode_trace};
 use trackway_storage::BlockReader;
@@ -18,8 +18,9 @@ use trackway_vparquet::meta::DedicatedColumn;
 
 use crate::fragments::Source;
 use crate::guards::Guards;
-use crate::metrics::{Job, MetricsQuery};
+use crate::metrics::MetricsQuery;
 use crate::overlap::OverlapCache;
+use crate::question::Question;
 use crate::search::Search;
 use crate::service::{
     MetricsAnswer, MetricsRequest, QueryError, QueryService, SearchFilter, SearchRequest, SearchUpdate,
@@ -252,17 +253,26 @@ impl Querier {
     }
 
     async fn series(&self, ctx: RequestCtx, request: MetricsRequest) -> Result<MetricsAnswer, QueryError> {
-        let job = Arc::new(job(&request)?);
+        let question = Question::new(&request)?;
         let _admitted = self.guards.admit(&ctx).await?;
         let tally = Tally::new(self.config.max_bytes);
-        let mut all = Partial::default();
+        // All queries of a question look at the same data.
+        let mut sources = Vec::with_capacity(ctx.tenants.len());
         for tenant in &ctx.tenants {
             let source = self.source(tenant, Some((request.time.start, request.time.end)), &tally);
             let overlap = self.overlaps.of(&source, &tally).await;
-            let query = MetricsQuery::new(&source, &overlap, &job, &tally, &ctx).await;
-            job.merge(&mut all, query.run().await?);
+            sources.push((source, overlap));
         }
-        let finished = job.finish(all, request.max_series);
+        let mut answers = Vec::with_capacity(question.jobs.len());
+        for job in &question.jobs {
+            let mut all = Partial::default();
+            for (source, overlap) in &sources {
+                let query = MetricsQuery::new(source, overlap, job, &tally, &ctx).await;
+                job.merge(&mut all, query.run().await?);
+            }
+            answers.push(job.finish(all));
+        }
+        let finished = question.finish(answers, &request);
         if let Some(reason) = &finished.truncated {
             tally.cut(reason);
         }
@@ -298,36 +308,13 @@ fn field_of(request: &TagValuesRequest) -> Result<Option<Field>, QueryError> {
     })
 }
 
-fn unplanned(error: PlanError) -> QueryError {
+pub(crate) fn unplanned(error: PlanError) -> QueryError {
     match error {
         PlanError::Eval(error) => QueryError::new(ErrorKind::Invalid, error.to_string()),
         PlanError::Unsupported(what) => {
             QueryError::new(ErrorKind::Unsupported, format!("not supported yet: {what}"))
         }
     }
-}
-
-/// Plans a metrics query. `with (exemplars = …)` lowers how many there are; `sample` is about saving work that is not
-/// saved here: every span counts.
-fn job(request: &MetricsRequest) -> Result<Job, QueryError> {
-    let query = trackway_traceql::parse(&request.query)
-        .map_err(|error| QueryError::new(ErrorKind::Invalid, error.to_string()))?;
-    let Some(pipeline) = &query.metrics else {
-        return Err(QueryError::new(ErrorKind::Invalid, "not a metrics query"));
-    };
-    let mut exemplars = request.exemplars;
-    for hint in query.hints.iter().filter(|hint| hint.name == "exemplars") {
-        match &hint.value {
-            Static::Bool(false) => exemplars = 0,
-            Static::Int(most) => exemplars = exemplars.min(usize::try_from(*most).unwrap_or(0)),
-            _ => {}
-        }
-    }
-    Ok(Job {
-        selection: Selection::new(&query).map_err(unplanned)?,
-        plan: MetricsPlan::new(pipeline, request.time, exemplars).map_err(unplanned)?,
-        time: request.time,
-    })
 }
 
 fn plan(filter: &SearchFilter, range: Option<(u64, u64)>) -> Result<SearchPlan, QueryError> {

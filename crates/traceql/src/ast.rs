@@ -4,6 +4,10 @@
 //! The tree keeps what the query says, not how it runs: no folding and no rewriting happens here. Two queries with the
 //! same meaning may have different trees. `parse(print(tree)) == tree` holds for every tree that the parser can build.
 
+mod series;
+
+pub use series::{MetricsExpr, SeriesQuery};
+
 /// A whole query: a pipeline over spansets, perhaps ended by a metrics aggregate, with hints.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Query {

@@ -5,14 +5,17 @@
 
 use crate::Error;
 use crate::ast::{
-    Aggregate, BinaryOp, Field, FieldExpr, Intrinsic, MetricsAggregate, MetricsPipeline, Pipeline,
-    PipelineExpr, Query, Root, ScalarExpr, ScalarFilter, ScalarPipelineFilter, SecondStage, SpansetExpr,
-    Stage, Static, UnaryOp,
+    Aggregate, BinaryOp, Field, FieldExpr, Intrinsic, MetricsAggregate, MetricsExpr, MetricsPipeline,
+    Pipeline, PipelineExpr, Query, Root, ScalarExpr, ScalarFilter, ScalarPipelineFilter, SecondStage,
+    SeriesQuery, SpansetExpr, Stage, Static, UnaryOp,
 };
 use crate::fields::ValueType;
 use crate::pattern::compile_regex;
 
 type Result = std::result::Result<(), Error>;
+
+/// How many metrics queries may stand in one expression: each is run by itself.
+pub const MAX_ARITHMETIC_QUERIES: usize = 16;
 
 /// How many attributes metrics may be grouped by.
 const MAX_GROUP_BY: usize = 5;
@@ -38,6 +41,28 @@ pub fn check(query: &Query) -> Result {
         Root::ScalarPipelineFilter(filter) => scalar_pipeline_filter(filter)?,
     }
     query.metrics.as_ref().map_or(Ok(()), metrics)
+}
+
+/// Checks that a question for series can be run.
+///
+/// # Errors
+/// The first thing that keeps it from running.
+pub fn check_metrics(query: &SeriesQuery) -> Result {
+    if let MetricsExpr::Query(query) = &query.expr {
+        return check(query);
+    }
+    let queries = query.expr.queries();
+    for query in &queries {
+        check(query)?;
+        let aggregate = query.metrics.as_ref().map(|metrics| &metrics.aggregate);
+        if matches!(aggregate, Some(MetricsAggregate::Compare { .. })) {
+            return invalid("`compare()` cannot be used in arithmetic");
+        }
+    }
+    if queries.len() > MAX_ARITHMETIC_QUERIES {
+        return invalid(format!("arithmetic with more than {MAX_ARITHMETIC_QUERIES} metrics queries"));
+    }
+    second_stages(&query.second_stages)
 }
 
 fn pipeline_expr(expr: &PipelineExpr) -> Result {
@@ -251,7 +276,11 @@ fn metrics(metrics: &MetricsPipeline) -> Result {
     if metrics.by.len() > max_by {
         return unsupported(format!("metrics group by {} values", metrics.by.len()));
     }
-    metrics.second_stages.iter().try_for_each(|stage| match stage {
+    second_stages(&metrics.second_stages)
+}
+
+fn second_stages(stages: &[SecondStage]) -> Result {
+    stages.iter().try_for_each(|stage| match stage {
         SecondStage::TopK(limit) | SecondStage::BottomK(limit) if *limit <= 0 => {
             invalid("limit must be greater than 0")
         }

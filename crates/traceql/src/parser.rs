@@ -11,8 +11,10 @@ use crate::lexer::{Tok, Token};
 mod field;
 mod metrics;
 mod pipeline;
+mod series;
 
 pub(crate) use field::chain;
+pub(crate) use series::series_query;
 
 /// How deep a tree may be. The stack of whoever walks a tree by recursion must have room for this many steps.
 /// Long rows of one `&&` or `||` do not count: they are built balanced.
@@ -126,12 +128,7 @@ impl<'a> Parser<'a> {
     /// The whole text as a query.
     pub(crate) fn query(&mut self) -> Result<Query> {
         let (root, metrics) = self.root()?;
-        let mut hints = Vec::new();
-        while self.is_word("with") {
-            self.bump();
-            self.hints(&mut hints)?;
-        }
-        self.end(&["with"])?;
+        let hints = self.all_hints()?;
         Ok(Query { root, metrics, hints })
     }
 

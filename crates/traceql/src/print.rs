@@ -13,18 +13,15 @@ use crate::duration;
 use crate::lexer::is_attribute_char;
 use std::fmt::{Display, Formatter, Result, Write as _};
 
+mod series;
+
 impl Display for Query {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         write!(f, "{}", self.root)?;
         if let Some(metrics) = &self.metrics {
             write!(f, " | {metrics}")?;
         }
-        if !self.hints.is_empty() {
-            write!(f, " with (")?;
-            list(f, &self.hints)?;
-            write!(f, ")")?;
-        }
-        Ok(())
+        hints(f, &self.hints)
     }
 }
 
@@ -368,6 +365,16 @@ impl Display for Hint {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         write!(f, "{}={}", self.name, self.value)
     }
+}
+
+/// Hints, if any, with the space before them.
+fn hints(f: &mut Formatter<'_>, hints: &[Hint]) -> Result {
+    if hints.is_empty() {
+        return Ok(());
+    }
+    f.write_str(" with (")?;
+    list(f, hints)?;
+    f.write_str(")")
 }
 
 fn wrap(f: &mut Formatter<'_>, inner: &impl Display, parentheses: bool) -> Result {

@@ -4,8 +4,10 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use proptest::prelude::*;
+use trackway_traceql::ast::SeriesQuery;
 use trackway_traceql::{
-    MAX_LENIENT_GROUPS, MAX_QUERY_BYTES, parse, parse_field, parse_lenient, parse_unchecked,
+    MAX_LENIENT_GROUPS, MAX_QUERY_BYTES, parse, parse_field, parse_lenient, parse_metrics,
+    parse_metrics_unchecked, parse_unchecked,
 };
 
 fn on_small_stack(work: impl FnOnce() + Send + 'static) {
@@ -25,8 +27,16 @@ fn use_everywhere(text: &str) -> bool {
     for group in &groups {
         let _ = group.to_string();
     }
+    // Arithmetic takes all that is a query and more; what is not arithmetic has the same error.
+    let series = parse_metrics_unchecked(text);
+    if let Ok(query) = &series {
+        let _ = (parse_metrics(text), query.clone() == *query, format!("{query:?}").len());
+        let printed = query.to_string();
+        assert!(printed.len() > MAX_QUERY_BYTES || parse_metrics_unchecked(&printed) == series);
+    }
     match parse_unchecked(text) {
         Ok(query) => {
+            assert_eq!(series, Ok(SeriesQuery::from(query.clone())));
             let _ = parse(text);
             let _ = (query.clone() == query, format!("{query:?}").len());
             let printed = query.to_string();
@@ -35,7 +45,10 @@ fn use_everywhere(text: &str) -> bool {
         }
         Err(error) => {
             let _ = error.to_string();
-            false
+            if let Err(other) = &series {
+                assert!(*other == error || text.contains("rate"), "{other}");
+            }
+            series.is_ok()
         }
     }
 }
@@ -63,8 +76,16 @@ fn deep_nesting_is_an_error() {
             around("(", "{ } | count()", ")"),
             around("({ } | { }) && ", "({ } | { })", ""),
             format!("{{ .a =~ \"{}\" }}", around("(", "a", ")")),
+            around("(", "({ } | rate()) + 1", ")"),
+            around("-", "({ } | rate())", ""),
+            around("1 + ", "({ } | rate())", ""),
+            around("2 ^ ", "({ } | rate())", ""),
+            around("({ } | rate()) + (", "1", ")"),
+            around("({ } | rate()) * ", "1", ""),
+            around("({ } | rate() * ", "1", ")"),
+            format!("1 + ({} | rate())", around("(", "{ }", ")")),
         ] {
-            assert!(!use_everywhere(&text) || parse(&text).is_err(), "{}", &text[..40]);
+            assert!(!use_everywhere(&text) || parse_metrics(&text).is_err(), "{}", &text[..40]);
         }
     });
 }
@@ -85,6 +106,14 @@ fn deepest_allowed_is_safe() {
                 format!("{}{right} | {right}{}", "(({ } | { }) && (".repeat(n), "))".repeat(n)),
                 format!("{}({right} | count()){} > 1", "(({ } | count()) + ".repeat(n), ")".repeat(n)),
                 format!("{}avg(.a){} > 1", "(1 + ".repeat(n), ")".repeat(n)),
+                format!("{}({right} | rate()){}", "-(1 + ".repeat(n), ")".repeat(n)),
+                format!(
+                    "{}({}{right}{} | rate()){}",
+                    "1 + (".repeat(n),
+                    "({ } >> (".repeat(n),
+                    "))".repeat(n),
+                    ")".repeat(n)
+                ),
             ] {
                 use_everywhere(&text);
             }
@@ -173,6 +202,8 @@ const SOUP: &[&str] = &[
     "coalesce()",
     "rate()",
     "| rate()",
+    "({} | rate())",
+    "({} | rate() by (.a))",
     "quantile_over_time(duration, .5)",
     "compare({",
     "topk(1)",

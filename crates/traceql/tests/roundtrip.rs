@@ -5,7 +5,7 @@
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use trackway_traceql::ast::*;
-use trackway_traceql::parse_unchecked;
+use trackway_traceql::{parse_metrics_unchecked, parse_unchecked};
 
 fn name() -> impl Strategy<Value = String> {
     prop_oneof![
@@ -241,6 +241,14 @@ fn scalar_pipeline_filter() -> impl Strategy<Value = ScalarPipelineFilter> {
     (comparison(), scalar_pipeline(), rhs).prop_map(|(op, lhs, rhs)| ScalarPipelineFilter { op, lhs, rhs })
 }
 
+fn second_stage() -> impl Strategy<Value = SecondStage> {
+    prop_oneof![
+        (0..=i64::MAX).prop_map(SecondStage::TopK),
+        (0..=i64::MAX).prop_map(SecondStage::BottomK),
+        (comparison(), scalar_static()).prop_map(|(op, value)| SecondStage::Filter { op, value }),
+    ]
+}
+
 fn metrics() -> impl Strategy<Value = MetricsPipeline> {
     use MetricsAggregate as M;
     let compare = (
@@ -263,12 +271,7 @@ fn metrics() -> impl Strategy<Value = MetricsPipeline> {
         field().prop_map(M::HistogramOverTime),
         compare,
     ];
-    let second = prop_oneof![
-        (0..=i64::MAX).prop_map(SecondStage::TopK),
-        (0..=i64::MAX).prop_map(SecondStage::BottomK),
-        (comparison(), scalar_static()).prop_map(|(op, value)| SecondStage::Filter { op, value }),
-    ];
-    (aggregate, prop::collection::vec(field(), 0..3), prop::collection::vec(second, 0..3)).prop_map(
+    (aggregate, prop::collection::vec(field(), 0..3), prop::collection::vec(second_stage(), 0..3)).prop_map(
         |(aggregate, mut by, second_stages)| {
             if matches!(aggregate, M::Compare { .. }) {
                 by.clear();
@@ -292,17 +295,64 @@ fn query() -> impl Strategy<Value = Query> {
     })
 }
 
+/// Arithmetic: operations with a metrics query in them somewhere.
+fn series_query() -> impl Strategy<Value = SeriesQuery> {
+    let query = (pipeline().prop_map(Root::Pipeline), metrics()).prop_map(|(root, metrics)| {
+        MetricsExpr::Query(Box::new(Query { root, metrics: Some(metrics), hints: Vec::new() }))
+    });
+    let query = query.boxed();
+    let leaf = prop_oneof![query.clone(), number().prop_map(MetricsExpr::Number)];
+    let expr = leaf.prop_recursive(4, 8, 2, |inner| {
+        prop_oneof![
+            1 => inner.clone().prop_map(|inner| MetricsExpr::Negate(Box::new(inner))),
+            4 => (arithmetic(), inner.clone(), inner).prop_map(|(op, lhs, rhs)| MetricsExpr::Binary {
+                op,
+                lhs: Box::new(lhs),
+                rhs: Box::new(rhs),
+            }),
+        ]
+    });
+    let expr = (arithmetic(), expr, query, any::<bool>()).prop_map(|(op, any, query, swap)| {
+        let (lhs, rhs) = if swap { (any, query) } else { (query, any) };
+        MetricsExpr::Binary { op, lhs: Box::new(lhs), rhs: Box::new(rhs) }
+    });
+    let hint = ("x_[a-z]{1,5}", literal()).prop_map(|(name, value)| Hint { name, value });
+    let stages = prop::collection::vec(second_stage(), 0..3);
+    (expr, stages, prop::collection::vec(hint, 0..3)).prop_map(|(expr, second_stages, hints)| SeriesQuery {
+        expr,
+        second_stages,
+        hints,
+    })
+}
+
 /// On a stack of its own: the strategies above make deep calls.
-#[test]
-fn print_then_parse() {
-    let work = || {
+fn thousand_cases<S: Strategy>(strategy: fn() -> S, holds: fn(S::Value) -> Result<(), TestCaseError>)
+where
+    S: 'static,
+{
+    let work = move || {
         let config = ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() };
-        let outcome = TestRunner::new(config).run(&query(), |query| {
-            let text = query.to_string();
-            prop_assert_eq!(parse_unchecked(&text), Ok(query), "{}", text);
-            Ok(())
-        });
+        let outcome = TestRunner::new(config).run(&strategy(), holds);
         outcome.unwrap_or_else(|error| panic!("{error}"));
     };
     std::thread::Builder::new().stack_size(256 << 20).spawn(work).unwrap().join().unwrap();
+}
+
+#[test]
+fn print_then_parse() {
+    thousand_cases(query, |query| {
+        let text = query.to_string();
+        prop_assert_eq!(parse_metrics_unchecked(&text), Ok(SeriesQuery::from(query.clone())), "{}", text);
+        prop_assert_eq!(parse_unchecked(&text), Ok(query), "{}", text);
+        Ok(())
+    });
+}
+
+#[test]
+fn print_then_parse_arithmetic() {
+    thousand_cases(series_query, |query| {
+        let text = query.to_string();
+        prop_assert_eq!(parse_metrics_unchecked(&text), Ok(query), "{}", text);
+        Ok(())
+    });
 }

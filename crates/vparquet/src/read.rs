@@ -21,6 +21,7 @@ use crate::leaf::{self, Leaf, LeafError, Wanted};
 use crate::meta::DedicatedColumn;
 
 mod assemble;
+mod attributes;
 mod outline;
 mod prune;
 

@@ -149,6 +149,13 @@ fn queries() {
     let empty = "parse error : syntax error: unexpected $end";
     assert_eq!(error(""), [empty.to_owned(), format!("compiling query: {empty}")]);
     assert_eq!(error("q={}|rate()|topk(0)"), ["compiling query: limit must be greater than 0"; 2]);
+    // Arithmetic, which Tempo does not have, and what only looks like it, which it has an error for.
+    let text = |text: &str| both(text).map(|asked| asked.map(|query| query.len()));
+    assert_eq!(text("q=({}|rate())/({}|rate())*100|topk(3)"), [Ok(33), Ok(33)]);
+    let operand = "parse error at line 1, col 14: syntax error: unexpected $end";
+    assert_eq!(error("q=({}|rate())/"), [operand.to_owned(), format!("compiling query: {operand}")]);
+    let alone = "parse error at line 1, col 5: syntax error: unexpected rate";
+    assert_eq!(error("q=({}|rate())"), [alone.to_owned(), format!("compiling query: {alone}")]);
     let long = format!("q={}", "x".repeat(131_073));
     assert!(error(&long)[0].starts_with("TraceQL expression exceeds the configured maximum size"));
 }

@@ -26,7 +26,7 @@ pub struct Finished {
 type Labels = Vec<(String, AttributeValue)>;
 
 pub(crate) fn finish(plan: &MetricsPlan, partial: Partial, max_series: usize) -> Finished {
-    let mut truncated = partial.is_cut().then(|| {
+    let truncated = partial.is_cut().then(|| {
         format!(
             "The query has more than {GROUPS_MAX} groups, {NUMBERS_MAX} values or {ATTRIBUTES_MAX} attributes, \
              a partial response is returned."
@@ -43,16 +43,22 @@ pub(crate) fn finish(plan: &MetricsPlan, partial: Partial, max_series: usize) ->
     for stage in &plan.second_stages {
         second::apply(stage, &mut series);
     }
-    if max_series > 0 && series.len() > max_series {
-        series.truncate(max_series);
-        truncated.get_or_insert_with(|| {
+    let mut finished = Finished { series, truncated };
+    limit(&mut finished, max_series);
+    finished
+}
+
+/// Leaves at most so many series; 0 is any number.
+pub(crate) fn limit(finished: &mut Finished, max_series: usize) {
+    if max_series > 0 && finished.series.len() > max_series {
+        finished.series.truncate(max_series);
+        finished.truncated.get_or_insert_with(|| {
             format!(
                 "Response exceeds maximum series limit of {max_series}, a partial response is returned. \
                  Warning: the accuracy of each individual value is not guaranteed."
             )
         });
     }
-    Finished { series, truncated }
 }
 
 /// The series of everything but `compare()`.

@@ -19,19 +19,24 @@ impl Parser<'_> {
             self.expect("(")?;
             by = self.fields()?;
         }
-        let mut second_stages = Vec::new();
+        let second_stages = self.second_stages()?;
+        Ok(Some(MetricsPipeline { aggregate, by, second_stages }))
+    }
+
+    /// Stages over finished series, as many as stand here.
+    pub(super) fn second_stages(&mut self) -> Result<Vec<SecondStage>> {
+        let mut stages = Vec::new();
         loop {
             // topk and bottomk need a pipe before them, comparisons do not.
             let compares = matches!(self.peek(), Tok::Symbol(symbol) if comparison(symbol).is_some());
             if !self.take("|") && !compares {
-                break;
+                return Ok(stages);
             }
             match self.second_stage()? {
-                Some(stage) => second_stages.push(stage),
+                Some(stage) => stages.push(stage),
                 None => return self.unexpected(&["topk", "bottomk"]),
             }
         }
-        Ok(Some(MetricsPipeline { aggregate, by, second_stages }))
     }
 
     fn metrics_aggregate(&mut self) -> Result<Option<MetricsAggregate>> {
@@ -124,8 +129,19 @@ impl Parser<'_> {
         Ok(Some(stage(n)))
     }
 
+    /// All `with (…)`, and the end of the text.
+    pub(super) fn all_hints(&mut self) -> Result<Vec<Hint>> {
+        let mut hints = Vec::new();
+        while self.is_word("with") {
+            self.bump();
+            self.hints(&mut hints)?;
+        }
+        self.end(&["with"])?;
+        Ok(hints)
+    }
+
     /// `( name = value, … )`
-    pub(super) fn hints(&mut self, hints: &mut Vec<Hint>) -> Result<()> {
+    fn hints(&mut self, hints: &mut Vec<Hint>) -> Result<()> {
         self.expect("(")?;
         loop {
             let Tok::Ident(name) = self.peek() else { return self.unexpected(&["IDENTIFIER"]) };
