@@ -326,9 +326,9 @@ fn series_query() -> impl Strategy<Value = SeriesQuery> {
 }
 
 /// On a stack of its own: the strategies above make deep calls.
-fn thousand_cases<S: Strategy>(strategy: fn() -> S, holds: fn(S::Value) -> Result<(), TestCaseError>)
+fn thousand_cases<S>(strategy: fn() -> S, holds: fn(S::Value) -> Result<(), TestCaseError>)
 where
-    S: 'static,
+    S: Strategy + 'static,
 {
     let work = move || {
         let config = ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() };
