@@ -24,6 +24,7 @@ const WITHOUT_EFFECT: &[(&str, &[&str])] = &[
             "query_frontend.multi_tenant_queries_enabled",
             "query_frontend.api_timeout",
             "query_frontend.query_end_cutoff",
+            "query_frontend.max_outstanding_per_tenant",
             "query_frontend.search.default_result_limit",
             "query_frontend.search.max_result_limit",
             "query_frontend.search.default_spans_per_span_set",

@@ -200,6 +200,11 @@ pub(crate) fn dense<'a>(batch: &'a SpanBatch, field: &Field) -> Vec<Val<'a>> {
     }
 }
 
+/// Whether a span has an intrinsic once, and [`intrinsic_of`] knows it.
+pub(crate) fn is_of_span(intrinsic: Intrinsic) -> bool {
+    child_level(intrinsic).is_none() && intrinsic != Intrinsic::ChildCount
+}
+
 /// The level of an intrinsic that a span may have many times.
 pub(crate) fn child_level(intrinsic: Intrinsic) -> Option<Level> {
     match intrinsic {

@@ -81,10 +81,25 @@ fn spanset_result(
     }
 }
 
+/// The values of a field: computed for all spans at once, or for those that are shown.
+enum Values<'a> {
+    Dense(Vec<Val<'a>>),
+    Intrinsic(&'a SpanBatch, Intrinsic),
+}
+
+impl<'a> Values<'a> {
+    fn get(&self, span: u32) -> Val<'a> {
+        match self {
+            Self::Dense(values) => values[span as usize].clone(),
+            Self::Intrinsic(batch, intrinsic) => column::intrinsic_of(batch, *intrinsic, span as usize),
+        }
+    }
+}
+
 struct Shown<'a> {
     key: String,
     is_name: bool,
-    values: Vec<Val<'a>>,
+    values: Values<'a>,
     asked: &'a Asked,
     /// Where the field is missing, if that was asked for.
     missing: Option<Vec<bool>>,
@@ -94,10 +109,12 @@ impl<'a> Shown<'a> {
     /// `None` for fields that are never shown.
     fn new(batch: &'a SpanBatch, asked: &'a Asked) -> Option<Self> {
         let key = key_of(&asked.field)?;
-        let values = if asked.comparisons.is_empty() {
-            column::dense(batch, &asked.field)
-        } else {
-            matching(batch, asked)
+        let values = match &asked.field {
+            Field::Intrinsic { intrinsic, .. } if column::is_of_span(*intrinsic) => {
+                Values::Intrinsic(batch, *intrinsic)
+            }
+            field if asked.comparisons.is_empty() => Values::Dense(column::dense(batch, field)),
+            _ => Values::Dense(matching(batch, asked)),
         };
         let is_name = matches!(asked.field, Field::Intrinsic { intrinsic: Intrinsic::Name, .. });
         let missing = asked.nil.then(|| missing_mask(batch, &asked.field));
@@ -105,7 +122,7 @@ impl<'a> Shown<'a> {
     }
 
     fn value(&self, span: u32) -> Option<AttributeValue> {
-        let value = &self.values[span as usize];
+        let value = &self.values.get(span);
         match value {
             Val::Nil => {
                 let missing = self.missing.as_ref().is_some_and(|missing| missing[span as usize]);

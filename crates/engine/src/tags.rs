@@ -112,6 +112,11 @@ impl TagNames {
         }
     }
 
+    /// Adds names of one scope.
+    pub fn add_names(&mut self, scope: TagScope, names: impl Iterator<Item = Vec<u8>>) {
+        self.names.entry(scope).or_default().extend(names.map(|name| text_of(&name)));
+    }
+
     /// Adds the names of another.
     pub fn merge(&mut self, other: Self) {
         for (scope, names) in other.names {
@@ -277,6 +282,13 @@ impl TagValues {
         }
     }
 
+    /// Adds texts with how often each occurs.
+    pub fn add_texts(&mut self, texts: impl Iterator<Item = (Vec<u8>, u64)>) {
+        for (text, count) in texts {
+            *self.counts.entry((ValueKind::String, text)).or_default() += count;
+        }
+    }
+
     fn count(&mut self, value: Value<'_>, count: u64) {
         let key = match value {
             Value::String(text) => (ValueKind::String, text.to_vec()),
@@ -297,6 +309,19 @@ impl TagValues {
                 }
             }
             return;
+        }
+        let column = match intrinsic {
+            Intrinsic::Name => Some(&batch.spans.name),
+            Intrinsic::StatusMessage => Some(&batch.spans.status_message),
+            _ => None,
+        };
+        if let Some(column) = column {
+            let mut counts = vec![0_u64; batch.strings.len()];
+            for (span, text) in column.iter().enumerate() {
+                counts[*text as usize] += u64::from(mask.is_none_or(|mask| mask[span]));
+            }
+            let texts = batch.strings.iter().zip(counts).filter(|(_, count)| *count > 0);
+            return self.add_texts(texts.map(|(text, count)| (text.to_vec(), count)));
         }
         for span in 0..batch.len() {
             if mask.is_none_or(|mask| mask[span]) {

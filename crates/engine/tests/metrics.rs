@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use proptest::prelude::*;
+use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use prost::Message;
 use trackway_engine::metrics::{Intervals, MetricsPlan, Partial, Series};
@@ -20,6 +21,8 @@ use trackway_oracle::random::{config, instant, metrics_query, range, traces};
 use trackway_oracle::{Time, Val, json, metrics, otlp, search};
 use trackway_spans::{BatchBuilder, Limits, SpanBatch, append_request, merge_traces};
 use trackway_traceql::ast::{FieldExpr, MetricsAggregate, Query, Root, SpansetExpr, Stage};
+
+const CASES: u32 = 3_000;
 
 /// Labels as text, and the samples.
 type Answer = BTreeMap<String, Vec<(u64, f64)>>;
@@ -147,15 +150,14 @@ fn check(text: &str, traces: &[Trace], time: Time, order: &Order) -> Result<(), 
 #[test]
 fn series_are_those_of_the_oracle() {
     let seed = 20_261_122;
-    let cases = std::env::args().find_map(|arg| arg.strip_prefix("cases=")?.parse().ok()).unwrap_or(4_000);
-    println!("seed {seed}, {cases} cases");
+    println!("seed {seed}, {CASES} cases");
     let counts: [AtomicUsize; 4] = Default::default();
     let [asked, found, compared, skipped] = &counts;
     let bytes = || proptest::collection::vec(any::<u8>(), 1..4);
     // Most queries have more than one filter: those are asked again with another one.
     let queries = metrics_query()
         .prop_filter("one filter", |text| filter_of(&trackway_traceql::parse(text).unwrap()).is_some());
-    let result = TestRunner::new(config(cases, seed)).run(
+    let result = TestRunner::new(config(CASES, seed)).run(
         &(queries, traces(6, 8), any::<bool>(), (bytes(), bytes())),
         |(text, traces, is_range, order)| {
             let query = trackway_traceql::parse(&text).unwrap();
@@ -183,4 +185,54 @@ fn series_are_those_of_the_oracle() {
     if let Err(error) = result {
         panic!("{error}");
     }
+}
+
+/// Exemplars are the same ones however spans are cut into parts, spread over the range, no more than wanted, and each
+/// says its trace and the labels of its series.
+#[test]
+fn exemplars_stand_for_their_series() {
+    let mut runner = TestRunner::new(config(1, 7));
+    let traces = traces(12, 8).new_tree(&mut runner).unwrap().current();
+    for text in [
+        "{ } | rate() by (name)",
+        "{ } | max_over_time(duration) by (name)",
+        "{ } | histogram_over_time(duration)",
+        "{ } | quantile_over_time(duration, .5, 1)",
+    ] {
+        let query = trackway_traceql::parse(text).unwrap();
+        let (series, _) = answer(&query, &traces, range(), &(vec![0, 1, 2], vec![1]));
+        let (again, _) = answer(&query, &traces, range(), &(vec![2, 0], vec![0]));
+        assert_eq!(series, again);
+        let count: usize = series.iter().map(|series| series.exemplars.len()).sum();
+        assert!((1..=5).contains(&count), "{count} exemplars of {text}");
+        for of in &series {
+            for exemplar in &of.exemplars {
+                assert_eq!(exemplar.labels[0].0, "trace:id");
+                assert_eq!(exemplar.labels[1..], of.labels);
+                let at = of.samples.iter().find(|sample| sample.0 >= exemplar.time_ms).unwrap();
+                match text.contains("rate") {
+                    true => assert_eq!(exemplar.value, at.1),
+                    false if text.contains("max") => assert!(exemplar.value <= at.1),
+                    false => assert!(exemplar.value <= 3.0, "seconds"),
+                }
+            }
+        }
+        let (instant, _) = answer(&query, &traces, instant(), &(vec![0], vec![0]));
+        assert!(instant.iter().all(|series| series.exemplars.is_empty()));
+    }
+}
+
+/// More series than wanted are cut, and the answer says so.
+#[test]
+fn too_many_series_are_cut() {
+    let mut runner = TestRunner::new(config(1, 7));
+    let traces = traces(12, 8).new_tree(&mut runner).unwrap().current();
+    let query = trackway_traceql::parse("{ } | rate() by (trace:id, span:id)").unwrap();
+    let (series, partial) = answer(&query, &traces, range(), &(vec![0], vec![0]));
+    let plan = MetricsPlan::new(query.metrics.as_ref().unwrap(), intervals(range()), 5).unwrap();
+    assert!(series.len() > 2);
+    let cut = plan.finish(partial.clone(), 2);
+    assert_eq!(cut.series, series[..2]);
+    assert!(cut.truncated.unwrap().starts_with("Response exceeds maximum series limit of 2,"));
+    assert_eq!(plan.finish(partial, series.len()).truncated, None);
 }

@@ -1,7 +1,7 @@
 //! Random queries over random traces: the engine and the oracle must find the same. The engine sees the traces whole, as a
 //! stored block gives them back, and in pieces that are scanned one by one and joined.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -5,6 +5,7 @@
 //! whole trace is judged.
 
 mod fragments;
+mod guards;
 mod metrics;
 mod overlap;
 mod querier;

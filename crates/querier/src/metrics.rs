@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use futures::{StreamExt, stream};
-use trackway_common::{ErrorKind, RequestCtx, TraceId};
+use trackway_common::{RequestCtx, TraceId};
 use trackway_engine::metrics::{Finished, MetricsPlan, Partial};
 use trackway_engine::{EvalError, Selection};
 use trackway_spans::{Columns, Needs, SpanBatch};
@@ -115,7 +115,7 @@ impl<'s> MetricsQuery<'s> {
     }
 
     fn check(&self) -> Result<(), QueryError> {
-        self.ctx.check().map_err(|error| QueryError::new(ErrorKind::Cancelled, error.to_string()))
+        self.tally.check(self.ctx)
     }
 
     fn overlaps(&self, block: usize) -> bool {

@@ -17,6 +17,7 @@ use trackway_traceql::ast::{BinaryOp, Field, FieldExpr, Intrinsic, Scope, Static
 use trackway_vparquet::meta::DedicatedColumn;
 
 use crate::fragments::Source;
+use crate::guards::Guards;
 use crate::metrics::MetricsQuery;
 use crate::overlap::OverlapCache;
 use crate::question::Question;
@@ -38,6 +39,12 @@ pub struct QuerierConfig {
     pub hide_dedicated: bool,
     /// Bytes of one trace in an answer at the most (`overrides.defaults.global.max_bytes_per_trace`); 0 for no limit.
     pub max_bytes_per_trace: usize,
+    /// Bytes of blocks that one question may read; 0 for no limit (`trackway.query.max_bytes`).
+    pub max_bytes: u64,
+    /// Questions of a tenant that are worked on at once (`trackway.query.max_concurrent_per_tenant`); 0 for no limit.
+    pub concurrent_per_tenant: usize,
+    /// Questions of a tenant that wait (`query_frontend.max_outstanding_per_tenant`); 0 for no limit.
+    pub waiting_per_tenant: usize,
     /// How far back a question about tags looks that names no time (`query_frontend.search.query_backend_after`).
     pub recent: Duration,
 }
@@ -50,6 +57,7 @@ pub struct Querier {
     config: Arc<QuerierConfig>,
     clock: Arc<dyn Clock>,
     overlaps: OverlapCache,
+    guards: Guards,
 }
 
 /// The order in which scopes are listed, until the limit is reached.
@@ -69,7 +77,9 @@ impl Querier {
         clock: Arc<dyn Clock>,
         config: QuerierConfig,
     ) -> Self {
-        Self { ingester, reader, config: Arc::new(config), clock, overlaps: OverlapCache::default() }
+        let guards = Guards::new(config.concurrent_per_tenant, config.waiting_per_tenant);
+        let overlaps = OverlapCache::default();
+        Self { ingester, reader, config: Arc::new(config), clock, overlaps, guards }
     }
 
     /// The time that a question about tags is about. Without one it is about what came in lately, as in Tempo.
@@ -89,7 +99,8 @@ impl Querier {
     }
 
     async fn find(&self, ctx: RequestCtx, request: TraceRequest) -> Result<TraceAnswer, QueryError> {
-        let tally = Tally::default();
+        let _admitted = self.guards.admit(&ctx).await?;
+        let tally = Tally::new(self.config.max_bytes);
         let range = range_nanos(request.range);
         let mut trace = Vec::new();
         for tenant in &ctx.tenants {
@@ -102,7 +113,7 @@ impl Querier {
                 })
             };
             let places = source.locate(&[request.id], outside, &tally).await;
-            ctx.check().map_err(|error| QueryError::new(ErrorKind::Cancelled, error.to_string()))?;
+            tally.check(&ctx)?;
             if places.chunks.is_empty() && places.rows.is_empty() {
                 continue;
             }
@@ -145,7 +156,8 @@ impl Querier {
     ) -> Result<SearchUpdate, QueryError> {
         let range = range_nanos(request.range);
         let plan = Arc::new(plan(&request.filter, range)?);
-        let tally = Tally::default();
+        let _admitted = self.guards.admit(ctx).await?;
+        let tally = Tally::new(self.config.max_bytes);
         let mut traces: Vec<TraceResult> = Vec::new();
         if !plan.is_never() {
             for tenant in &ctx.tenants {
@@ -180,7 +192,8 @@ impl Querier {
             Some(scope) => vec![scope],
             None => TagScope::OF_ATTRIBUTES.to_vec(),
         };
-        let tally = Tally::default();
+        let _admitted = self.guards.admit(&ctx).await?;
+        let tally = Tally::new(self.config.max_bytes);
         let mut answer = TagsAnswer::default();
         if !scopes.is_empty() {
             let question = TagQuestion::new(Ask::Names(scopes), &request.query, self.config.hide_dedicated)?;
@@ -221,7 +234,8 @@ impl Querier {
     ) -> Result<TagValuesAnswer, QueryError> {
         let Some(field) = field_of(&request)? else { return Ok(TagValuesAnswer::default()) };
         let question = TagQuestion::new(Ask::Values(field), &request.query, self.config.hide_dedicated)?;
-        let tally = Tally::default();
+        let _admitted = self.guards.admit(&ctx).await?;
+        let tally = Tally::new(self.config.max_bytes);
         let mut all = crate::tags::Collected::default();
         for tenant in &ctx.tenants {
             let range = self.tag_range(request.range);
@@ -240,7 +254,8 @@ impl Querier {
 
     async fn series(&self, ctx: RequestCtx, request: MetricsRequest) -> Result<MetricsAnswer, QueryError> {
         let question = Question::new(&request)?;
-        let tally = Tally::default();
+        let _admitted = self.guards.admit(&ctx).await?;
+        let tally = Tally::new(self.config.max_bytes);
         // All queries of a question look at the same data.
         let mut sources = Vec::with_capacity(ctx.tenants.len());
         for tenant in &ctx.tenants {

@@ -20,6 +20,8 @@ use crate::tally::Tally;
 const SCANS_AHEAD: usize = 3;
 /// Candidates that are judged together at the least.
 const JUDGE_AT_ONCE: usize = 20;
+/// How many times more candidates the next round judges, when the last one did not find enough.
+const JUDGE_GROWTH: usize = 4;
 /// When more than one in so many rows of a row group are wanted, all of them are read.
 const MANY_ROWS: usize = 12;
 /// Candidates that are judged together at the most.
@@ -114,7 +116,7 @@ impl Search<'_> {
     }
 
     fn check(&self) -> Result<(), QueryError> {
-        self.ctx.check().map_err(|error| QueryError::new(ErrorKind::Cancelled, error.to_string()))
+        self.tally.check(self.ctx)
     }
 
     async fn scan_live(&self) -> Result<Candidates, QueryError> {
@@ -220,8 +222,13 @@ impl Search<'_> {
             .map(|(id, merged)| (merged.start, *id))
             .collect();
         order.sort_unstable_by(|a, b| b.cmp(a));
-        let size = self.limit.clamp(JUDGE_AT_ONCE, JUDGE_AT_ONCE_MAX);
-        for batch in order.chunks(size) {
+        let mut size = self.limit.clamp(JUDGE_AT_ONCE, JUDGE_AT_ONCE_MAX);
+        let mut rest = &order[..];
+        while !rest.is_empty() {
+            let (batch, others) = rest.split_at(size.min(rest.len()));
+            rest = others;
+            // Candidates that turn out to be none: a few at a time, each column would be read again and again.
+            size = (size * JUDGE_GROWTH).min(JUDGE_AT_ONCE_MAX);
             // A trace starts no later than any of its fragments, so what is known to be newer stays newer.
             let newest_to_come = batch[0].0;
             if judged.results.iter().filter(|result| result.start >= newest_to_come).count() >= self.limit {

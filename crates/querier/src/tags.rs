@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use futures::{StreamExt, stream};
-use trackway_common::{ErrorKind, RequestCtx};
+use trackway_common::RequestCtx;
 use trackway_engine::{Filter, TagNames, TagScope, TagValues, complete_traces, tag_needs, value_needs};
 use trackway_spans::{Columns, Level, Needs, SpanBatch, merge_traces};
 use trackway_storage::StoreError;
-use trackway_traceql::ast::{Field, FieldExpr};
+use trackway_traceql::ast::{Field, FieldExpr, Intrinsic, Scope};
 use trackway_traceql::parse_lenient;
 use trackway_vparquet::meta::{BlockMeta, DedicatedColumn};
+use trackway_vparquet::{Outline, Outlined};
 
 use crate::fragments::{READS_AT_ONCE, Source};
 use crate::search::eval_error;
@@ -113,7 +114,7 @@ impl TagQuestion {
         let parts = stream::iter(blocks).map(|block| self.block(source, block, tally));
         let mut parts = parts.buffer_unordered(READS_AT_ONCE);
         while let Some(part) = parts.next().await {
-            ctx.check().map_err(|error| QueryError::new(ErrorKind::Cancelled, error.to_string()))?;
+            tally.check(ctx)?;
             let part = part?;
             all.names.merge(part.names);
             all.values.merge(part.values);
@@ -186,7 +187,17 @@ impl TagQuestion {
             Ok(file) => file.row_groups(),
             Err(error) => return Ok(Err(error)),
         };
+        let outlines = self.outlines(&meta.dedicated_columns);
         for row_group in 0..row_groups {
+            match self.outlined(source, &meta, row_group, &outlines, tally).await {
+                Ok(Some(part)) => {
+                    all.names.merge(part.names);
+                    all.values.merge(part.values);
+                    continue;
+                }
+                Ok(None) => {}
+                Err(error) => return Ok(Err(error)),
+            }
             let loaded = match source.reader.load(&source.tenant, &meta, row_group, None, &needs).await {
                 Ok(loaded) => loaded,
                 Err(error) => return Ok(Err(error)),
@@ -204,5 +215,67 @@ impl TagQuestion {
             }
         }
         Ok(Ok(()))
+    }
+
+    /// What to ask of columns alone, each with the scope that it is about; nothing where spans must be looked at.
+    fn outlines(&self, dedicated: &[DedicatedColumn]) -> Vec<(TagScope, Outline)> {
+        if !self.filters.is_empty() {
+            return Vec::new();
+        }
+        match &self.ask {
+            Ask::Names(scopes) => {
+                let of = |scope: &TagScope| {
+                    let hide_dedicated = self.hide_dedicated;
+                    Some((*scope, Outline::Names { level: scope.level()?, hide_dedicated }))
+                };
+                scopes.iter().filter_map(of).collect()
+            }
+            Ask::Values(Field::Attribute { scope, name }) => {
+                let scopes: &[TagScope] = match scope {
+                    Scope::None => &[TagScope::Span, TagScope::Resource],
+                    Scope::Span => &[TagScope::Span],
+                    Scope::Resource => &[TagScope::Resource],
+                    Scope::Event | Scope::Link | Scope::Instrumentation => &[],
+                };
+                let key = name.as_bytes();
+                let hidden = dedicated.iter().any(|column| column.name.as_bytes() == key);
+                if hidden && self.hide_dedicated {
+                    return Vec::new();
+                }
+                let of = |scope: &TagScope| {
+                    Some((*scope, Outline::Texts { level: scope.level()?, key: key.to_vec() }))
+                };
+                scopes.iter().filter_map(of).collect()
+            }
+            Ask::Values(Field::Intrinsic { intrinsic, .. }) => match intrinsic {
+                Intrinsic::Name => vec![(TagScope::Intrinsic, Outline::SpanNames)],
+                Intrinsic::StatusMessage => vec![(TagScope::Intrinsic, Outline::StatusMessages)],
+                _ => Vec::new(),
+            },
+            Ask::Values(Field::Parent { .. }) => Vec::new(),
+        }
+    }
+
+    /// What the columns of a row group say; `None` when its spans must be looked at.
+    async fn outlined(
+        &self,
+        source: &Source,
+        meta: &BlockMeta,
+        row_group: usize,
+        outlines: &[(TagScope, Outline)],
+        tally: &Tally,
+    ) -> Result<Option<Collected>, StoreError> {
+        let mut collected = Collected::default();
+        for (scope, question) in outlines {
+            let (tenant, question) = (&source.tenant, question.clone());
+            let (outlined, bytes) = source.reader.outline(tenant, meta, row_group, question).await?;
+            tally.count(|metrics| metrics.inspected_bytes += bytes);
+            match outlined {
+                Outlined::Names(names) => collected.names.add_names(*scope, names.into_iter()),
+                Outlined::Texts(texts) => collected.values.add_texts(texts.into_iter()),
+                Outlined::Unknown => return Ok(None),
+            }
+        }
+        Ok((!outlines.is_empty()).then_some(collected))
     }
 }

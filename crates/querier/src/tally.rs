@@ -3,7 +3,9 @@
 use parking_lot::Mutex;
 use trackway_storage::StoreError;
 
-use crate::service::{Completeness, Metrics};
+use trackway_common::{ErrorKind, RequestCtx};
+
+use crate::service::{Completeness, Metrics, QueryError};
 
 /// Reasons that are told in an answer; the log has all of them.
 const REASONS_MAX: usize = 5;
@@ -12,6 +14,8 @@ const REASONS_MAX: usize = 5;
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     state: Mutex<State>,
+    /// Bytes that may be read; 0 for no limit.
+    bytes_max: u64,
 }
 
 #[derive(Debug, Default)]
@@ -32,6 +36,25 @@ impl State {
 }
 
 impl Tally {
+    /// Of a question that may read so many bytes of blocks; 0 for no limit.
+    pub(crate) fn new(bytes_max: u64) -> Self {
+        Self { bytes_max, ..Self::default() }
+    }
+
+    /// Whether the question may go on: its asker still listens, and it has not read too much.
+    pub(crate) fn check(&self, ctx: &RequestCtx) -> Result<(), QueryError> {
+        ctx.check().map_err(|error| QueryError::new(ErrorKind::Cancelled, error.to_string()))?;
+        let (read, most) = (self.state.lock().metrics.inspected_bytes, self.bytes_max);
+        if most > 0 && read > most {
+            let message = format!(
+                "the query read more than {most} bytes; ask for less time or for fewer attributes, or raise \
+                 trackway.query.max_bytes"
+            );
+            return Err(QueryError::new(ErrorKind::TooLarge, message));
+        }
+        Ok(())
+    }
+
     /// Changes the counts.
     pub(crate) fn count(&self, change: impl FnOnce(&mut Metrics)) {
         change(&mut self.state.lock().metrics);

@@ -136,6 +136,13 @@ impl Interner {
         id
     }
 
+    /// The id of a string that is known to come from a dictionary, or to be worth no search for others like it: it gets an
+    /// entry of its own, unless it is empty.
+    #[inline]
+    pub fn add(&mut self, string: &[u8]) -> StrId {
+        if string.is_empty() { 0 } else { self.push(string) }
+    }
+
     fn push(&mut self, string: &[u8]) -> StrId {
         let id = self.offsets.len() - 1;
         self.bytes.extend_from_slice(string);

@@ -11,7 +11,7 @@ use moka::sync::Cache;
 use trackway_common::{TenantId, TraceId};
 use trackway_spans::{Needs, Prune, SpanBatch};
 use trackway_vparquet::meta::BlockMeta;
-use trackway_vparquet::{BlockFile, Read, ReadError, RowGroup, bloom};
+use trackway_vparquet::{BlockFile, Outline, Outlined, Read, ReadError, RowGroup, bloom};
 use uuid::Uuid;
 
 use crate::blocks::{BlockStore, StoreError};
@@ -47,11 +47,13 @@ pub struct Scanned {
 enum Ask {
     Batch(Needs),
     MayMatch(Vec<Vec<Prune>>),
+    Outline(Outline),
 }
 
 enum Got {
     Batch(Box<SpanBatch>),
     MayMatch(bool),
+    Outline(Outlined),
 }
 
 impl BlockReader {
@@ -141,7 +143,7 @@ impl BlockReader {
         let group = group.knowing(self.ids.get(&(meta.block_id, row_group)));
         match self.ask(tenant, meta, group, Ask::Batch(needs.clone())).await? {
             (Got::Batch(batch), bytes) => Ok(Scanned { batch: *batch, bytes }),
-            (Got::MayMatch(_), _) => Err(self.interrupted(tenant, meta)),
+            _ => Err(self.interrupted(tenant, meta)),
         }
     }
 
@@ -163,7 +165,26 @@ impl BlockReader {
         let group = RowGroup::new(&file, row_group);
         match self.ask(tenant, meta, group, Ask::MayMatch(prunes.to_vec())).await? {
             (Got::MayMatch(may), bytes) => Ok((may, bytes)),
-            (Got::Batch(_), _) => Err(self.interrupted(tenant, meta)),
+            _ => Err(self.interrupted(tenant, meta)),
+        }
+    }
+
+    /// What the columns of a row group say without a look at its spans, and the bytes that were fetched for it.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it cannot be read or is damaged.
+    pub async fn outline(
+        &self,
+        tenant: &TenantId,
+        meta: &BlockMeta,
+        row_group: usize,
+        question: Outline,
+    ) -> Result<(Outlined, u64), StoreError> {
+        let file = self.open(tenant, meta).await?;
+        let group = RowGroup::new(&file, row_group);
+        match self.ask(tenant, meta, group, Ask::Outline(question)).await? {
+            (Got::Outline(outlined), bytes) => Ok((outlined, bytes)),
+            _ => Err(self.interrupted(tenant, meta)),
         }
     }
 
@@ -302,6 +323,10 @@ fn answer(group: &mut RowGroup, ask: &Ask) -> Result<Read<Got>, ReadError> {
     match ask {
         Ask::Batch(needs) => Ok(match group.load(needs)? {
             Read::Ready(batch) => Read::Ready(Got::Batch(Box::new(batch))),
+            Read::NeedsRanges(ranges) => Read::NeedsRanges(ranges),
+        }),
+        Ask::Outline(question) => Ok(match group.outline(question)? {
+            Read::Ready(outlined) => Read::Ready(Got::Outline(outlined)),
             Read::NeedsRanges(ranges) => Read::NeedsRanges(ranges),
         }),
         Ask::MayMatch(lists) => {

@@ -326,10 +326,10 @@ fn series_query() -> impl Strategy<Value = SeriesQuery> {
 }
 
 /// On a stack of its own: the strategies above make deep calls.
-fn thousand_cases<S: Strategy + 'static>(
-    strategy: fn() -> S,
-    holds: fn(S::Value) -> Result<(), TestCaseError>,
-) {
+fn thousand_cases<S>(strategy: fn() -> S, holds: fn(S::Value) -> Result<(), TestCaseError>)
+where
+    S: Strategy + 'static,
+{
     let work = move || {
         let config = ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() };
         let outcome = TestRunner::new(config).run(&strategy(), holds);

@@ -63,6 +63,9 @@ pub(crate) fn querier(config: &Config) -> QuerierConfig {
         dedicated: dedicated(config),
         hide_dedicated: true,
         recent: config.query_frontend.search.query_backend_after.as_std(),
+        max_bytes: config.trackway.query.max_bytes.as_usize() as u64,
+        concurrent_per_tenant: config.trackway.query.max_concurrent_per_tenant as usize,
+        waiting_per_tenant: config.query_frontend.max_outstanding_per_tenant as usize,
         max_bytes_per_trace: config.overrides.defaults.global.max_bytes_per_trace.as_usize(),
     }
 }

@@ -136,6 +136,36 @@ fn refused_questions_for_series_are_refused_in_tempos_words() {
     server.stop();
 }
 
+/// A replicated Tempo 2.x leaves a bucket with three blocks of the same spans, and its metrics with a fourth that is theirs
+/// alone (`replicationFactor` 1). Every span counts once.
+#[test]
+fn copies_of_a_block_change_no_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    trackway_golden::copy_blocks("v4", &folder.path().join("blocks")).unwrap();
+    let tenant = folder.path().join("blocks/single-tenant");
+    let is_block = |path: &std::path::PathBuf| path.join("meta.json").exists();
+    let original =
+        std::fs::read_dir(&tenant).unwrap().map(|entry| entry.unwrap().path()).find(is_block).unwrap();
+    let id = original.file_name().unwrap().to_str().unwrap().to_owned();
+    for (copy, factor) in [(1, 0), (2, 0), (3, 0)] {
+        let other = format!("0000000{copy}{}", &id[8..]);
+        let to = tenant.join(&other);
+        std::fs::create_dir(&to).unwrap();
+        for file in std::fs::read_dir(&original).unwrap().map(|entry| entry.unwrap().path()) {
+            std::fs::copy(&file, to.join(file.file_name().unwrap())).unwrap();
+        }
+        let text = std::fs::read_to_string(to.join("meta.json")).unwrap();
+        let mut meta: serde_json::Value = serde_json::from_str(&text).unwrap();
+        meta["blockID"] = other.into();
+        meta["replicationFactor"] = factor.into();
+        std::fs::write(to.join("meta.json"), meta.to_string()).unwrap();
+    }
+    let server = Server::start(folder.path(), QUERY_SETTINGS);
+    let right = ask(&server, "four copies of Tempo's block", "v4", asks_of_pushed);
+    assert!(right >= 290, "only {right} questions were answered");
+    server.stop();
+}
+
 fn is_arithmetic(question: &Question) -> bool {
     question.traceql.as_deref() == Some(ARITHMETIC)
 }

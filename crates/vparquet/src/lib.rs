@@ -16,5 +16,5 @@ mod unpage;
 mod write;
 
 pub use leaf::LeafError;
-pub use read::{BlockFile, Bytes, Fetched, Read, ReadError, RowGroup};
+pub use read::{BlockFile, Bytes, Fetched, Outline, Outlined, Read, ReadError, RowGroup};
 pub use write::{BlockWriter, WriteError, WriteOptions, Written};

@@ -21,7 +21,11 @@ use crate::leaf::{self, Leaf, LeafError, Wanted};
 use crate::meta::DedicatedColumn;
 
 mod assemble;
+mod attributes;
+mod outline;
 mod prune;
+
+pub use outline::{Outline, Outlined};
 
 /// From so many leaves on they are decoded by all threads of the pool that this one belongs to: one trace is shown whole
 /// from some eighty of them.
@@ -283,6 +287,14 @@ impl RowGroup {
     /// [`ReadError`] when the file is damaged.
     pub fn may_match(&mut self, prunes: &[Prune]) -> Result<Read<bool>, ReadError> {
         prune::may_match(self, prunes)
+    }
+
+    /// What the columns say without a look at the spans.
+    ///
+    /// # Errors
+    /// [`ReadError`] when the file is damaged.
+    pub fn outline(&mut self, question: &Outline) -> Result<Read<Outlined>, ReadError> {
+        outline::outline(self, question)
     }
 
     fn structure(&self, problem: &'static str) -> ReadError {

@@ -72,6 +72,8 @@ section! {
     /// `trackway.query:`.
     TrackwayQuery {
         threads: u32 = 0, "Threads that work on questions; 0 is one for each core.";
+        max_bytes: ByteSize = ByteSize::gib(64), "Most bytes that one question may read of blocks; 0 is no limit.";
+        max_concurrent_per_tenant: u32 = 16, "Questions of a tenant that are worked on at once; others wait.";
     }
     ignored &[]
 }

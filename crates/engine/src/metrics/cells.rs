@@ -12,7 +12,7 @@ pub(crate) fn collect<T: Blank>(
     if of_row.1.saturating_mul(lane_of_row.1) <= 4 * of_row.0.len() + (1 << 12) {
         in_table(of_row, lane_of_row, add)
     } else {
-        by_sorting(of_row, lane_of_row.0, add)
+        by_sorting(of_row, lane_of_row, add)
     }
 }
 
@@ -21,31 +21,32 @@ fn in_table<T: Blank>(
     (lane_of_row, lanes): (&[u32], usize),
     mut add: impl FnMut(&mut T, usize),
 ) -> Vec<(u32, Lanes<T>)> {
+    // Lane by lane: rows next to each other are often of one trace, hence of one interval, and touch the same memory.
     let mut values = vec![T::BLANK; groups * lanes];
     for (row, (group, lane)) in of_row.iter().zip(lane_of_row).enumerate() {
-        add(&mut values[*group as usize * lanes + *lane as usize], row);
+        add(&mut values[*lane as usize * groups + *group as usize], row);
     }
-    let of_group = |values: &[T]| {
-        let known = (0..).zip(values).filter(|(_, value)| !value.is_blank());
+    let of_group = |group: usize| {
+        let values = (0..).zip(values.iter().skip(group).step_by(groups));
+        let known = values.filter(|(_, value)| !value.is_blank());
         Lanes(known.map(|(lane, value)| (lane, value.clone())).collect())
     };
-    (0..).zip(values.chunks(lanes)).map(|(group, values)| (group, of_group(values))).collect()
+    (0..groups).map(|group| (group as u32, of_group(group))).collect()
 }
 
 fn by_sorting<T: Blank>(
     (of_row, groups): (&[u32], usize),
-    lane_of_row: &[u32],
+    (lane_of_row, lanes): (&[u32], usize),
     mut add: impl FnMut(&mut T, usize),
 ) -> Vec<(u32, Lanes<T>)> {
-    let (mut rows, ends) = rows_by_group(of_row, groups);
+    let all: Vec<u32> = (0..of_row.len() as u32).collect();
+    let (by_lane, _) = sorted(&all, lane_of_row, lanes);
+    let (rows, ends) = sorted(&by_lane, of_row, groups);
     let mut start = 0;
     let mut found = Vec::with_capacity(groups);
     for (group, end) in (0..).zip(ends) {
-        let rows = &mut rows[start..end];
-        start = end;
-        rows.sort_unstable_by_key(|row| lane_of_row[*row as usize]);
         let mut values: Vec<(u32, T)> = Vec::new();
-        for row in rows {
+        for row in &rows[start..end] {
             let lane = lane_of_row[*row as usize];
             if values.last().is_none_or(|last| last.0 != lane) {
                 values.push((lane, T::BLANK));
@@ -54,29 +55,30 @@ fn by_sorting<T: Blank>(
                 add(&mut last.1, *row as usize);
             }
         }
+        start = end;
         found.push((group, Lanes(values)));
     }
     found
 }
 
-/// The rows in the order of their groups, and where each group ends.
-fn rows_by_group(of_row: &[u32], groups: usize) -> (Vec<u32>, Vec<usize>) {
-    // First how many rows a group has, then where the next one of its rows goes, which in the end is where it ends.
-    let mut places = vec![0; groups];
-    for group in of_row {
-        places[*group as usize] += 1;
+/// Rows in the order of their keys, those of one key in the order in which they came, and where each key ends.
+fn sorted(rows: &[u32], key_of_row: &[u32], keys: usize) -> (Vec<u32>, Vec<usize>) {
+    // First how many rows a key has, then where the next one of its rows goes, which in the end is where it ends.
+    let mut places = vec![0; keys];
+    for row in rows {
+        places[key_of_row[*row as usize] as usize] += 1;
     }
     let mut start = 0;
     for place in &mut places {
         start += std::mem::replace(place, start);
     }
-    let mut rows = vec![0; of_row.len()];
-    for (row, group) in of_row.iter().enumerate() {
-        let place = &mut places[*group as usize];
-        rows[*place] = row as u32;
+    let mut sorted = vec![0; rows.len()];
+    for row in rows {
+        let place = &mut places[key_of_row[*row as usize] as usize];
+        sorted[*place] = *row;
         *place += 1;
     }
-    (rows, places)
+    (sorted, places)
 }
 
 #[cfg(test)]
@@ -90,6 +92,6 @@ mod tests {
         let count = |count: &mut u64, row| *count += 1 + 10 * row as u64;
         let expected = in_table((&groups, 3), (&lanes, 6), count);
         assert_eq!(expected[1], (1, Lanes(vec![(3, 52)])));
-        assert_eq!(by_sorting((&groups, 3), &lanes, count), expected);
+        assert_eq!(by_sorting((&groups, 3), (&lanes, 6), count), expected);
     }
 }

@@ -154,10 +154,21 @@ impl Observed<'_, '_> {
         let (lists, codes) = lists(self.batch, Level::Resource, |owner| wanted[owner as usize]);
         for list in lists.into_iter().filter(|list| list.key != b"service.name") {
             let name = list.name(Scope::Resource);
-            for (owner, code) in list.owners.iter().zip(&list.codes) {
-                let lanes = of_resource[*owner as usize].clone();
-                self.into.add(&name, std::iter::once((Some(codes.key(self.batch, *code)), lanes)));
+            // Most values are those of many resources: they are added up before they become owned.
+            let mut of_owner = list.codes;
+            let values = self.compact.compact(&mut of_owner, codes.end);
+            let mut counts = vec![0; values.len() * self.lane_count];
+            for (owner, value) in list.owners.iter().zip(&of_owner) {
+                for (lane, count) in &of_resource[*owner as usize].0 {
+                    counts[*value as usize * self.lane_count + *lane as usize] += count;
+                }
             }
+            let lanes = |counts: &[u64]| {
+                let counts = (0..).zip(counts.iter().copied());
+                Lanes(counts.filter(|(_, count)| *count > 0).collect())
+            };
+            let keys = values.iter().map(|code| Some(codes.key(self.batch, *code)));
+            self.into.add(&name, keys.zip(counts.chunks(self.lane_count).map(lanes)));
         }
     }
 

@@ -169,7 +169,10 @@ impl OfGroup<'_> {
                 (0..self.time.count()).map(|slot| (self.time.time_ms(slot), 0.0)).collect();
             for slot in counts.0.chunk_by(|a, b| slot_of(a.0) == slot_of(b.0)) {
                 let buckets: Vec<(u32, u64)> = slot.iter().map(bucket).collect();
-                samples[slot_of(slot[0].0) as usize].1 = quantile(*p, &buckets) / self.unit;
+                let sample = slot.first().and_then(|lane| samples.get_mut(slot_of(lane.0) as usize));
+                if let Some(sample) = sample {
+                    sample.1 = quantile(*p, &buckets) / self.unit;
+                }
             }
             drafts.push(self.with_own_label("p", *p, samples));
         }

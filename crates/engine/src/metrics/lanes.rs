@@ -100,18 +100,19 @@ impl<T> Default for Lanes<T> {
 
 impl<T: Merge> Merge for Lanes<T> {
     fn merge(&mut self, other: Self) {
+        const NEAR: usize = 8;
         let mut new = Vec::new();
         let mut at = 0;
         for (lane, value) in other.0 {
-            // Often it is the next one; otherwise it is searched for in the rest.
-            at += match self.0.get(at).map(|known| known.0.cmp(&lane)) {
-                Some(std::cmp::Ordering::Less) => {
-                    1 + self.0[at + 1..].partition_point(|known| known.0 < lane)
-                }
-                _ => 0,
-            };
+            // Most often it is one of the next; otherwise it is searched for in the rest.
+            let rest = &self.0[at..];
+            let near = rest.iter().take(NEAR).take_while(|known| known.0 < lane).count();
+            at += if near < NEAR { near } else { rest.partition_point(|known| known.0 < lane) };
             match self.0.get_mut(at) {
-                Some(known) if known.0 == lane => known.1.merge(value),
+                Some(known) if known.0 == lane => {
+                    known.1.merge(value);
+                    at += 1;
+                }
                 _ => new.push((lane, value)),
             }
         }

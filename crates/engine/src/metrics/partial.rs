@@ -100,7 +100,7 @@ impl Partial {
         // What is left out now would be incomplete if it came again: it stays out, with all behind it.
         while self.groups.len() > groups_max || self.numbers > numbers_max {
             let Some((key, group)) = self.groups.pop_last() else { return };
-            self.numbers -= group.len();
+            self.numbers = self.numbers.saturating_sub(group.len());
             self.left_out_from = Some(key);
         }
     }
@@ -112,7 +112,7 @@ impl Partial {
     fn merge_within(&mut self, other: Self, groups_max: usize, numbers_max: usize) {
         if let Some(from) = other.left_out_from {
             for group in self.groups.split_off(&from).values() {
-                self.numbers -= group.len();
+                self.numbers = self.numbers.saturating_sub(group.len());
             }
             let nearer = self.left_out_from.as_ref().is_none_or(|mine| from < *mine);
             self.left_out_from = if nearer { Some(from) } else { self.left_out_from.take() };

@@ -16,6 +16,7 @@ impl Rows {
     pub(crate) fn new(starts: &[u64], selected: &[bool], time: &Intervals) -> Self {
         let count = starts.len().min(selected.len());
         let (mut spans, mut slots) = (vec![0; count], vec![0; count]);
+        let intervals = time.count();
         let mut kept = 0;
         // Spans next to each other are often of one trace, hence of one interval: dividing is for the others.
         let (mut first, mut length, mut slot) = (0, 0, 0);
@@ -24,7 +25,7 @@ impl Rows {
                 continue;
             }
             if start.wrapping_sub(first) >= length {
-                let Some(found) = time.slot(*start).filter(|slot| *slot < time.count()) else { continue };
+                let Some(found) = time.slot(*start).filter(|slot| *slot < intervals) else { continue };
                 slot = found as u32;
                 (first, length) = bounds(time, found);
             }

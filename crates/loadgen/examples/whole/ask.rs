@@ -107,7 +107,7 @@ fn matched(trace: &Value) -> u64 {
 }
 
 /// The workload's time in whole seconds, with room for its last traces.
-fn seconds(workload: &Workload) -> (u64, u64) {
+pub(crate) fn seconds(workload: &Workload) -> (u64, u64) {
     let end = workload.start_ns + workload.span_of_time_ns;
     (workload.start_ns / 1_000_000_000 - 1, end / 1_000_000_000 + 60)
 }

@@ -14,6 +14,7 @@
 
 mod ask;
 mod push;
+mod questions;
 mod server;
 mod table;
 
@@ -60,6 +61,9 @@ struct Args {
     /// Write the figures to this file, too.
     #[arg(long)]
     json: Option<PathBuf>,
+    /// Ask one question for each family of operators, too.
+    #[arg(long)]
+    questions: bool,
     /// Leave the data where it is.
     #[arg(long)]
     keep: bool,
@@ -131,6 +135,9 @@ async fn run(args: &Args, table: &mut Table, wrong: &mut Vec<String>) -> Result<
     check(&server, args, &workload, &searches, "right after the push", wrong).await?;
     table.add("wrong answers right after the push", (wrong.len() - found) as f64, Some(0.0));
     // Answers are not ingestion. If a block was written meanwhile they cannot be told apart, and all of it counts.
+    if args.questions {
+        questions::live(&server, &workload, table).await?;
+    }
     let asked = if server.stored()?.1 == blocks { server.cpu_seconds()? - before } else { 0.0 };
 
     flush(&server).await?;
@@ -144,6 +151,9 @@ async fn run(args: &Args, table: &mut Table, wrong: &mut Vec<String>) -> Result<
     table.add("blocks", blocks as f64, None);
 
     latencies(&server, args, &workload, &searches, table).await?;
+    if args.questions {
+        questions::measure(&server, &workload, table).await?;
+    }
     table.add("peak memory after all questions, MB", server.peak_mb()?, None);
 
     let found = wrong.len();
@@ -260,6 +270,10 @@ async fn latencies(
         );
     }
     let values = [ask::tag_values_target(workload)];
-    add("values of service.name", ask::time(&mut api, &values, "application/json", args.rounds).await?, None);
+    add(
+        "values of service.name",
+        ask::time(&mut api, &values, "application/json", args.rounds).await?,
+        Some(3.0),
+    );
     Ok(())
 }

@@ -4,13 +4,10 @@
 //! the other required leaves of the level then need no levels at all, since their values come in the same order.
 
 use arrow_buffer::ArrowNativeType;
-use trackway_spans::{
-    AttrTable, Column, Columns, Interner, Level, Needs, SpanBatch, StrId, TypedAttrs, Value, anyvalue,
-};
+use trackway_spans::{Column, Columns, Interner, Level, Needs, SpanBatch, StrId};
 
 use super::{Read, ReadError, RowGroup};
 use crate::decode::ByteValues;
-use crate::json;
 use crate::leaf::Leaf;
 use crate::schema::{RESOURCE_COLUMNS, SPAN_COLUMNS, SPAN_INT_COLUMN, path};
 
@@ -26,14 +23,14 @@ macro_rules! ready {
 pub(super) use ready;
 
 /// Where the leaves of a level are, and how deep.
-struct LevelInfo {
-    prefix: &'static str,
+pub(super) struct LevelInfo {
+    pub(super) prefix: &'static str,
     /// Repetition and definition level of the owner.
-    rep: u8,
-    def: u8,
+    pub(super) rep: u8,
+    pub(super) def: u8,
 }
 
-fn info(level: Level) -> LevelInfo {
+pub(super) fn info(level: Level) -> LevelInfo {
     match level {
         Level::Resource => LevelInfo { prefix: path::RESOURCE, rep: 1, def: 1 },
         Level::Scope => LevelInfo { prefix: path::SCOPE, rep: 2, def: 2 },
@@ -180,7 +177,7 @@ const COLUMN_LEAVES: &[(Columns, &str, &[&str], bool)] = &[
 const SPAN_DOT: &str = "rs.list.element.ss.list.element.Spans.list.element.";
 
 /// Text columns that a level has in every block, with their keys.
-fn well_known(level: Level) -> impl Iterator<Item = (&'static str, &'static str)> {
+pub(super) fn well_known(level: Level) -> impl Iterator<Item = (&'static str, &'static str)> {
     let texts: &[(&str, &str)] = match level {
         Level::Resource => &RESOURCE_COLUMNS,
         Level::Span => &SPAN_COLUMNS,
@@ -192,10 +189,10 @@ fn well_known(level: Level) -> impl Iterator<Item = (&'static str, &'static str)
 
 /// An attribute that is needed: its place among all attributes of the level, its owner, its key.
 #[derive(Clone, Copy)]
-struct Hit {
-    attribute: u32,
-    owner: u32,
-    key: StrId,
+pub(super) struct Hit {
+    pub(super) attribute: u32,
+    pub(super) owner: u32,
+    pub(super) key: StrId,
 }
 
 /// The attributes of a level that are needed; `None` when the level has no such column.
@@ -226,34 +223,35 @@ fn hits(group: &RowGroup, needs: &Needs, level: Level, strings: &mut Interner) -
     Some(hits)
 }
 
-/// Translates ids of a leaf's dictionary into ids of the batch, each entry once.
-struct Translate<'a> {
-    ids: &'a [u32],
-    dictionary: &'a ByteValues,
+/// Translates ids of a leaf's dictionary into ids of the batch, each entry once. No search for equal strings of other
+/// columns: with many different values it would take longer than everything else.
+pub(super) struct Translate<'a> {
+    pub(super) ids: &'a [u32],
+    pub(super) dictionary: &'a ByteValues,
     known: Vec<Option<StrId>>,
 }
 
 impl<'a> Translate<'a> {
-    fn new(leaf: &'a Leaf) -> Option<Self> {
+    pub(super) fn new(leaf: &'a Leaf) -> Option<Self> {
         let (ids, dictionary) = leaf.bytes()?;
         Some(Self { ids, dictionary, known: vec![None; dictionary.len()] })
     }
 
-    fn get(&mut self, strings: &mut Interner, value: usize) -> StrId {
+    pub(super) fn get(&mut self, strings: &mut Interner, value: usize) -> StrId {
         let Some(id) = self.ids.get(value) else { return 0 };
         let id = *id as usize;
-        *self.known[id].get_or_insert_with(|| strings.intern(self.dictionary.get(id)))
+        *self.known[id].get_or_insert_with(|| strings.add(self.dictionary.get(id)))
     }
 }
 
-struct Assembly<'g> {
-    group: &'g RowGroup,
-    strings: Interner,
-    batch: SpanBatch,
+pub(super) struct Assembly<'g> {
+    pub(super) group: &'g RowGroup,
+    pub(super) strings: Interner,
+    pub(super) batch: SpanBatch,
 }
 
 impl Assembly<'_> {
-    fn leaf(&self, path: &str) -> Option<std::sync::Arc<Leaf>> {
+    pub(super) fn leaf(&self, path: &str) -> Option<std::sync::Arc<Leaf>> {
         self.group.file.leaf(path).and_then(|leaf| self.group.decoded(leaf)).cloned()
     }
 
@@ -490,201 +488,6 @@ impl Assembly<'_> {
         }
         Ok(())
     }
-
-    fn attributes(&mut self, level: Level, hits: Vec<Hit>, needs: &Needs) -> Result<AttrTable, ReadError> {
-        let mut rows = Rows::default();
-        if !hits.is_empty() {
-            self.generic(level, &hits, &mut rows)?;
-        }
-        let need = &needs.attrs[level as usize];
-        let prefix = info(level).prefix;
-        let dedicated = self.group.file.dedicated.clone();
-        let of_level = dedicated.iter().filter(|(of, ..)| *of == level);
-        let columns: Vec<(String, Vec<u8>)> = well_known(level)
-            .map(|(column, key)| (format!("{prefix}.{column}"), key.as_bytes().to_vec()))
-            .chain(of_level.map(|(_, key, column)| (column.clone(), key.clone())))
-            .filter(|(_, key)| need.wants(key))
-            .collect();
-        for (column, key) in columns {
-            self.dedicated(level, &column, &key, &mut rows);
-        }
-        let owners = match level {
-            Level::Resource => self.batch.resources.service.len(),
-            Level::Scope => self.batch.scopes.resource.len(),
-            Level::Span => self.batch.len(),
-            Level::Event => self.batch.events.span.len(),
-            Level::Link => self.batch.links.span.len(),
-        };
-        rows.finish(owners).ok_or_else(|| self.group.structure("attributes of more owners than there are"))
-    }
-
-    /// A column that holds one attribute: one optional value an owner.
-    fn dedicated(&mut self, level: Level, column: &str, key: &[u8], rows: &mut Rows) {
-        let Some(leaf) = self.leaf(column) else { return };
-        let (info, key) = (info(level), self.strings.intern(key));
-        let (mut owner, mut value) = (u32::MAX, 0);
-        let mut translate = Translate::new(&leaf);
-        for (rep, def) in leaf.rep.iter().zip(&leaf.def) {
-            if *rep <= info.rep && *def >= info.def {
-                owner = owner.wrapping_add(1);
-            }
-            if *def > info.def {
-                match &mut translate {
-                    Some(texts) => rows.strings.push((owner, key, texts.get(&mut self.strings, value))),
-                    None => rows.ints.push((owner, key, leaf.ints().get(value).copied().unwrap_or(0))),
-                }
-                value += 1;
-            }
-        }
-    }
-
-    /// The generic attributes: each has a list of values a type, all but one of them empty.
-    fn generic(&mut self, level: Level, hits: &[Hit], rows: &mut Rows) -> Result<(), ReadError> {
-        let prefix = info(level).prefix;
-        let leaf = |name: &str| self.leaf(&format!("{prefix}.Attrs.list.element.{name}"));
-        let is_array = leaf("IsArray");
-        let array = |hit: &Hit| {
-            is_array.as_ref().is_some_and(|leaf| {
-                leaf.bools().get(hit.attribute as usize).is_some_and(|is_array| *is_array != 0)
-            })
-        };
-        let (texts, ints, floats, bools, unsupported) = (
-            leaf("Value.list.element"),
-            leaf("ValueInt.list.element"),
-            leaf("ValueDouble.list.element"),
-            leaf("ValueBool.list.element"),
-            leaf("ValueUnsupported"),
-        );
-        let mut arrays: Vec<Option<Vec<u8>>> = hits.iter().map(|hit| array(hit).then(Vec::new)).collect();
-        let mut element = |hit: usize, value: Value<'_>| match &mut arrays[hit] {
-            Some(elements) => {
-                trackway_spans::wire::put_message(elements, 1, |out| anyvalue::put(out, value));
-                true
-            }
-            None => false,
-        };
-        if let Some(leaf) = texts
-            && let Some(mut translate) = Translate::new(&leaf)
-        {
-            let strings = &mut self.strings;
-            values_of(&leaf, level, hits, |at, value| {
-                let text =
-                    translate.ids.get(value).map_or(&b""[..], |id| translate.dictionary.get(*id as usize));
-                if !element(at, Value::String(text)) {
-                    let id = translate.get(strings, value);
-                    rows.strings.push((hits[at].owner, hits[at].key, id));
-                }
-            });
-        }
-        if let Some(leaf) = ints {
-            values_of(&leaf, level, hits, |at, value| {
-                let number = leaf.ints().get(value).copied().unwrap_or(0);
-                if !element(at, Value::Int(number)) {
-                    rows.ints.push((hits[at].owner, hits[at].key, number));
-                }
-            });
-        }
-        if let Some(leaf) = floats {
-            values_of(&leaf, level, hits, |at, value| {
-                let number = leaf.floats().get(value).copied().unwrap_or(0.0);
-                if !element(at, Value::Float(number)) {
-                    rows.floats.push((hits[at].owner, hits[at].key, number));
-                }
-            });
-        }
-        if let Some(leaf) = bools {
-            values_of(&leaf, level, hits, |at, value| {
-                let truth = leaf.bools().get(value).copied().unwrap_or(0);
-                if !element(at, Value::Bool(truth != 0)) {
-                    rows.bools.push((hits[at].owner, hits[at].key, truth));
-                }
-            });
-        }
-        let mut others: Vec<(usize, StrId)> = Vec::new();
-        for (at, elements) in arrays.into_iter().enumerate() {
-            if let Some(elements) = elements {
-                let mut message = Vec::new();
-                trackway_spans::wire::put_bytes(&mut message, 5, &elements);
-                others.push((at, self.strings.intern(&message)));
-            }
-        }
-        if let Some(leaf) = unsupported
-            && let Some(translate) = Translate::new(&leaf)
-        {
-            let strings = &mut self.strings;
-            values_of(&leaf, level, hits, |at, value| {
-                let text =
-                    translate.ids.get(value).map_or(&b""[..], |id| translate.dictionary.get(*id as usize));
-                let message = json::any_value_from_json(text).unwrap_or_default();
-                others.push((at, strings.intern(&message)));
-            });
-        }
-        // As they were sent: of an attribute that stands several times the first one counts.
-        others.sort_unstable();
-        rows.others.extend(others.into_iter().map(|(at, id)| (hits[at].owner, hits[at].key, id)));
-        Ok(())
-    }
-}
-
-/// Calls `each` with (place of the hit, place of the value) for every value of the wanted attributes in a leaf.
-fn values_of(leaf: &Leaf, level: Level, hits: &[Hit], mut each: impl FnMut(usize, usize)) {
-    let info = info(level);
-    let (attribute_rep, attribute_def) = (info.rep + 1, info.def + 1);
-    let (mut attribute, mut value, mut at) = (u32::MAX, 0, 0);
-    for (rep, def) in leaf.rep.iter().zip(&leaf.def) {
-        if *rep <= attribute_rep && *def >= attribute_def {
-            attribute = attribute.wrapping_add(1);
-        }
-        if *def > attribute_def {
-            while hits.get(at).is_some_and(|hit| hit.attribute < attribute) {
-                at += 1;
-            }
-            match hits.get(at) {
-                Some(hit) if hit.attribute == attribute => each(at, value),
-                Some(_) => {}
-                None => return,
-            }
-            value += 1;
-        }
-    }
-}
-
-type Row<T> = (u32, StrId, T);
-
-/// Attribute rows before they are put in the order of their owners.
-#[derive(Default)]
-struct Rows {
-    strings: Vec<Row<StrId>>,
-    ints: Vec<Row<i64>>,
-    floats: Vec<Row<f64>>,
-    bools: Vec<Row<u8>>,
-    others: Vec<Row<StrId>>,
-}
-
-impl Rows {
-    fn finish(self, owners: usize) -> Option<AttrTable> {
-        Some(AttrTable {
-            strings: finish(self.strings, owners)?,
-            ints: finish(self.ints, owners)?,
-            floats: finish(self.floats, owners)?,
-            bools: finish(self.bools, owners)?,
-            others: finish(self.others, owners)?,
-        })
-    }
-}
-
-fn finish<T: ArrowNativeType>(mut rows: Vec<Row<T>>, owners: usize) -> Option<TypedAttrs<T>> {
-    if !rows.is_sorted_by_key(|row| row.0) {
-        rows.sort_by_key(|row| row.0); // stable: an owner's attributes keep their order
-    }
-    if rows.last().is_some_and(|row| row.0 as usize >= owners) {
-        return None;
-    }
-    Some(TypedAttrs {
-        owner: rows.iter().map(|row| row.0).collect(),
-        key: rows.iter().map(|row| row.1).collect(),
-        value: rows.iter().map(|row| row.2).collect(),
-    })
 }
 
 fn small(value: i64) -> u8 {

@@ -54,13 +54,7 @@ fn attribute(
     value: bool,
     prune: &Prune,
 ) -> Result<Read<bool>, ReadError> {
-    let prefix = match level {
-        Level::Resource => path::RESOURCE,
-        Level::Scope => path::SCOPE,
-        Level::Span => path::SPAN,
-        Level::Event => path::EVENT,
-        Level::Link => path::LINK,
-    };
+    let prefix = prefix_of(level);
     if level == Level::Resource && key == b"service.name" {
         return any_entry(group, &format!("{prefix}.ServiceName"), prune);
     }
@@ -83,8 +77,19 @@ fn attribute(
     any_entry(group, &format!("{prefix}.Attrs.list.element.Value.list.element"), prune)
 }
 
+/// What the paths of a level's columns begin with.
+pub(super) fn prefix_of(level: Level) -> &'static str {
+    match level {
+        Level::Resource => path::RESOURCE,
+        Level::Scope => path::SCOPE,
+        Level::Span => path::SPAN,
+        Level::Event => path::EVENT,
+        Level::Link => path::LINK,
+    }
+}
+
 /// Paths of the columns that hold just this attribute.
-fn own_columns(group: &RowGroup, level: Level, key: &[u8]) -> Vec<String> {
+pub(super) fn own_columns(group: &RowGroup, level: Level, key: &[u8]) -> Vec<String> {
     let of = |list: &[(&str, &str)], prefix: &str| -> Vec<String> {
         let mine = list.iter().filter(|(name, _)| name.as_bytes() == key);
         mine.map(|(_, column)| format!("{prefix}.{column}")).collect()
@@ -119,7 +124,7 @@ fn any_value(group: &mut RowGroup, path: &str) -> Result<Read<bool>, ReadError> 
 }
 
 /// The dictionary of a column chunk whose pages all use it; `None` when there is none or the writer does not say.
-fn dictionary(group: &mut RowGroup, path: &str) -> Result<Read<Option<Arc<Leaf>>>, ReadError> {
+pub(super) fn dictionary(group: &mut RowGroup, path: &str) -> Result<Read<Option<Arc<Leaf>>>, ReadError> {
     let Some(leaf) = group.file.leaf(path) else { return Ok(Read::Ready(None)) };
     let pages = group.file.pages(group.index, leaf).map(<[_]>::to_vec);
     let chunk = group.file.metadata.row_group(group.index).column(leaf);

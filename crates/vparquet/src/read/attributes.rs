@@ -1,0 +1,226 @@
+//! Attributes of a batch: those that have columns of their own, and the generic ones with a list of values a type.
+
+use arrow_buffer::ArrowNativeType;
+use trackway_spans::{AttrTable, Level, Needs, StrId, TypedAttrs, Value, anyvalue};
+
+use super::ReadError;
+use super::assemble::{Assembly, Hit, Translate, info, well_known};
+use crate::json;
+use crate::leaf::Leaf;
+
+impl Assembly<'_> {
+    pub(super) fn attributes(
+        &mut self,
+        level: Level,
+        hits: Vec<Hit>,
+        needs: &Needs,
+    ) -> Result<AttrTable, ReadError> {
+        let mut rows = Rows::default();
+        if !hits.is_empty() {
+            self.generic(level, &hits, &mut rows)?;
+        }
+        let need = &needs.attrs[level as usize];
+        let prefix = info(level).prefix;
+        let dedicated = self.group.file.dedicated.clone();
+        let of_level = dedicated.iter().filter(|(of, ..)| *of == level);
+        let columns: Vec<(String, Vec<u8>)> = well_known(level)
+            .map(|(column, key)| (format!("{prefix}.{column}"), key.as_bytes().to_vec()))
+            .chain(of_level.map(|(_, key, column)| (column.clone(), key.clone())))
+            .filter(|(_, key)| need.wants(key))
+            .collect();
+        for (column, key) in columns {
+            self.dedicated(level, &column, &key, &mut rows);
+        }
+        let owners = match level {
+            Level::Resource => self.batch.resources.service.len(),
+            Level::Scope => self.batch.scopes.resource.len(),
+            Level::Span => self.batch.len(),
+            Level::Event => self.batch.events.span.len(),
+            Level::Link => self.batch.links.span.len(),
+        };
+        rows.finish(owners).ok_or_else(|| self.group.structure("attributes of more owners than there are"))
+    }
+
+    /// A column that holds one attribute: one optional value an owner.
+    fn dedicated(&mut self, level: Level, column: &str, key: &[u8], rows: &mut Rows) {
+        let Some(leaf) = self.leaf(column) else { return };
+        let (info, key) = (info(level), self.strings.intern(key));
+        let (mut owner, mut value) = (u32::MAX, 0);
+        let mut translate = Translate::new(&leaf);
+        for (rep, def) in leaf.rep.iter().zip(&leaf.def) {
+            if *rep <= info.rep && *def >= info.def {
+                owner = owner.wrapping_add(1);
+            }
+            if *def > info.def {
+                match &mut translate {
+                    Some(texts) => rows.strings.push((owner, key, texts.get(&mut self.strings, value))),
+                    None => rows.ints.push((owner, key, leaf.ints().get(value).copied().unwrap_or(0))),
+                }
+                value += 1;
+            }
+        }
+    }
+
+    /// The generic attributes: each has a list of values a type, all but one of them empty.
+    fn generic(&mut self, level: Level, hits: &[Hit], rows: &mut Rows) -> Result<(), ReadError> {
+        let prefix = info(level).prefix;
+        let leaf = |name: &str| self.leaf(&format!("{prefix}.Attrs.list.element.{name}"));
+        let is_array = leaf("IsArray");
+        let array = |hit: &Hit| {
+            is_array.as_ref().is_some_and(|leaf| {
+                leaf.bools().get(hit.attribute as usize).is_some_and(|is_array| *is_array != 0)
+            })
+        };
+        let (texts, ints, floats, bools, unsupported) = (
+            leaf("Value.list.element"),
+            leaf("ValueInt.list.element"),
+            leaf("ValueDouble.list.element"),
+            leaf("ValueBool.list.element"),
+            leaf("ValueUnsupported"),
+        );
+        // Arrays are rare: room for their elements is made only where there are any.
+        let has_arrays = is_array.as_ref().is_some_and(|leaf| leaf.bools().contains(&1));
+        let mut arrays: Vec<Option<Vec<u8>>> =
+            if has_arrays { hits.iter().map(|hit| array(hit).then(Vec::new)).collect() } else { Vec::new() };
+        let mut element = |hit: usize, value: Value<'_>| match arrays.get_mut(hit) {
+            Some(Some(elements)) => {
+                trackway_spans::wire::put_message(elements, 1, |out| anyvalue::put(out, value));
+                true
+            }
+            _ => false,
+        };
+        if let Some(leaf) = texts
+            && let Some(mut translate) = Translate::new(&leaf)
+        {
+            let strings = &mut self.strings;
+            values_of(&leaf, level, hits, |at, value| {
+                let text =
+                    translate.ids.get(value).map_or(&b""[..], |id| translate.dictionary.get(*id as usize));
+                if !element(at, Value::String(text)) {
+                    let id = translate.get(strings, value);
+                    rows.strings.push((hits[at].owner, hits[at].key, id));
+                }
+            });
+        }
+        if let Some(leaf) = ints {
+            values_of(&leaf, level, hits, |at, value| {
+                let number = leaf.ints().get(value).copied().unwrap_or(0);
+                if !element(at, Value::Int(number)) {
+                    rows.ints.push((hits[at].owner, hits[at].key, number));
+                }
+            });
+        }
+        if let Some(leaf) = floats {
+            values_of(&leaf, level, hits, |at, value| {
+                let number = leaf.floats().get(value).copied().unwrap_or(0.0);
+                if !element(at, Value::Float(number)) {
+                    rows.floats.push((hits[at].owner, hits[at].key, number));
+                }
+            });
+        }
+        if let Some(leaf) = bools {
+            values_of(&leaf, level, hits, |at, value| {
+                let truth = leaf.bools().get(value).copied().unwrap_or(0);
+                if !element(at, Value::Bool(truth != 0)) {
+                    rows.bools.push((hits[at].owner, hits[at].key, truth));
+                }
+            });
+        }
+        self.others(level, hits, arrays, unsupported.as_deref(), rows);
+        Ok(())
+    }
+
+    /// Arrays, and values that the schema has no column for.
+    fn others(
+        &mut self,
+        level: Level,
+        hits: &[Hit],
+        arrays: Vec<Option<Vec<u8>>>,
+        unsupported: Option<&Leaf>,
+        rows: &mut Rows,
+    ) {
+        let mut others: Vec<(usize, StrId)> = Vec::new();
+        for (at, elements) in arrays.into_iter().enumerate() {
+            if let Some(elements) = elements {
+                let mut message = Vec::new();
+                trackway_spans::wire::put_bytes(&mut message, 5, &elements);
+                others.push((at, self.strings.intern(&message)));
+            }
+        }
+        if let Some(leaf) = unsupported
+            && let Some(translate) = Translate::new(leaf)
+        {
+            let strings = &mut self.strings;
+            values_of(leaf, level, hits, |at, value| {
+                let text =
+                    translate.ids.get(value).map_or(&b""[..], |id| translate.dictionary.get(*id as usize));
+                let message = json::any_value_from_json(text).unwrap_or_default();
+                others.push((at, strings.intern(&message)));
+            });
+        }
+        // As they were sent: of an attribute that stands several times the first one counts.
+        others.sort_unstable();
+        rows.others.extend(others.into_iter().map(|(at, id)| (hits[at].owner, hits[at].key, id)));
+    }
+}
+
+/// Calls `each` with (place of the hit, place of the value) for every value of the wanted attributes in a leaf.
+fn values_of(leaf: &Leaf, level: Level, hits: &[Hit], mut each: impl FnMut(usize, usize)) {
+    let info = info(level);
+    let (attribute_rep, attribute_def) = (info.rep + 1, info.def + 1);
+    let (mut attribute, mut value, mut at) = (u32::MAX, 0, 0);
+    for (rep, def) in leaf.rep.iter().zip(&leaf.def) {
+        if *rep <= attribute_rep && *def >= attribute_def {
+            attribute = attribute.wrapping_add(1);
+        }
+        if *def > attribute_def {
+            while hits.get(at).is_some_and(|hit| hit.attribute < attribute) {
+                at += 1;
+            }
+            match hits.get(at) {
+                Some(hit) if hit.attribute == attribute => each(at, value),
+                Some(_) => {}
+                None => return,
+            }
+            value += 1;
+        }
+    }
+}
+
+type Row<T> = (u32, StrId, T);
+
+/// Attribute rows before they are put in the order of their owners.
+#[derive(Default)]
+struct Rows {
+    strings: Vec<Row<StrId>>,
+    ints: Vec<Row<i64>>,
+    floats: Vec<Row<f64>>,
+    bools: Vec<Row<u8>>,
+    others: Vec<Row<StrId>>,
+}
+
+impl Rows {
+    fn finish(self, owners: usize) -> Option<AttrTable> {
+        Some(AttrTable {
+            strings: finish(self.strings, owners)?,
+            ints: finish(self.ints, owners)?,
+            floats: finish(self.floats, owners)?,
+            bools: finish(self.bools, owners)?,
+            others: finish(self.others, owners)?,
+        })
+    }
+}
+
+fn finish<T: ArrowNativeType>(mut rows: Vec<Row<T>>, owners: usize) -> Option<TypedAttrs<T>> {
+    if !rows.is_sorted_by_key(|row| row.0) {
+        rows.sort_by_key(|row| row.0); // stable: an owner's attributes keep their order
+    }
+    if rows.last().is_some_and(|row| row.0 as usize >= owners) {
+        return None;
+    }
+    Some(TypedAttrs {
+        owner: rows.iter().map(|row| row.0).collect(),
+        key: rows.iter().map(|row| row.1).collect(),
+        value: rows.iter().map(|row| row.2).collect(),
+    })
+}

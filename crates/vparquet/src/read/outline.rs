@@ -1,0 +1,140 @@
+//! What the columns of a row group say without a look at its spans: which attributes there are, and which values one has.
+//! Names come from dictionaries; values of a column are counted by their ids in its dictionary.
+
+use trackway_spans::Level;
+
+use super::assemble::ready;
+use super::prune::{dictionary, own_columns, prefix_of};
+use super::{Read, ReadError, RowGroup};
+use crate::leaf::Values;
+use crate::schema::path;
+
+/// A question that columns can answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outline {
+    /// The names of a level's attributes.
+    Names {
+        /// Of this level.
+        level: Level,
+        /// Whether attributes with dedicated columns are left out, unless they have values of other types too.
+        hide_dedicated: bool,
+    },
+    /// The texts of an attribute.
+    Texts {
+        /// Of this level.
+        level: Level,
+        /// Key.
+        key: Vec<u8>,
+    },
+    /// The names of spans.
+    SpanNames,
+    /// The status messages of spans.
+    StatusMessages,
+}
+
+/// The answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outlined {
+    /// Names, in no order, some perhaps twice.
+    Names(Vec<Vec<u8>>),
+    /// Values with how often they occur.
+    Texts(Vec<(Vec<u8>, u64)>),
+    /// Columns alone cannot tell: the attribute stands among others.
+    Unknown,
+}
+
+pub(super) fn outline(group: &mut RowGroup, question: &Outline) -> Result<Read<Outlined>, ReadError> {
+    match question {
+        Outline::Names { level, hide_dedicated } => names(group, *level, *hide_dedicated),
+        Outline::Texts { level, key } => texts(group, *level, key),
+        Outline::SpanNames => counts(group, &[format!("{}.Name", path::SPAN)]),
+        Outline::StatusMessages => counts(group, &[format!("{}.StatusMessage", path::SPAN)]),
+    }
+}
+
+fn names(group: &mut RowGroup, level: Level, hide_dedicated: bool) -> Result<Read<Outlined>, ReadError> {
+    let keys = keys_path(level);
+    let mut names: Vec<Vec<u8>> =
+        ready!(entries(group, &keys)).into_iter().filter(|key| !key.is_empty()).collect();
+    let dedicated: Vec<(Vec<u8>, String)> = group
+        .file
+        .dedicated
+        .iter()
+        .filter(|(of, ..)| *of == level && !hide_dedicated)
+        .map(|(_, key, column)| (key.clone(), column.clone()))
+        .collect();
+    let prefix = prefix_of(level);
+    let own = super::assemble::well_known(level);
+    let own = own.map(|(column, key)| (key.as_bytes().to_vec(), format!("{prefix}.{column}")));
+    for (key, column) in own.chain(dedicated).collect::<Vec<_>>() {
+        if ready!(has_value(group, &column)) {
+            names.push(key);
+        }
+    }
+    if level == Level::Resource
+        && ready!(entries(group, &format!("{prefix}.ServiceName"))).iter().any(|name| !name.is_empty())
+    {
+        names.push(b"service.name".to_vec());
+    }
+    Ok(Read::Ready(Outlined::Names(names)))
+}
+
+fn texts(group: &mut RowGroup, level: Level, key: &[u8]) -> Result<Read<Outlined>, ReadError> {
+    let columns = if level == Level::Resource && key == b"service.name" {
+        vec![format!("{}.ServiceName", path::RESOURCE)]
+    } else {
+        own_columns(group, level, key)
+    };
+    let among_others = ready!(entries(group, &keys_path(level))).iter().any(|other| other == key);
+    if among_others { Ok(Read::Ready(Outlined::Unknown)) } else { counts(group, &columns) }
+}
+
+fn keys_path(level: Level) -> String {
+    format!("{}.Attrs.list.element.Key", prefix_of(level))
+}
+
+/// The values of columns with how often each occurs.
+fn counts(group: &mut RowGroup, columns: &[String]) -> Result<Read<Outlined>, ReadError> {
+    let mut found = Vec::new();
+    for column in columns {
+        let Some(leaf) = group.file.leaf(column) else { continue };
+        ready!(group.decode(&[(leaf, false)]));
+        let Some(leaf) = group.decoded(leaf) else { continue };
+        let Some((ids, dictionary)) = leaf.bytes() else { return Ok(Read::Ready(Outlined::Unknown)) };
+        let mut counts = vec![0_u64; dictionary.len()];
+        ids.iter().for_each(|id| counts[*id as usize] += 1);
+        let texts = dictionary.iter().zip(counts).filter(|(_, count)| *count > 0);
+        found.extend(texts.map(|(text, count)| (text.to_vec(), count)));
+    }
+    Ok(Read::Ready(Outlined::Texts(found)))
+}
+
+/// The distinct values of a column of texts, or all of them where it has no dictionary.
+fn entries(group: &mut RowGroup, column: &str) -> Result<Read<Vec<Vec<u8>>>, ReadError> {
+    let Some(leaf) = group.file.leaf(column) else { return Ok(Read::Ready(Vec::new())) };
+    let found = match ready!(dictionary(group, column)) {
+        Some(dictionary) => dictionary,
+        None => {
+            ready!(group.decode(&[(leaf, false)]));
+            let Some(leaf) = group.decoded(leaf) else { return Ok(Read::Ready(Vec::new())) };
+            std::sync::Arc::clone(leaf)
+        }
+    };
+    let texts = found.bytes().map(|(_, texts)| texts.iter().map(<[u8]>::to_vec).collect());
+    Ok(Read::Ready(texts.unwrap_or_default()))
+}
+
+/// Whether a column has any value.
+fn has_value(group: &mut RowGroup, column: &str) -> Result<Read<bool>, ReadError> {
+    let Some(leaf) = group.file.leaf(column) else { return Ok(Read::Ready(false)) };
+    if let Some(dictionary) = ready!(dictionary(group, column)) {
+        return Ok(Read::Ready(dictionary.bytes().is_some_and(|(_, texts)| texts.len() > 0)));
+    }
+    ready!(group.decode(&[(leaf, false)]));
+    Ok(Read::Ready(group.decoded(leaf).is_some_and(|leaf| match &leaf.values {
+        Values::Bytes { ids, .. } => !ids.is_empty(),
+        Values::Ints(values) => !values.is_empty(),
+        Values::Floats(values) => !values.is_empty(),
+        Values::Bools(values) => !values.is_empty(),
+    })))
+}
