@@ -102,6 +102,10 @@ impl Program {
 
     fn pipeline(&mut self, pipeline: &Pipeline) -> Result<Part, PlanError> {
         let mut steps = Vec::new();
+        // A pipeline that does not begin with a spanset begins with all spans.
+        if !matches!(pipeline.stages.first(), Some(Stage::Spanset(_))) {
+            steps.push(Step::Spanset(self.spanset(&SpansetExpr::Filter(None))?));
+        }
         for stage in &pipeline.stages {
             match stage {
                 Stage::Spanset(expr) => steps.push(Step::Spanset(self.spanset(expr)?)),

@@ -1,5 +1,6 @@
 //! Runs a program over the spans of whole traces, one trace at a time. Filters have run before, over all spans at once.
 
+use std::collections::HashMap;
 use std::ops::Range;
 
 use trackway_spans::SpanBatch;
@@ -21,6 +22,9 @@ pub(crate) struct Spanset<'a> {
 }
 
 type Attributes<'a> = Vec<(&'a str, Val<'a>)>;
+
+/// Groups of one spanset up to which each span is compared with all of them.
+const COMPARED_GROUPS_MAX: usize = 32;
 
 /// A program over a batch that holds whole traces.
 pub(crate) struct Run<'a> {
@@ -120,11 +124,26 @@ impl<'a> Run<'a> {
         out: &mut Vec<Spanset<'a>>,
     ) -> Result<(), EvalError> {
         let mut groups: Vec<(Val<'a>, Vec<u32>)> = Vec::new();
+        let mut places: HashMap<Vec<u8>, usize> = HashMap::new();
         for span in set.spans {
             let value = self.value(value, span)?;
-            match groups.iter_mut().find(|(known, _)| *known == value) {
-                Some((_, spans)) => spans.push(span),
-                None => groups.push((value, vec![span])),
+            // A few groups are compared faster than they are hashed.
+            let place = if groups.len() <= COMPARED_GROUPS_MAX {
+                groups.iter().position(|(known, _)| *known == value)
+            } else {
+                if places.is_empty() {
+                    places.extend(groups.iter().enumerate().map(|(at, (known, _))| (known.key(), at)));
+                }
+                places.get(&value.key()).copied()
+            };
+            match place {
+                Some(place) => groups[place].1.push(span),
+                None => {
+                    if !places.is_empty() {
+                        places.insert(value.key(), groups.len());
+                    }
+                    groups.push((value, vec![span]));
+                }
             }
         }
         out.extend(groups.into_iter().map(|(value, spans)| {

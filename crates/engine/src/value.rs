@@ -84,6 +84,24 @@ impl<'a> Val<'a> {
         }
     }
 
+    /// Bytes that equal values have in common, and others have not.
+    pub(crate) fn key(&self) -> Vec<u8> {
+        let (kind, bytes): (u8, &[u8]) = match self {
+            Self::Nil => (0, b""),
+            Self::Int(value) => (1, &value.to_le_bytes()),
+            // Both zeros are equal.
+            Self::Float(value) => (2, &(value + 0.0).to_le_bytes()),
+            Self::Duration(value) => (3, &value.to_le_bytes()),
+            Self::Bool(value) => (4, &[u8::from(*value)]),
+            Self::Text(text) => (5, text),
+            Self::Owned(text) => (6, text),
+            Self::Status(code) => (7, &[*code]),
+            Self::Kind(code) => (8, &[*code]),
+            Self::Array(message) => (9, message),
+        };
+        [&[kind], bytes].concat()
+    }
+
     fn text(&self) -> Option<&[u8]> {
         match self {
             Self::Text(text) => Some(text),

@@ -139,7 +139,7 @@ impl Head {
                 Some(snapshot) => Arc::clone(snapshot),
                 None => {
                     let batch = Arc::new(state.builder.snapshot());
-                    let chunk = Chunk::new(0, batch, state.sequences.clone(), state.received);
+                    let chunk = Chunk::new(next_chunk_id(), batch, state.sequences.clone(), state.received);
                     let chunk = Arc::new(chunk);
                     state.snapshot = Some(Arc::clone(&chunk));
                     chunk

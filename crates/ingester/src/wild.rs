@@ -21,8 +21,11 @@ pub(crate) fn split(
     window: (u64, u64),
 ) -> (Vec<Arc<SpanBatch>>, Vec<Arc<SpanBatch>>) {
     let wild = wild_traces(&batches, window);
-    let traces: usize = batches.iter().map(|batch| batch.traces.len()).sum();
-    if wild.is_empty() || wild.len() > traces / STRAYS {
+    if wild.is_empty() {
+        return (batches, Vec::new());
+    }
+    let traces: HashSet<TraceId> = batches.iter().flat_map(|batch| batch.traces.ids()).collect();
+    if wild.len() > traces.len() / STRAYS {
         return (batches, Vec::new());
     }
     let (mut main, mut apart) = (Vec::new(), Vec::new());
@@ -38,7 +41,7 @@ pub(crate) fn split(
             apart.push(Arc::new(merge_traces(&[&batch], &of_wild)));
         }
     }
-    (main, apart)
+    if main.is_empty() { (apart, main) } else { (main, apart) }
 }
 
 /// Traces that have a span of which any part is outside.

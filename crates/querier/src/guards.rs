@@ -32,6 +32,8 @@ struct Line {
 #[derive(Debug)]
 pub(crate) struct Admitted {
     _permits: [OwnedSemaphorePermit; 2],
+    /// Keeps the tenant from being forgotten.
+    _line: Arc<Line>,
 }
 
 impl Guards {
@@ -73,7 +75,7 @@ impl Guards {
         let gone = || QueryError::new(ErrorKind::Cancelled, "the request was cancelled");
         tokio::select! {
             permit = Arc::clone(&line.at_work).acquire_owned() => {
-                Ok(Some(Admitted { _permits: [place, permit.map_err(|_| gone())?] }))
+                Ok(Some(Admitted { _permits: [place, permit.map_err(|_| gone())?], _line: Arc::clone(&line) }))
             }
             () = ctx.cancellation.cancelled() => Err(gone()),
         }

@@ -84,8 +84,12 @@ impl<'s> MetricsQuery<'s> {
         tally: &'s Tally,
         ctx: &'s RequestCtx,
     ) -> Self {
-        let joined = if job.is_local() { overlap.copied(source, tally).await } else { overlap.ids() };
-        Self { source, joined: Arc::new(joined.to_vec()), job: Arc::clone(job), tally, ctx }
+        let joined = if job.is_local() {
+            overlap.copied(source, tally).await
+        } else {
+            Arc::new(overlap.ids().to_vec())
+        };
+        Self { source, joined, job: Arc::clone(job), tally, ctx }
     }
 
     /// Counts all spans of the tenant.
@@ -231,7 +235,8 @@ impl<'s> MetricsQuery<'s> {
             ids.sort_unstable();
             ids.dedup();
             ids.retain(|id| self.joined.binary_search(id).is_err());
-            partials = self.join(&ids).await?;
+            // Only of live data: the blocks have nothing of these, or have counted it already.
+            partials = self.join(&ids, false).await?;
         }
         self.tally.count(|metrics| metrics.completed_jobs += 1);
         Ok(partials)
@@ -239,16 +244,16 @@ impl<'s> MetricsQuery<'s> {
 
     /// Traces of blocks that lie in other places too.
     async fn shared(&self) -> Result<Vec<Partial>, QueryError> {
-        self.join(&self.joined).await
+        self.join(&self.joined, true).await
     }
 
-    async fn join(&self, ids: &[TraceId]) -> Result<Vec<Partial>, QueryError> {
+    async fn join(&self, ids: &[TraceId], with_blocks: bool) -> Result<Vec<Partial>, QueryError> {
         let mut partials = Vec::new();
         let mut needs = self.job.join_needs();
         needs.add(Columns::ID);
         for ids in ids.chunks(JOINED_AT_ONCE) {
             self.check()?;
-            let places = self.source.locate(ids, |_| false, self.tally).await;
+            let places = self.source.locate(ids, |_| !with_blocks, self.tally).await;
             match self.source.join(ids.to_vec(), places, &needs, self.tally).await {
                 Ok(batch) => {
                     let job = Arc::clone(&self.job);

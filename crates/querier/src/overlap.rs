@@ -33,7 +33,7 @@ pub(crate) struct Overlap {
     live: Vec<TraceId>,
     /// Those whose parts lie all in blocks; nothing where this is about blocks alone.
     stored: Option<Arc<Self>>,
-    copied: OnceCell<Vec<TraceId>>,
+    copied: OnceCell<Arc<Vec<TraceId>>>,
 }
 
 impl Overlap {
@@ -42,18 +42,29 @@ impl Overlap {
         &self.ids
     }
 
-    /// Those that have a span in several places: copies that count once. Sorted. Found out when it is first asked.
-    pub(crate) async fn copied(&self, source: &Source, tally: &Tally) -> &[TraceId] {
-        self.copied
-            .get_or_init(|| async {
-                let Some(stored) = &self.stored else { return copies(source, &self.ids, tally).await };
+    /// Those that have a span in several places: copies that count once. Sorted. Found out when it is first asked, and
+    /// kept if everything could be read.
+    pub(crate) async fn copied(&self, source: &Source, tally: &Tally) -> Arc<Vec<TraceId>> {
+        if let Some(known) = self.copied.get() {
+            return Arc::clone(known);
+        }
+        let before = tally.skipped();
+        let copied = match &self.stored {
+            None => copies(source, &self.ids, tally).await,
+            Some(stored) => {
                 let mut all = copies(source, &self.live, tally).await;
-                all.extend(Box::pin(stored.copied(source, tally)).await);
+                all.extend_from_slice(&Box::pin(stored.copied(source, tally)).await);
                 all.sort_unstable();
                 all.dedup();
                 all
-            })
-            .await
+            }
+        };
+        let copied = Arc::new(copied);
+        if tally.skipped() == before {
+            // Somebody else may have been faster, with the same.
+            let _ = self.copied.set(Arc::clone(&copied));
+        }
+        copied
     }
 
     /// Which of these lie elsewhere too; `None` when none does.
@@ -113,6 +124,7 @@ impl OverlapCache {
     pub(crate) async fn of(&self, source: &Source, tally: &Tally) -> Arc<Overlap> {
         let blocks: Vec<Uuid> = source.view.blocks.iter().map(|entry| entry.meta.block_id).collect();
         let chunks: Vec<u64> = source.view.chunks.iter().map(|chunk| chunk.id).collect();
+        let before = tally.skipped();
         let known = self.0.lock().get(&source.tenant).cloned().filter(|known| known.blocks == blocks);
         if let Some(known) = &known
             && known.chunks == chunks
@@ -149,6 +161,9 @@ impl OverlapCache {
             let (stored, copied) = (Some(Arc::clone(&stored)), OnceCell::new());
             Arc::new(Overlap { ids: all, live, stored, copied })
         };
+        if tally.skipped() > before {
+            return overlap; // what could not be read now may be readable the next time
+        }
         let mut all = self.0.lock();
         if all.len() >= TENANTS_MAX {
             all.clear();

@@ -171,6 +171,7 @@ impl Querier {
                     spans_per_spanset: request.spans_per_spanset,
                     tally: &tally,
                     ctx,
+                    all_scanned: false,
                 };
                 traces.extend(search.run(range).await?);
             }

@@ -36,6 +36,8 @@ pub(crate) struct Search<'s> {
     pub(crate) spans_per_spanset: usize,
     pub(crate) tally: &'s Tally,
     pub(crate) ctx: &'s RequestCtx,
+    /// Whether no block lies outside of the range.
+    pub(crate) all_scanned: bool,
 }
 
 /// A trace that may be part of the answer, as far as it is known.
@@ -73,7 +75,7 @@ pub(crate) fn nanos(time: jiff::Timestamp) -> u64 {
 
 impl Search<'_> {
     /// The newest traces that match, newest first.
-    pub(crate) async fn run(&self, range: Option<(u64, u64)>) -> Result<Vec<TraceResult>, QueryError> {
+    pub(crate) async fn run(mut self, range: Option<(u64, u64)>) -> Result<Vec<TraceResult>, QueryError> {
         let overlaps = |meta: &BlockMeta| {
             // Times in `meta.json` may be cut to whole seconds.
             range.is_none_or(|(start, end)| {
@@ -83,6 +85,7 @@ impl Search<'_> {
         let mut blocks: Vec<usize> =
             (0..self.source.view.blocks.len()).filter(|block| overlaps(self.source.meta(*block))).collect();
         blocks.sort_by_key(|block| std::cmp::Reverse(self.source.meta(*block).end_time));
+        self.all_scanned = blocks.len() == self.source.view.blocks.len();
         self.tally.count(|metrics| {
             metrics.total_blocks += blocks.len() as u32;
             metrics.total_block_bytes +=
@@ -103,16 +106,22 @@ impl Search<'_> {
             let Some(next) = blocks.get(following) else { break };
             // No trace of the blocks to come starts later than they end.
             let bound = nanos(self.source.meta(*next).end_time).saturating_add(1_000_000_000);
-            let newer = candidates.values().filter(|c| c.start > bound && self.plan.accepts(c.found)).count();
+            let newer = candidates.values().filter(|c| c.start > bound && self.may_be_found(c)).count();
             if newer >= self.limit {
-                self.judge_newest(&mut candidates, &mut judged, bound).await?;
+                self.judge_newest(&mut candidates, &mut judged, Some(bound)).await?;
                 if judged.results.iter().filter(|result| result.start > bound).count() >= self.limit {
                     return Ok(judged.finish(self.limit));
                 }
             }
         }
-        self.judge_newest(&mut candidates, &mut judged, 0).await?;
+        self.judge_newest(&mut candidates, &mut judged, None).await?;
         Ok(judged.finish(self.limit))
+    }
+
+    /// Whether a trace may be part of the answer, by what the filters found. Of one that lies in several places, some of
+    /// them perhaps outside of the range of the search and not scanned, only judging it tells.
+    fn may_be_found(&self, merged: &Merged) -> bool {
+        self.plan.accepts(merged.found) || (merged.place.is_none() && !self.all_scanned)
     }
 
     fn check(&self) -> Result<(), QueryError> {
@@ -212,12 +221,14 @@ impl Search<'_> {
         &self,
         candidates: &mut Candidates,
         judged: &mut Judged,
-        bound: u64,
+        bound: Option<u64>,
     ) -> Result<(), QueryError> {
         let mut order: Vec<(u64, TraceId)> = candidates
             .iter()
             .filter(|(id, merged)| {
-                merged.start > bound && self.plan.accepts(merged.found) && !judged.done.contains(*id)
+                bound.is_none_or(|bound| merged.start > bound)
+                    && self.may_be_found(merged)
+                    && !judged.done.contains(*id)
             })
             .map(|(id, merged)| (merged.start, *id))
             .collect();

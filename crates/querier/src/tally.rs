@@ -66,6 +66,11 @@ impl Tally {
         self.state.lock().skipped(&error.to_string());
     }
 
+    /// How many parts could not be read so far.
+    pub(crate) fn skipped(&self) -> usize {
+        self.state.lock().skipped
+    }
+
     /// A limit cut the answer short.
     pub(crate) fn cut(&self, reason: &str) {
         self.state.lock().cut = Some(reason.to_owned());

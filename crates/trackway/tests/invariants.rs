@@ -9,7 +9,9 @@ use std::collections::HashMap;
 use serde_json::Value;
 use support::Server;
 use support::dice::Dice;
-use support::requests::{day, own_spans, own_trace, request, shared_span, shared_trace};
+use support::requests::{
+    day, of_service, own_spans, own_trace, request, shared_span, shared_trace, span, span_at,
+};
 
 const ROUNDS: usize = 24;
 
@@ -86,6 +88,48 @@ fn metrics_search_and_trace_by_id_agree_with_what_was_sent() {
         if !all.is_empty() {
             check(&server, &all, &mut dice, &when);
         }
+    }
+    server.stop();
+}
+
+/// The rest of a trace comes after its beginning was written to a block, and after somebody asked.
+#[test]
+fn a_trace_that_goes_on_after_a_flush_is_one_trace() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), "");
+    let (trace, other, root) = (own_trace(1), own_trace(2), 1_u64.to_be_bytes());
+    let push = |span: Vec<u8>| {
+        let body = of_service("late", &[span]);
+        assert_eq!(server.push("application/x-protobuf", &body).status, 200);
+    };
+    push(span(trace, &root, b"", "root", &[]));
+    server.flush();
+    push(span(other, &root, b"", "root", &[]));
+    assert_eq!(server.search("{ } | count() > 1").len(), 0);
+    push(span(trace, &2_u64.to_be_bytes(), &root, "child", &[]));
+    for when in ["before the flush", "after it"] {
+        assert_eq!(server.search("{ } | count() > 1").len(), 1, "{when}");
+        assert_eq!(server.search("{ name = \"root\" } > { name = \"child\" }").len(), 1, "{when}");
+        assert_eq!(server.search("count() > 1").len(), 1, "{when}");
+        assert_eq!(sum(&instant(&server, "{ } | count() > 1 | count_over_time()")), 2, "{when}");
+        assert_eq!(sum(&instant(&server, "by(resource.service.name) | count_over_time()")), 3, "{when}");
+        server.flush();
+    }
+    server.stop();
+}
+
+/// Senders forget the time of a span; the trace is found all the same.
+#[test]
+fn a_trace_that_starts_at_0_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), "");
+    let span = span_at(0, own_trace(1), &1_u64.to_be_bytes(), b"", "timeless", &[]);
+    let body = of_service("timeless", &[span]);
+    assert_eq!(server.push("application/x-protobuf", &body).status, 200);
+    for _ in 0..2 {
+        let found = server.json("/api/search?q=%7B%7D&limit=10");
+        assert_eq!(found["traces"].as_array().map(Vec::len), Some(1), "{found}");
+        server.flush();
     }
     server.stop();
 }

@@ -130,14 +130,15 @@ fn encoding(number: u64) -> Result<Encoding, LeafError> {
 
 /// Reads a structure of Thrift's compact protocol. `path` are the numbers of the fields that lead to it.
 fn structure(bytes: &mut &[u8], path: &[u64], fields: &mut Fields) -> Result<(), LeafError> {
-    let mut number = 0;
+    let mut number = 0_u64;
     loop {
         let byte = one(bytes)?;
         if byte == 0 {
             return Ok(());
         }
         let (step, of) = (u64::from(byte >> 4), byte & 0x0f);
-        number = if step == 0 { zigzag(varint(bytes)?) } else { number + step };
+        let next = if step == 0 { Some(zigzag(varint(bytes)?)) } else { number.checked_add(step) };
+        number = next.ok_or(LeafError::Damaged("a field of a page header has no number"))?;
         let mut at = path.to_vec();
         at.push(number);
         value(bytes, of, &at, fields)?;

@@ -277,6 +277,10 @@ impl Assembly<'_> {
         }
         traces.truncate(span);
         scopes.truncate(span);
+        // What stands before the first trace, resource or scope belongs to none.
+        if [&traces, &scopes, &scope_resource].iter().any(|owners| owners.contains(&u32::MAX)) {
+            return Err(self.group.structure("spans outside of any trace, resource or scope"));
+        }
         let resources = resource.wrapping_add(1);
         if trace.wrapping_add(1) as usize != self.group.rows() {
             return Err(self.group.structure("the number of rows differs from the footer's"));

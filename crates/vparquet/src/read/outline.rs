@@ -125,7 +125,7 @@ fn entries(group: &mut RowGroup, column: &str) -> Result<Read<Vec<Vec<u8>>>, Rea
 }
 
 /// Whether a column has any value.
-fn has_value(group: &mut RowGroup, column: &str) -> Result<Read<bool>, ReadError> {
+pub(super) fn has_value(group: &mut RowGroup, column: &str) -> Result<Read<bool>, ReadError> {
     let Some(leaf) = group.file.leaf(column) else { return Ok(Read::Ready(false)) };
     if let Some(dictionary) = ready!(dictionary(group, column)) {
         return Ok(Read::Ready(dictionary.bytes().is_some_and(|(_, texts)| texts.len() > 0)));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use trackway_spans::{Level, Prune, PruneOn};
 
 use super::assemble::ready;
+use super::outline::has_value;
 use super::{Read, ReadError, RowGroup};
 use crate::leaf::Leaf;
 use crate::schema::{RESOURCE_COLUMNS, SPAN_COLUMNS, SPAN_INT_COLUMN, path};
@@ -74,7 +75,11 @@ fn attribute(
     if !value {
         return Ok(Read::Ready(true));
     }
-    any_entry(group, &format!("{prefix}.Attrs.list.element.Value.list.element"), prune)
+    match any_entry(group, &format!("{prefix}.Attrs.list.element.Value.list.element"), prune)? {
+        // Arrays of mixed types stand in a column of their own, as JSON.
+        Read::Ready(false) => has_value(group, &format!("{prefix}.Attrs.list.element.ValueUnsupported")),
+        other => Ok(other),
+    }
 }
 
 /// What the paths of a level's columns begin with.
