@@ -40,8 +40,19 @@ fn trace(out: &mut Vec<u8>, trace: &TraceResult) {
     wide(&mut object, "startTimeUnixNano", trace.start);
     narrow(&mut object, "durationMs", u64::from(millis(trace.duration)));
     if let Some(first) = trace.spansets.first() {
-        spanset(object.key("spanSet"), first);
-        array(object.key("spanSets"), &trace.spansets, spanset);
+        // The first stands there twice: under the name of old, and in the list. It is written once and copied.
+        let out = object.key("spanSet");
+        let start = out.len();
+        spanset(out, first);
+        let end = out.len();
+        let out = object.key("spanSets");
+        out.push(b'[');
+        out.extend_from_within(start..end);
+        for other in &trace.spansets[1..] {
+            out.push(b',');
+            spanset(out, other);
+        }
+        out.push(b']');
     }
     if !trace.service_stats.is_empty() {
         let mut stats: Vec<_> = trace.service_stats.iter().collect();

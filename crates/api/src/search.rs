@@ -55,7 +55,12 @@ pub(crate) async fn search(State(state): State<ApiState>, request: Request) -> R
             traces: found.traces.into_iter().map(convert::trace).collect(),
             metrics: Some(convert::search_metrics(&found.metrics)),
         }),
-        Form::Json | Form::Llm => json(crate::json::search(&found.traces, &found.metrics)),
+        Form::Json | Form::Llm => {
+            let response = json(crate::json::search(&found.traces, &found.metrics));
+            // Giving back the memory of thousands of traces takes longer than the asker should wait.
+            tokio::task::spawn_blocking(move || drop(found.traces));
+            response
+        }
     };
     Ok(mark(response, &found.completeness))
 }

@@ -92,6 +92,7 @@ impl Assembly<'_> {
         if let Some(leaf) = texts
             && let Some(mut translate) = Translate::new(&leaf)
         {
+            rows.strings.reserve(hits.len().min(translate.ids.len()));
             let strings = &mut self.strings;
             values_of(&leaf, level, hits, |at, value| {
                 let text =
