@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use futures::{StreamExt, stream};
 use parking_lot::Mutex;
-use tokio::sync::OnceCell;
+use tokio::sync::{Mutex as AsyncMutex, OnceCell};
 use trackway_common::{TenantId, TraceId};
 use trackway_spans::{Columns, Needs, SpanBatch, copied_among};
 use uuid::Uuid;
@@ -107,7 +107,11 @@ async fn copies(source: &Source, ids: &[TraceId], tally: &Tally) -> Vec<TraceId>
 
 /// What was found out last, by tenant. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct OverlapCache(Arc<Mutex<HashMap<TenantId, Known>>>);
+pub(crate) struct OverlapCache {
+    known: Arc<Mutex<HashMap<TenantId, Known>>>,
+    /// Held by the question that reads trace ids; others of the tenant wait for what it finds.
+    reading: Arc<Mutex<HashMap<TenantId, Arc<AsyncMutex<()>>>>>,
+}
 
 #[derive(Clone, Debug)]
 struct Known {
@@ -125,21 +129,24 @@ impl OverlapCache {
         let blocks: Vec<Uuid> = source.view.blocks.iter().map(|entry| entry.meta.block_id).collect();
         let chunks: Vec<u64> = source.view.chunks.iter().map(|chunk| chunk.id).collect();
         let before = tally.skipped();
-        let known = self.0.lock().get(&source.tenant).cloned().filter(|known| known.blocks == blocks);
-        if let Some(known) = &known
-            && known.chunks == chunks
-        {
+        let mut known = self.known.lock().get(&source.tenant).cloned();
+        let reading = self.reading(&source.tenant);
+        let mut turn = None;
+        if known.as_ref().is_none_or(|known| known.blocks != blocks) {
+            turn = Some(reading.lock().await);
+            known = self.known.lock().get(&source.tenant).cloned();
+        }
+        if let Some(known) = known.as_ref().filter(|known| known.blocks == blocks && known.chunks == chunks) {
             return Arc::clone(&known.overlap);
         }
         let (ids, stored) = match known {
-            Some(known) => (known.ids, known.stored),
-            None => {
-                let ids = stored_ids(source, tally).await;
-                let repeated = ids.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]);
-                let mut repeated: Vec<TraceId> = repeated.collect();
-                repeated.dedup();
-                (Arc::new(ids), Arc::new(Overlap { ids: repeated, ..Overlap::default() }))
+            Some(known) if known.blocks == blocks => (known.ids, known.stored),
+            // Blocks that came since are added; after others went, all are read again.
+            Some(known) if known.blocks.iter().all(|block| blocks.contains(block)) => {
+                let new = |block: &Uuid| !known.blocks.contains(block);
+                repeated(stored_ids(source, &new, &known.ids, tally).await)
             }
+            _ => repeated(stored_ids(source, &|_| true, &[], tally).await),
         };
         let (view, sorted) = (source.view.clone(), Arc::clone(&ids));
         let compute = move || {
@@ -164,7 +171,7 @@ impl OverlapCache {
         if tally.skipped() > before {
             return overlap; // what could not be read now may be readable the next time
         }
-        let mut all = self.0.lock();
+        let mut all = self.known.lock();
         if all.len() >= TENANTS_MAX {
             all.clear();
         }
@@ -172,15 +179,39 @@ impl OverlapCache {
             source.tenant.clone(),
             Known { blocks, chunks, ids, stored, overlap: Arc::clone(&overlap) },
         );
+        drop(turn);
         overlap
+    }
+
+    fn reading(&self, tenant: &TenantId) -> Arc<AsyncMutex<()>> {
+        let mut all = self.reading.lock();
+        if all.len() >= TENANTS_MAX {
+            all.retain(|_, turn| Arc::strong_count(turn) > 1);
+        }
+        Arc::clone(all.entry(tenant.clone()).or_default())
     }
 }
 
-/// The ids of all traces of all blocks, sorted, each as often as there are row groups with it.
-async fn stored_ids(source: &Source, tally: &Tally) -> Vec<TraceId> {
-    let mut newest: Vec<usize> = (0..source.view.blocks.len()).collect();
+/// Ids, sorted, and the overlap that those make that stand there several times.
+fn repeated(ids: Vec<TraceId>) -> (Arc<Vec<TraceId>>, Arc<Overlap>) {
+    let pairs = ids.windows(2).filter(|pair| pair[0] == pair[1]);
+    let mut repeated: Vec<TraceId> = pairs.map(|pair| pair[0]).collect();
+    repeated.dedup();
+    (Arc::new(ids), Arc::new(Overlap { ids: repeated, ..Overlap::default() }))
+}
+
+/// The ids of all traces of all blocks, sorted, each as often as there are row groups with it: those of the blocks that
+/// are `wanted`, and those that are known.
+async fn stored_ids(
+    source: &Source,
+    wanted: &(dyn Fn(&Uuid) -> bool + Sync),
+    known: &[TraceId],
+    tally: &Tally,
+) -> Vec<TraceId> {
+    let mut newest: Vec<usize> =
+        (0..source.view.blocks.len()).filter(|block| wanted(&source.meta(*block).block_id)).collect();
     newest.sort_by_key(|block| std::cmp::Reverse(source.meta(*block).end_time));
-    let mut traces = 0;
+    let mut traces = known.len() as u64;
     newest.retain(|block| {
         traces += source.meta(*block).total_objects;
         traces <= IDS_MAX
@@ -202,9 +233,12 @@ async fn stored_ids(source: &Source, tally: &Tally) -> Vec<TraceId> {
             Err(error) => tally.skip(&error),
         }
     }
+    let known = known.to_vec();
     let sort = move || {
-        let mut ids: Vec<TraceId> = all.iter().flat_map(|list| list.iter().copied()).collect();
-        ids.sort_unstable();
+        let new = all.iter().flat_map(|list| list.iter().copied());
+        let mut ids: Vec<TraceId> = known.into_iter().chain(new).collect();
+        // Sorted runs, one behind the other: the stable sort merges them.
+        ids.sort();
         ids
     };
     source.reader.cpu().run(sort).await.unwrap_or_default()
