@@ -6,7 +6,7 @@ use futures::{StreamExt, stream};
 use trackway_common::{TenantId, TraceId};
 use trackway_engine::complete_traces;
 use trackway_ingester::{Chunk, View};
-use trackway_spans::{Needs, SpanBatch, merge_traces};
+use trackway_spans::{Needs, SpanBatch, merge_places};
 use trackway_storage::{BlockReader, StoreError};
 use trackway_vparquet::meta::BlockMeta;
 
@@ -36,6 +36,20 @@ pub(crate) struct Rows {
 pub(crate) struct Places {
     pub(crate) chunks: Vec<Arc<Chunk>>,
     pub(crate) rows: Vec<Rows>,
+}
+
+/// Calls `each` with live data as one place, where spans are as often as they were sent, and each part of a block as
+/// another, where copies may lie.
+pub(crate) fn with_places<T>(
+    live: &[Arc<SpanBatch>],
+    stored: &[SpanBatch],
+    each: impl FnOnce(&[&[&SpanBatch]]) -> T,
+) -> T {
+    let live: Vec<&SpanBatch> = live.iter().map(AsRef::as_ref).collect();
+    let stored: Vec<[&SpanBatch; 1]> = stored.iter().map(|batch| [batch]).collect();
+    let places: Vec<&[&SpanBatch]> =
+        std::iter::once(&live[..]).chain(stored.iter().map(|place| &place[..])).collect();
+    each(&places)
 }
 
 impl Source {
@@ -122,8 +136,7 @@ impl Source {
         let live = self.load_chunks(places.chunks, tally).await;
         let stored = self.load_rows(places.rows, needs, tally).await;
         let join = move || {
-            let batches: Vec<&SpanBatch> = live.iter().map(AsRef::as_ref).chain(stored.iter()).collect();
-            let mut joined = merge_traces(&batches, &ids);
+            let mut joined = with_places(&live, &stored, |places| merge_places(places, &ids));
             complete_traces(&mut joined);
             joined
         };

@@ -8,10 +8,10 @@ use futures::{StreamExt, stream};
 use parking_lot::Mutex;
 use tokio::sync::{Mutex as AsyncMutex, OnceCell};
 use trackway_common::{TenantId, TraceId};
-use trackway_spans::{Columns, Needs, SpanBatch, copied_among};
+use trackway_spans::{Columns, Needs, copied_among};
 use uuid::Uuid;
 
-use crate::fragments::{READS_AT_ONCE, Source};
+use crate::fragments::{READS_AT_ONCE, Source, with_places};
 use crate::tally::Tally;
 
 /// Tenants whose overlap is kept.
@@ -96,10 +96,7 @@ async fn copies(source: &Source, ids: &[TraceId], tally: &Tally) -> Vec<TraceId>
         let live = source.load_chunks(places.chunks, tally).await;
         let stored = source.load_rows(places.rows, &needs, tally).await;
         let ids = ids.to_vec();
-        let compare = move || {
-            let batches: Vec<&SpanBatch> = live.iter().map(AsRef::as_ref).chain(stored.iter()).collect();
-            copied_among(&batches, &ids)
-        };
+        let compare = move || with_places(&live, &stored, |places| copied_among(places, &ids));
         copied.extend(source.reader.cpu().run(compare).await.unwrap_or_default());
     }
     copied

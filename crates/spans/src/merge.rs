@@ -19,7 +19,16 @@ type Row = (u32, u64, u64, u32, u32);
 ///
 /// All batches must hold all columns of spans, resources, scopes and whatever tables the reader wants to see joined.
 pub fn merge_traces(batches: &[&SpanBatch], wanted: &[TraceId]) -> SpanBatch {
-    let rows = rows_of(batches, wanted, true);
+    merge_places(&[batches], wanted)
+}
+
+/// Like [`merge_traces`], over batches of several places that may hold copies of each other's spans: a replicated block,
+/// or what a sender sent again after the first was written. A copy counts once. What one place holds several times was
+/// sent several times.
+pub fn merge_places(places: &[&[&SpanBatch]], wanted: &[TraceId]) -> SpanBatch {
+    let Placed { batches, place_of } = Placed::new(places);
+    let rows = rows_of(&batches, wanted);
+    let rows = without_copies(rows, &batches, &place_of);
     let mut sources: Vec<Source<'_>> = batches.iter().map(|batch| Source::new(batch)).collect();
     let mut builder = BatchBuilder::new();
     for (at, _, _, from, row) in rows {
@@ -28,21 +37,38 @@ pub fn merge_traces(batches: &[&SpanBatch], wanted: &[TraceId]) -> SpanBatch {
     builder.finish()
 }
 
-/// Those of the wanted traces that have a span in several of the batches, which need only hold names, kinds, ids, parents
-/// and times. In the order of `wanted`.
-pub fn copied_among(batches: &[&SpanBatch], wanted: &[TraceId]) -> Vec<TraceId> {
-    let count = |rows: Vec<Row>| {
+/// Those of the wanted traces that have copies of a span in several places, whose batches need only hold names, kinds,
+/// ids, parents and times. In the order of `wanted`.
+pub fn copied_among(places: &[&[&SpanBatch]], wanted: &[TraceId]) -> Vec<TraceId> {
+    let Placed { batches, place_of } = Placed::new(places);
+    let count = |rows: &[Row]| {
         let mut counts = vec![0_usize; wanted.len()];
         rows.iter().for_each(|row| counts[row.0 as usize] += 1);
         counts
     };
-    let (all, once) = (count(rows_of(batches, wanted, false)), count(rows_of(batches, wanted, true)));
+    let rows = rows_of(&batches, wanted);
+    let all = count(&rows);
+    let once = count(&without_copies(rows, &batches, &place_of));
     let pairs = wanted.iter().zip(all.iter().zip(&once));
     pairs.filter(|(_, (all, once))| all != once).map(|(id, _)| *id).collect()
 }
 
-/// The spans of the wanted traces, by trace, start and id; copies left out or not.
-fn rows_of(batches: &[&SpanBatch], wanted: &[TraceId], once: bool) -> Vec<Row> {
+/// The batches of all places, one place behind the other, and the place of each.
+struct Placed<'a> {
+    batches: Vec<&'a SpanBatch>,
+    place_of: Vec<usize>,
+}
+
+impl<'a> Placed<'a> {
+    fn new(places: &[&[&'a SpanBatch]]) -> Self {
+        let of = places.iter().enumerate();
+        let place_of = of.flat_map(|(place, batches)| std::iter::repeat_n(place, batches.len())).collect();
+        Self { batches: places.concat(), place_of }
+    }
+}
+
+/// The spans of the wanted traces, by trace, start and id.
+fn rows_of(batches: &[&SpanBatch], wanted: &[TraceId]) -> Vec<Row> {
     let position: HashMap<TraceId, u32> = wanted.iter().zip(0..).map(|(id, at)| (*id, at)).collect();
     let mut rows: Vec<Row> = Vec::new();
     for (from, batch) in batches.iter().enumerate() {
@@ -54,37 +80,35 @@ fn rows_of(batches: &[&SpanBatch], wanted: &[TraceId], once: bool) -> Vec<Row> {
         }
     }
     rows.sort_unstable();
-    if once {
-        drop_copies(&mut rows, batches);
-    }
     rows
 }
 
-/// Leaves out spans that another batch holds too: a replicated block, or what a sender sent again in other pieces. What one
-/// batch holds several times was sent several times.
-fn drop_copies(rows: &mut Vec<Row>, batches: &[&SpanBatch]) {
+/// Leaves out spans that a place before holds too. The rows are in the order of [`rows_of`], and the batches in that of
+/// their places.
+fn without_copies(rows: Vec<Row>, batches: &[&SpanBatch], place_of: &[usize]) -> Vec<Row> {
+    let place = |row: &Row| place_of[row.3 as usize];
     let same_key = |a: &Row, b: &Row| (a.0, a.1, a.2) == (b.0, b.1, b.2);
-    if !rows.windows(2).any(|pair| same_key(&pair[0], &pair[1]) && pair[0].3 != pair[1].3) {
-        return;
+    if !rows.windows(2).any(|pair| same_key(&pair[0], &pair[1]) && place(&pair[0]) != place(&pair[1])) {
+        return rows;
     }
     let mut kept = Vec::with_capacity(rows.len());
     for group in rows.chunk_by(same_key) {
-        // For each span: what tells it from others with its id, the batch that is being looked at, how often that one has
+        // For each span: what tells it from others with its id, the place that is being looked at, how often that one has
         // it, and how often it was kept.
-        let mut known: Vec<(_, u32, usize, usize)> = Vec::new();
+        let mut known: Vec<(_, usize, usize, usize)> = Vec::new();
         for row in group {
             let batch = batches[row.3 as usize];
             let (spans, at) = (&batch.spans, row.4 as usize);
             let of = |column: &crate::Column<u64>| column.get(at).copied();
             let name = spans.name.get(at).map(|name| batch.strings.get(*name));
             let span = (spans.kind.get(at).copied(), of(&spans.duration), of(&spans.parent), name);
-            let place = known.iter().position(|(other, ..)| *other == span).unwrap_or_else(|| {
-                known.push((span, row.3, 0, 0));
+            let index = known.iter().position(|(other, ..)| *other == span).unwrap_or_else(|| {
+                known.push((span, place(row), 0, 0));
                 known.len() - 1
             });
-            let (_, from, here, total) = &mut known[place];
-            if *from != row.3 {
-                (*from, *here) = (row.3, 0);
+            let (_, from, here, total) = &mut known[index];
+            if *from != place(row) {
+                (*from, *here) = (place(row), 0);
             }
             *here += 1;
             if *here > *total {
@@ -93,7 +117,7 @@ fn drop_copies(rows: &mut Vec<Row>, batches: &[&SpanBatch]) {
             }
         }
     }
-    *rows = kept;
+    kept
 }
 
 /// A batch that is copied from, with what has been copied already.

@@ -133,3 +133,34 @@ fn a_trace_that_starts_at_0_is_found() {
     }
     server.stop();
 }
+
+/// A span that is sent in two requests with other bytes is two spans while they wait together and in the block that they
+/// make, and one where the first was in a block already. Everybody who asks is told the same.
+#[test]
+fn search_trace_and_metrics_agree_on_what_was_sent_in_other_pieces() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), "");
+    let trace = own_trace(1);
+    let at = support::requests::now() - 1_000_000_000;
+    let again = |id: u64| span_at(at, trace, &id.to_be_bytes(), b"", "again", &[]);
+    let push = |spans: &[Vec<u8>]| {
+        let body = of_service("again", spans);
+        assert_eq!(server.push("application/x-protobuf", &body).status, 200);
+    };
+    let check = |expected: &[u64], when: &str| {
+        assert_eq!(server.trace(trace).as_deref(), Some(expected), "{when}");
+        assert_eq!(server.all_traces()[&trace], expected, "{when}");
+        let counted = sum(&instant(&server, "{ } | count_over_time()"));
+        assert_eq!(counted, expected.len() as u64, "{when}");
+    };
+    push(&[again(1)]);
+    push(&[again(1), again(2)]);
+    check(&[1, 1, 2], "together");
+    server.flush();
+    check(&[1, 1, 2], "in one block");
+    push(&[again(2), again(3)]);
+    check(&[1, 1, 2, 3], "after the block");
+    server.flush();
+    check(&[1, 1, 2, 3], "in two blocks");
+    server.stop();
+}
