@@ -84,33 +84,7 @@ fn unit_of(unit: &str) -> Option<u64> {
 
 /// `time.Duration.String()`.
 pub(crate) fn show_duration(duration: Duration) -> String {
-    let (all, nanos) = (duration.as_secs(), u64::from(duration.subsec_nanos()));
-    let (hours, minutes, seconds) = (all / 3600, all / 60 % 60, all % 60);
-    match (hours, minutes, seconds, nanos) {
-        (0, 0, 0, 0) => "0s".to_owned(),
-        (0, 0, 0, ..1_000) => format!("{nanos}ns"),
-        (0, 0, 0, ..1_000_000) => format!("{}µs", decimal(nanos, 1_000)),
-        (0, 0, 0, _) => format!("{}ms", decimal(nanos, 1_000_000)),
-        _ => {
-            let seconds = decimal(seconds * SECOND + nanos, SECOND);
-            match (hours, minutes) {
-                (0, 0) => format!("{seconds}s"),
-                (0, _) => format!("{minutes}m{seconds}s"),
-                _ => format!("{hours}h{minutes}m{seconds}s"),
-            }
-        }
-    }
-}
-
-/// A number of units, with as many decimals as it needs.
-fn decimal(number: u64, unit: u64) -> String {
-    let (whole, fraction) = (number / unit, number % unit);
-    if fraction == 0 {
-        return whole.to_string();
-    }
-    let places = unit.ilog10() as usize;
-    let digits = format!("{fraction:0places$}");
-    format!("{whole}.{}", digits.trim_end_matches('0'))
+    trackway_traceql::format_duration(i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX))
 }
 
 /// `strconv.Quote(text)`, near enough.

@@ -1,5 +1,7 @@
 //! What a search finds.
 
+use std::borrow::Cow;
+
 use trackway_common::TraceId;
 
 /// A trace that matched.
@@ -63,22 +65,19 @@ pub enum AttributeValue {
 }
 
 /// TraceQL's word for a status.
-pub(crate) fn status_name(code: u8) -> &'static str {
-    match code {
-        1 => "ok",
-        2 => "error",
-        _ => "unset",
-    }
+pub(crate) fn status_name(code: u8) -> Cow<'static, str> {
+    named("status", &["unset", "ok", "error"], code)
 }
 
 /// TraceQL's word for a kind.
-pub(crate) fn kind_name(code: u8) -> &'static str {
-    match code {
-        1 => "internal",
-        2 => "server",
-        3 => "client",
-        4 => "producer",
-        5 => "consumer",
-        _ => "unspecified",
+pub(crate) fn kind_name(code: u8) -> Cow<'static, str> {
+    named("kind", &["unspecified", "internal", "server", "client", "producer", "consumer"], code)
+}
+
+/// Numbers that OTLP does not know are shown as numbers.
+fn named(what: &str, names: &[&'static str], code: u8) -> Cow<'static, str> {
+    match names.get(usize::from(code)) {
+        Some(name) => Cow::Borrowed(name),
+        None => Cow::Owned(format!("{what}({code})")),
     }
 }

@@ -98,11 +98,6 @@ fn unpack_group<T: Unpacked, const WIDTH: usize>(window: &[u8], group: &mut [T; 
 /// Spreads eight numbers of at most eight bits to a byte each.
 #[inline(always)]
 fn spread<const BITS: usize>(word: u64) -> u64 {
-    struct Narrow<const BITS: usize>;
-    impl<const BITS: usize> Narrow<BITS> {
-        /// Never called with more than eight, but compiled for all widths.
-        const WIDTH: usize = if BITS > 8 { 8 } else { BITS };
-    }
     const fn every(lane: usize, bits: usize) -> u64 {
         let (mut mask, mut at) = (0_u64, 0);
         while at < 64 {
@@ -111,13 +106,11 @@ fn spread<const BITS: usize>(word: u64) -> u64 {
         }
         mask
     }
-    let width = const { Narrow::<BITS>::WIDTH };
+    // Never called with more than eight, but compiled for all widths.
+    let width = const { if BITS > 8 { 8 } else { BITS } };
     let (fours, twos, ones) = const {
-        (
-            every(64, 4 * Narrow::<BITS>::WIDTH),
-            every(32, 2 * Narrow::<BITS>::WIDTH),
-            every(16, Narrow::<BITS>::WIDTH),
-        )
+        let width = if BITS > 8 { 8 } else { BITS };
+        (every(64, 4 * width), every(32, 2 * width), every(16, width))
     };
     let word = (word & fours) | (word >> (4 * width) & fours) << 32;
     let word = (word & twos) | (word >> (2 * width) & twos) << 16;

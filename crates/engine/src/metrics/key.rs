@@ -3,7 +3,6 @@
 use std::fmt::Write;
 
 use serde::{Deserialize, Serialize};
-use trackway_traceql::ast::Static;
 
 use crate::result::AttributeValue;
 use crate::value::Val;
@@ -43,31 +42,25 @@ impl Key {
         }
     }
 
-    /// The value as a label has it. What OTLP has no type for is a text.
+    /// The value as a label has it, which is how a search shows it.
     pub(crate) fn label(&self) -> AttributeValue {
         match self {
-            Self::Nil => AttributeValue::String("nil".to_owned()),
-            Self::Bool(value) => AttributeValue::Bool(*value),
-            Self::Int(value) => AttributeValue::Int(*value),
-            Self::Float(bits) => AttributeValue::Float(f64::from_bits(*bits)),
-            Self::Duration(value) => AttributeValue::String(Static::Duration(*value).to_string()),
-            Self::Status(code) => AttributeValue::String(named("status", &["unset", "ok", "error"], *code)),
-            Self::Kind(code) => {
-                let names = ["unspecified", "internal", "server", "client", "producer", "consumer"];
-                AttributeValue::String(named("kind", &names, *code))
-            }
-            Self::Text(text) => AttributeValue::String(text.clone()),
+            Self::Nil => Val::Nil,
+            Self::Bool(value) => Val::Bool(*value),
+            Self::Int(value) => Val::Int(*value),
+            Self::Float(bits) => Val::Float(f64::from_bits(*bits)),
+            Self::Duration(value) => Val::Duration(*value),
+            Self::Status(code) => Val::Status(*code),
+            Self::Kind(code) => Val::Kind(*code),
+            Self::Text(text) => Val::Text(text.as_bytes()),
         }
+        .shown()
     }
 }
 
 /// Bits that are the same for equal numbers, and for all that are none.
 pub(crate) fn float_bits(value: f64) -> u64 {
     if value.is_nan() { f64::NAN.to_bits() } else { (value + 0.0).to_bits() }
-}
-
-fn named(what: &str, names: &[&str], code: u8) -> String {
-    names.get(usize::from(code)).map_or_else(|| format!("{what}({code})"), |name| (*name).to_owned())
 }
 
 /// Labels as JSON text, to bring series into an order that does not depend on where they come from.
