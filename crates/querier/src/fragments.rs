@@ -6,7 +6,7 @@ use futures::{StreamExt, stream};
 use trackway_common::{TenantId, TraceId};
 use trackway_engine::complete_traces;
 use trackway_ingester::{Chunk, View};
-use trackway_spans::{Needs, SpanBatch, merge_places};
+use trackway_spans::{Needs, Prune, SpanBatch, merge_places};
 use trackway_storage::{BlockReader, StoreError};
 use trackway_vparquet::meta::BlockMeta;
 
@@ -14,6 +14,13 @@ use crate::tally::Tally;
 
 /// Parts of blocks that are read at once.
 pub(crate) const READS_AT_ONCE: usize = 8;
+
+const SECOND: u64 = 1_000_000_000;
+
+/// A time of a `meta.json` as Unix nanoseconds.
+pub(crate) fn nanos(time: jiff::Timestamp) -> u64 {
+    u64::try_from(time.as_nanosecond()).unwrap_or(0)
+}
 
 /// A tenant's data, as one question sees it.
 #[derive(Clone, Debug)]
@@ -55,6 +62,56 @@ pub(crate) fn with_places<T>(
 impl Source {
     pub(crate) fn meta(&self, block: usize) -> &Arc<BlockMeta> {
         &self.view.blocks[block].meta
+    }
+
+    /// Blocks that may have spans between two times, Unix nanoseconds, told to the tally as what is to be looked through,
+    /// along with live data.
+    pub(crate) fn blocks_in(&self, range: Option<(u64, u64)>, tally: &Tally) -> Vec<usize> {
+        let overlaps = |block: &usize| {
+            let meta = self.meta(*block);
+            // Times in `meta.json` may be cut to whole seconds.
+            range.is_none_or(|(start, end)| {
+                nanos(meta.start_time) <= end && nanos(meta.end_time).saturating_add(SECOND) >= start
+            })
+        };
+        let blocks: Vec<usize> = (0..self.view.blocks.len()).filter(overlaps).collect();
+        tally.count(|metrics| {
+            metrics.total_blocks += blocks.len() as u32;
+            metrics.total_block_bytes += blocks.iter().map(|block| self.meta(*block).size).sum::<u64>();
+            metrics.total_jobs += blocks.len() as u32 + u32::from(!self.view.chunks.is_empty());
+        });
+        blocks
+    }
+
+    /// All traces of a row group, unless none can be what is looked for. What was read is told to the tally.
+    pub(crate) async fn load_row_group(
+        &self,
+        (block, row_group): (usize, usize),
+        prunes: &[Vec<Prune>],
+        needs: &Needs,
+        tally: &Tally,
+    ) -> Result<Option<SpanBatch>, StoreError> {
+        let meta = self.meta(block);
+        let (may, bytes) = self.reader.may_match(&self.tenant, meta, row_group, prunes).await?;
+        tally.count(|metrics| metrics.inspected_bytes += bytes);
+        if !may {
+            return Ok(None);
+        }
+        let loaded = self.reader.load(&self.tenant, meta, row_group, None, needs).await?;
+        tally.count(|metrics| metrics.inspected_bytes += loaded.bytes);
+        tally.inspected(&loaded.batch);
+        Ok(Some(loaded.batch))
+    }
+
+    /// Runs what computes on the CPU pool. A panic there costs this part of the answer only.
+    pub(crate) async fn on_cpu<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.reader.cpu().run(work).await.ok_or_else(|| {
+            let problem = "a part of the query failed; the log says how".to_owned();
+            StoreError::Damaged { path: self.tenant.to_string(), problem }
+        })
     }
 
     /// Where any of `ids` (ascending) lie. Blocks for which `skip` says true are not looked into.
@@ -140,8 +197,6 @@ impl Source {
             complete_traces(&mut joined);
             joined
         };
-        let problem = "joining traces failed; the log says how".to_owned();
-        let interrupted = StoreError::Damaged { path: self.tenant.to_string(), problem };
-        self.reader.cpu().run(join).await.ok_or(interrupted)
+        self.on_cpu(join).await
     }
 }

@@ -9,11 +9,10 @@ use trackway_engine::metrics::{Finished, MetricsPlan, Partial};
 use trackway_engine::{EvalError, Selection};
 use trackway_spans::{Columns, Needs, SpanBatch};
 use trackway_storage::StoreError;
-use trackway_vparquet::meta::BlockMeta;
 
 use crate::fragments::{READS_AT_ONCE, Source};
 use crate::overlap::{Overlap, rows_among};
-use crate::search::{eval_error, nanos};
+use crate::search::eval_error;
 use crate::service::{Intervals, QueryError};
 use crate::tally::Tally;
 
@@ -84,11 +83,7 @@ impl<'s> MetricsQuery<'s> {
         tally: &'s Tally,
         ctx: &'s RequestCtx,
     ) -> Self {
-        let joined = if job.is_local() {
-            overlap.copied(source, tally).await
-        } else {
-            Arc::new(overlap.ids().to_vec())
-        };
+        let joined = if job.is_local() { overlap.copied(source, tally).await } else { overlap.ids() };
         Self { source, joined, job: Arc::clone(job), tally, ctx }
     }
 
@@ -97,14 +92,8 @@ impl<'s> MetricsQuery<'s> {
         let mut all = Partial::default();
         let mut add = |partial| self.job.plan.merge(&mut all, partial);
         if !self.job.selection.is_never() {
-            let blocks: Vec<usize> =
-                (0..self.source.view.blocks.len()).filter(|block| self.overlaps(*block)).collect();
-            self.tally.count(|metrics| {
-                metrics.total_blocks += blocks.len() as u32;
-                metrics.total_block_bytes +=
-                    blocks.iter().map(|block| self.source.meta(*block).size).sum::<u64>();
-                metrics.total_jobs += blocks.len() as u32 + u32::from(!self.source.view.chunks.is_empty());
-            });
+            let range = Some((self.job.time.start, self.job.time.end));
+            let blocks = self.source.blocks_in(range, self.tally);
             let parts = stream::iter(blocks).map(|block| self.block(block));
             let mut parts = parts.buffer_unordered(READS_AT_ONCE);
             while let Some(part) = parts.next().await {
@@ -120,13 +109,6 @@ impl<'s> MetricsQuery<'s> {
 
     fn check(&self) -> Result<(), QueryError> {
         self.tally.check(self.ctx)
-    }
-
-    fn overlaps(&self, block: usize) -> bool {
-        let meta: &BlockMeta = self.source.meta(block);
-        // Times in `meta.json` may be cut to whole seconds.
-        nanos(meta.start_time) <= self.job.time.end
-            && nanos(meta.end_time).saturating_add(1_000_000_000) >= self.job.time.start
     }
 
     async fn block(&self, block: usize) -> Result<Vec<Partial>, QueryError> {
@@ -159,42 +141,28 @@ impl<'s> MetricsQuery<'s> {
         block: usize,
         row_group: usize,
     ) -> Result<Result<Option<Partial>, StoreError>, QueryError> {
-        let (tenant, meta, reader) = (&self.source.tenant, self.source.meta(block), &self.source.reader);
-        match reader.may_match(tenant, meta, row_group, self.job.selection.prunes()).await {
-            Ok((true, bytes)) => self.tally.count(|metrics| metrics.inspected_bytes += bytes),
-            Ok((false, bytes)) => {
-                self.tally.count(|metrics| metrics.inspected_bytes += bytes);
-                return Ok(Ok(None));
-            }
-            Err(error) => return Ok(Err(error)),
+        let needs = self.job.needs();
+        let prunes = self.job.selection.prunes();
+        match self.source.load_row_group((block, row_group), prunes, &needs, self.tally).await {
+            Ok(Some(batch)) => self.observe(Arc::new(batch)).await,
+            Ok(None) => Ok(Ok(None)),
+            Err(error) => Ok(Err(error)),
         }
-        let loaded = match reader.load(tenant, meta, row_group, None, &self.job.needs()).await {
-            Ok(loaded) => loaded,
-            Err(error) => return Ok(Err(error)),
-        };
-        self.tally.count(|metrics| {
-            metrics.inspected_bytes += loaded.bytes;
-            metrics.inspected_spans += loaded.batch.len() as u64;
-            metrics.inspected_traces += loaded.batch.traces.len() as u64;
-        });
-        let (job, joined) = (Arc::clone(&self.job), Arc::clone(&self.joined));
-        let observe = move || {
-            let shared = rows_among(&joined, loaded.batch.traces.ids());
-            job.observe(&loaded.batch, shared.as_deref())
-        };
-        self.on_cpu(observe).await
     }
 
-    async fn on_cpu(
+    /// Counts the spans of a batch where they lie.
+    async fn observe(
         &self,
-        observe: impl FnOnce() -> Result<Partial, EvalError> + Send + 'static,
+        batch: Arc<SpanBatch>,
     ) -> Result<Result<Option<Partial>, StoreError>, QueryError> {
-        match self.source.reader.cpu().run(observe).await {
-            Some(partial) => partial.map(|partial| Ok(Some(partial))).map_err(|error| eval_error(&error)),
-            None => {
-                let problem = "counting spans failed; the log says how".to_owned();
-                Ok(Err(StoreError::Damaged { path: "query".to_owned(), problem }))
-            }
+        let (job, joined) = (Arc::clone(&self.job), Arc::clone(&self.joined));
+        let observe = move || {
+            let shared = rows_among(&joined, batch.traces.ids());
+            job.observe(&batch, shared.as_deref())
+        };
+        match self.source.on_cpu(observe).await {
+            Ok(partial) => partial.map(|partial| Ok(Some(partial))).map_err(|error| eval_error(&error)),
+            Err(error) => Ok(Err(error)),
         }
     }
 
@@ -210,16 +178,8 @@ impl<'s> MetricsQuery<'s> {
                     Ok(batch) => batch,
                     Err(error) => return Ok(Err(error)),
                 };
-                self.tally.count(|metrics| {
-                    metrics.inspected_spans += batch.len() as u64;
-                    metrics.inspected_traces += batch.traces.len() as u64;
-                });
-                let (job, joined) = (Arc::clone(&self.job), Arc::clone(&self.joined));
-                let observe = move || {
-                    let shared = rows_among(&joined, batch.traces.ids());
-                    job.observe(&batch, shared.as_deref())
-                };
-                self.on_cpu(observe).await
+                self.tally.inspected(&batch);
+                self.observe(batch).await
             });
             let mut parts = parts.buffer_unordered(READS_AT_ONCE);
             while let Some(part) = parts.next().await {
@@ -257,8 +217,8 @@ impl<'s> MetricsQuery<'s> {
             match self.source.join(ids.to_vec(), places, &needs, self.tally).await {
                 Ok(batch) => {
                     let job = Arc::clone(&self.job);
-                    match self.on_cpu(move || job.observe(&batch, None)).await? {
-                        Ok(partial) => partials.extend(partial),
+                    match self.source.on_cpu(move || job.observe(&batch, None)).await {
+                        Ok(partial) => partials.push(partial.map_err(|error| eval_error(&error))?),
                         Err(error) => self.tally.skip(&error),
                     }
                 }

@@ -8,6 +8,7 @@ use futures::{StreamExt, stream};
 use parking_lot::Mutex;
 use tokio::sync::{Mutex as AsyncMutex, OnceCell};
 use trackway_common::{TenantId, TraceId};
+use trackway_ingester::View;
 use trackway_spans::{Columns, Needs, copied_among};
 use uuid::Uuid;
 
@@ -28,7 +29,7 @@ const COMPARED_AT_ONCE: usize = 8 * 1024;
 #[derive(Debug, Default)]
 pub(crate) struct Overlap {
     /// All of them, sorted.
-    ids: Vec<TraceId>,
+    ids: Arc<Vec<TraceId>>,
     /// Those of which a part lies in live data.
     live: Vec<TraceId>,
     /// Those whose parts lie all in blocks; nothing where this is about blocks alone.
@@ -38,8 +39,12 @@ pub(crate) struct Overlap {
 
 impl Overlap {
     /// Sorted.
-    pub(crate) fn ids(&self) -> &[TraceId] {
-        &self.ids
+    pub(crate) fn ids(&self) -> Arc<Vec<TraceId>> {
+        Arc::clone(&self.ids)
+    }
+
+    pub(crate) fn holds(&self, id: TraceId) -> bool {
+        self.ids.binary_search(&id).is_ok()
     }
 
     /// Those that have a span in several places: copies that count once. Sorted. Found out when it is first asked, and
@@ -97,7 +102,10 @@ async fn copies(source: &Source, ids: &[TraceId], tally: &Tally) -> Vec<TraceId>
         let stored = source.load_rows(places.rows, &needs, tally).await;
         let ids = ids.to_vec();
         let compare = move || with_places(&live, &stored, |places| copied_among(places, &ids));
-        copied.extend(source.reader.cpu().run(compare).await.unwrap_or_default());
+        match source.on_cpu(compare).await {
+            Ok(found) => copied.extend(found),
+            Err(error) => tally.skip(&error),
+        }
     }
     copied
 }
@@ -141,30 +149,16 @@ impl OverlapCache {
             // Blocks that came since are added; after others went, all are read again.
             Some(known) if known.blocks.iter().all(|block| blocks.contains(block)) => {
                 let new = |block: &Uuid| !known.blocks.contains(block);
-                repeated(stored_ids(source, &new, &known.ids, tally).await)
+                stored_ids(source, &new, known.ids, tally).await
             }
-            _ => repeated(stored_ids(source, &|_| true, &[], tally).await),
+            _ => stored_ids(source, &|_| true, Arc::default(), tally).await,
         };
-        let (view, sorted) = (source.view.clone(), Arc::clone(&ids));
-        let compute = move || {
-            let is_stored = |id: &TraceId| sorted.binary_search(id).is_ok();
-            let live = view.chunks.iter().flat_map(|chunk| chunk.ids.iter().copied());
-            let mut live: Vec<TraceId> =
-                if sorted.is_empty() { Vec::new() } else { live.filter(is_stored).collect() };
-            live.sort_unstable();
-            live.dedup();
-            live
-        };
-        let live = source.reader.cpu().run(compute).await.unwrap_or_default();
-        let overlap = if live.is_empty() {
+        let (view, sorted, of_blocks) = (source.view.clone(), Arc::clone(&ids), Arc::clone(&stored));
+        let with_live = move || of_view(&view, &sorted, of_blocks);
+        let overlap = source.on_cpu(with_live).await.unwrap_or_else(|error| {
+            tally.skip(&error);
             Arc::clone(&stored)
-        } else {
-            let mut all: Vec<TraceId> = stored.ids.iter().chain(&live).copied().collect();
-            all.sort_unstable();
-            all.dedup();
-            let (stored, copied) = (Some(Arc::clone(&stored)), OnceCell::new());
-            Arc::new(Overlap { ids: all, live, stored, copied })
-        };
+        });
         if tally.skipped() > before {
             return overlap; // what could not be read now may be readable the next time
         }
@@ -189,22 +183,33 @@ impl OverlapCache {
     }
 }
 
-/// Ids, sorted, and the overlap that those make that stand there several times.
-fn repeated(ids: Vec<TraceId>) -> (Arc<Vec<TraceId>>, Arc<Overlap>) {
-    let pairs = ids.windows(2).filter(|pair| pair[0] == pair[1]);
-    let mut repeated: Vec<TraceId> = pairs.map(|pair| pair[0]).collect();
-    repeated.dedup();
-    (Arc::new(ids), Arc::new(Overlap { ids: repeated, ..Overlap::default() }))
+/// The overlap of blocks and live data; that of the blocks alone where no live trace lies in a block. `ids` are those of
+/// the blocks, sorted.
+fn of_view(view: &View, ids: &[TraceId], stored: Arc<Overlap>) -> Arc<Overlap> {
+    if ids.is_empty() {
+        return stored;
+    }
+    let live = view.chunks.iter().flat_map(|chunk| chunk.ids.iter().copied());
+    let mut live: Vec<TraceId> = live.filter(|id| ids.binary_search(id).is_ok()).collect();
+    if live.is_empty() {
+        return stored;
+    }
+    live.sort_unstable();
+    live.dedup();
+    let mut all: Vec<TraceId> = stored.ids.iter().chain(&live).copied().collect();
+    all.sort_unstable();
+    all.dedup();
+    Arc::new(Overlap { ids: Arc::new(all), live, stored: Some(stored), copied: OnceCell::new() })
 }
 
 /// The ids of all traces of all blocks, sorted, each as often as there are row groups with it: those of the blocks that
-/// are `wanted`, and those that are known.
+/// are `wanted`, and those that are known. With them the overlap that those make that stand there several times.
 async fn stored_ids(
     source: &Source,
     wanted: &(dyn Fn(&Uuid) -> bool + Sync),
-    known: &[TraceId],
+    known: Arc<Vec<TraceId>>,
     tally: &Tally,
-) -> Vec<TraceId> {
+) -> (Arc<Vec<TraceId>>, Arc<Overlap>) {
     let mut newest: Vec<usize> =
         (0..source.view.blocks.len()).filter(|block| wanted(&source.meta(*block).block_id)).collect();
     newest.sort_by_key(|block| std::cmp::Reverse(source.meta(*block).end_time));
@@ -230,13 +235,18 @@ async fn stored_ids(
             Err(error) => tally.skip(&error),
         }
     }
-    let known = known.to_vec();
     let sort = move || {
         let new = all.iter().flat_map(|list| list.iter().copied());
-        let mut ids: Vec<TraceId> = known.into_iter().chain(new).collect();
+        let mut ids: Vec<TraceId> = known.iter().copied().chain(new).collect();
         // Sorted runs, one behind the other: the stable sort merges them.
         ids.sort();
-        ids
+        let pairs = ids.windows(2).filter(|pair| pair[0] == pair[1]);
+        let mut repeated: Vec<TraceId> = pairs.map(|pair| pair[0]).collect();
+        repeated.dedup();
+        (Arc::new(ids), Arc::new(Overlap { ids: Arc::new(repeated), ..Overlap::default() }))
     };
-    source.reader.cpu().run(sort).await.unwrap_or_default()
+    source.on_cpu(sort).await.unwrap_or_else(|error| {
+        tally.skip(&error);
+        <_>::default()
+    })
 }

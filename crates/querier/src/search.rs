@@ -9,9 +9,8 @@ use trackway_common::{ErrorKind, RequestCtx, TraceId};
 use trackway_engine::{Candidate, EvalError, SearchPlan, TraceResult, Wholeness};
 use trackway_spans::SpanBatch;
 use trackway_storage::StoreError;
-use trackway_vparquet::meta::BlockMeta;
 
-use crate::fragments::{READS_AT_ONCE, Rows, Source};
+use crate::fragments::{READS_AT_ONCE, Rows, Source, nanos};
 use crate::overlap::Overlap;
 use crate::service::QueryError;
 use crate::tally::Tally;
@@ -68,30 +67,12 @@ pub(crate) fn eval_error(error: &EvalError) -> QueryError {
     QueryError::new(ErrorKind::Invalid, error.to_string())
 }
 
-/// A second of a `meta.json` as nanoseconds.
-pub(crate) fn nanos(time: jiff::Timestamp) -> u64 {
-    u64::try_from(time.as_nanosecond()).unwrap_or(0)
-}
-
 impl Search<'_> {
     /// The newest traces that match, newest first.
     pub(crate) async fn run(mut self, range: Option<(u64, u64)>) -> Result<Vec<TraceResult>, QueryError> {
-        let overlaps = |meta: &BlockMeta| {
-            // Times in `meta.json` may be cut to whole seconds.
-            range.is_none_or(|(start, end)| {
-                nanos(meta.start_time) <= end && nanos(meta.end_time).saturating_add(1_000_000_000) >= start
-            })
-        };
-        let mut blocks: Vec<usize> =
-            (0..self.source.view.blocks.len()).filter(|block| overlaps(self.source.meta(*block))).collect();
+        let mut blocks = self.source.blocks_in(range, self.tally);
         blocks.sort_by_key(|block| std::cmp::Reverse(self.source.meta(*block).end_time));
         self.all_scanned = blocks.len() == self.source.view.blocks.len();
-        self.tally.count(|metrics| {
-            metrics.total_blocks += blocks.len() as u32;
-            metrics.total_block_bytes +=
-                blocks.iter().map(|block| self.source.meta(*block).size).sum::<u64>();
-            metrics.total_jobs += blocks.len() as u32 + u32::from(!self.source.view.chunks.is_empty());
-        });
         let mut candidates = self.scan_live().await?;
         let mut judged = Judged::default();
         // A block or two ahead: it costs little when the search can stop, and keeps all cores busy when it cannot.
@@ -106,7 +87,9 @@ impl Search<'_> {
             let Some(next) = blocks.get(following) else { break };
             // No trace of the blocks to come starts later than they end.
             let bound = nanos(self.source.meta(*next).end_time).saturating_add(1_000_000_000);
-            let newer = candidates.values().filter(|c| c.start > bound && self.may_be_found(c)).count();
+            let newer =
+                |(id, merged): &(&TraceId, &Merged)| merged.start > bound && self.may_be_found(**id, merged);
+            let newer = candidates.iter().filter(newer).count();
             if newer >= self.limit {
                 self.judge_newest(&mut candidates, &mut judged, Some(bound)).await?;
                 if judged.results.iter().filter(|result| result.start > bound).count() >= self.limit {
@@ -118,10 +101,10 @@ impl Search<'_> {
         Ok(judged.finish(self.limit))
     }
 
-    /// Whether a trace may be part of the answer, by what the filters found. Of one that lies in several places, some of
-    /// them perhaps outside of the range of the search and not scanned, only judging it tells.
-    fn may_be_found(&self, merged: &Merged) -> bool {
-        self.plan.accepts(merged.found) || (merged.place.is_none() && !self.all_scanned)
+    /// Whether a trace may be part of the answer, by what the filters found. Of one with parts in blocks outside of the
+    /// range of the search, which are not scanned, only judging it tells.
+    fn may_be_found(&self, id: TraceId, merged: &Merged) -> bool {
+        self.plan.accepts(merged.found) || (!self.all_scanned && self.overlap.holds(id))
     }
 
     fn check(&self) -> Result<(), QueryError> {
@@ -133,20 +116,16 @@ impl Search<'_> {
         let scans = stream::iter(self.source.view.chunks.clone()).map(|chunk| async move {
             let batch = self.source.load_chunk(chunk).await?;
             let plan = Arc::clone(self.plan);
-            let scan = move || (plan.scan(&batch, Wholeness::Fragments), batch.len(), batch.traces.len());
-            self.source.reader.cpu().run(scan).await.ok_or_else(interrupted)
+            self.tally.inspected(&batch);
+            self.source.on_cpu(move || plan.scan(&batch, Wholeness::Fragments)).await
         });
         let mut scans = scans.buffer_unordered(READS_AT_ONCE);
         while let Some(scanned) = scans.next().await {
             self.check()?;
             match scanned {
-                Ok((found, spans, traces)) => {
+                Ok(found) => {
                     let found = found.map_err(|error| eval_error(&error))?;
                     merge(&mut candidates, found.into_iter().map(|found| (found, None)).collect());
-                    self.tally.count(|metrics| {
-                        metrics.inspected_spans += spans as u64;
-                        metrics.inspected_traces += traces as u64;
-                    });
                 }
                 Err(error) => self.tally.skip(&error),
             }
@@ -181,38 +160,25 @@ impl Search<'_> {
         block: usize,
         row_group: usize,
     ) -> Result<Result<Scanned, StoreError>, QueryError> {
-        let (tenant, meta, reader) = (&self.source.tenant, self.source.meta(block), &self.source.reader);
-        match reader.may_match(tenant, meta, row_group, self.plan.prunes()).await {
-            Ok((may, bytes)) => {
-                self.tally.count(|metrics| metrics.inspected_bytes += bytes);
-                if !may {
-                    return Ok(Ok(Vec::new()));
-                }
-            }
-            Err(error) => return Ok(Err(error)),
-        }
-        let loaded = match reader.load(tenant, meta, row_group, None, self.plan.scan_needs()).await {
-            Ok(loaded) => loaded,
+        let (needs, prunes) = (self.plan.scan_needs(), self.plan.prunes());
+        let batch = match self.source.load_row_group((block, row_group), prunes, needs, self.tally).await {
+            Ok(Some(batch)) => batch,
+            Ok(None) => return Ok(Ok(Vec::new())),
             Err(error) => return Ok(Err(error)),
         };
-        self.tally.count(|metrics| {
-            metrics.inspected_bytes += loaded.bytes;
-            metrics.inspected_spans += loaded.batch.len() as u64;
-            metrics.inspected_traces += loaded.batch.traces.len() as u64;
-        });
         let (plan, overlap) = (Arc::clone(self.plan), Arc::clone(self.overlap));
         let scan = move || {
-            let shared = overlap.rows(loaded.batch.traces.ids());
-            let found = plan.scan(&loaded.batch, Wholeness::Whole(shared.as_deref()))?;
+            let shared = overlap.rows(batch.traces.ids());
+            let found = plan.scan(&batch, Wholeness::Whole(shared.as_deref()))?;
             let place = |row: u32| {
                 let alone = shared.as_ref().is_none_or(|shared| !shared[row as usize]);
                 alone.then_some((block, row_group, row))
             };
             Ok(found.into_iter().map(|found| (found, place(found.row))).collect())
         };
-        match reader.cpu().run(scan).await {
-            Some(found) => found.map(Ok).map_err(|error: EvalError| eval_error(&error)),
-            None => Ok(Err(interrupted())),
+        match self.source.on_cpu(scan).await {
+            Ok(found) => found.map(Ok).map_err(|error: EvalError| eval_error(&error)),
+            Err(error) => Ok(Err(error)),
         }
     }
 
@@ -227,7 +193,7 @@ impl Search<'_> {
             .iter()
             .filter(|(id, merged)| {
                 bound.is_none_or(|bound| merged.start > bound)
-                    && self.may_be_found(merged)
+                    && self.may_be_found(**id, merged)
                     && !judged.done.contains(*id)
             })
             .map(|(id, merged)| (merged.start, *id))
@@ -333,19 +299,14 @@ impl Search<'_> {
         wanted: Option<Vec<bool>>,
     ) -> Result<Vec<TraceResult>, QueryError> {
         let (plan, spans) = (Arc::clone(self.plan), self.spans_per_spanset);
-        match self.source.reader.cpu().run(move || plan.judge(&batch, wanted.as_deref(), spans)).await {
-            Some(results) => results.map_err(|error| eval_error(&error)),
-            None => {
-                self.tally.skip(&interrupted());
+        match self.source.on_cpu(move || plan.judge(&batch, wanted.as_deref(), spans)).await {
+            Ok(results) => results.map_err(|error| eval_error(&error)),
+            Err(error) => {
+                self.tally.skip(&error);
                 Ok(Vec::new())
             }
         }
     }
-}
-
-fn interrupted() -> StoreError {
-    let problem = "judging spans failed; the log says how".to_owned();
-    StoreError::Damaged { path: "query".to_owned(), problem }
 }
 
 #[derive(Default)]

@@ -1,6 +1,7 @@
 //! What a question has read so far, and what it had to leave out.
 
 use parking_lot::Mutex;
+use trackway_spans::SpanBatch;
 use trackway_storage::StoreError;
 
 use trackway_common::{ErrorKind, RequestCtx};
@@ -58,6 +59,14 @@ impl Tally {
     /// Changes the counts.
     pub(crate) fn count(&self, change: impl FnOnce(&mut Metrics)) {
         change(&mut self.state.lock().metrics);
+    }
+
+    /// These spans were looked at.
+    pub(crate) fn inspected(&self, batch: &SpanBatch) {
+        self.count(|metrics| {
+            metrics.inspected_spans += batch.len() as u64;
+            metrics.inspected_traces += batch.traces.len() as u64;
+        });
     }
 
     /// Something could not be read.

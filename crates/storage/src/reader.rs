@@ -302,12 +302,13 @@ impl BlockReader {
         for row_group in 0..file.row_groups() {
             let stored = self.trace_ids(tenant, meta, row_group).await?;
             let mut rows: Vec<u32> = Vec::new();
-            let is_sorted = stored.is_sorted();
+            // Looked at once, and only when something is not where it should be.
+            let is_sorted = std::cell::LazyCell::new(|| stored.is_sorted());
             for id in &maybe {
                 // Tempo sorts rows by id; a row group that is not sorted is looked through.
                 match stored.binary_search(id) {
                     Ok(row) => rows.push(row as u32),
-                    Err(_) if is_sorted => {}
+                    Err(_) if *is_sorted => {}
                     Err(_) => rows.extend(stored.iter().position(|other| other == id).map(|row| row as u32)),
                 }
             }
