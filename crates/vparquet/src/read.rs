@@ -23,6 +23,7 @@ use crate::meta::DedicatedColumn;
 mod assemble;
 mod attributes;
 mod outline;
+mod plan;
 mod prune;
 
 pub use outline::{Outline, Outlined};

@@ -4,7 +4,8 @@ use arrow_buffer::ArrowNativeType;
 use trackway_spans::{AttrTable, Level, Needs, StrId, TypedAttrs, Value, anyvalue};
 
 use super::ReadError;
-use super::assemble::{Assembly, Hit, Translate, info, well_known};
+use super::assemble::{Assembly, Hit, Translate};
+use super::plan::{info, well_known};
 use crate::json;
 use crate::leaf::Leaf;
 

@@ -64,7 +64,7 @@ fn names(group: &mut RowGroup, level: Level, hide_dedicated: bool) -> Result<Rea
         .map(|(_, key, column)| (key.clone(), column.clone()))
         .collect();
     let prefix = prefix_of(level);
-    let own = super::assemble::well_known(level);
+    let own = super::plan::well_known(level);
     let own = own.map(|(column, key)| (key.as_bytes().to_vec(), format!("{prefix}.{column}")));
     for (key, column) in own.chain(dedicated).collect::<Vec<_>>() {
         if ready!(has_value(group, &column)) {
