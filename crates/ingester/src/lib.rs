@@ -17,6 +17,7 @@ mod head;
 mod metrics;
 mod pair;
 mod publish;
+mod replay;
 mod requests;
 mod segment;
 mod service;
