@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use futures::{StreamExt, stream};
-use trackway_common::{RequestCtx, TraceId};
+use trackway_common::{ErrorKind, RequestCtx, TraceId};
 use trackway_engine::metrics::{Finished, MetricsPlan, Partial};
 use trackway_engine::{EvalError, Selection};
 use trackway_spans::{Columns, Needs, SpanBatch};
@@ -90,7 +90,6 @@ impl<'s> MetricsQuery<'s> {
     /// Counts all spans of the tenant.
     pub(crate) async fn run(&self) -> Result<Partial, QueryError> {
         let mut all = Partial::default();
-        let mut add = |partial| self.job.plan.merge(&mut all, partial);
         if !self.job.selection.is_never() {
             let range = Some((self.job.time.start, self.job.time.end));
             let blocks = self.source.blocks_in(range, self.tally);
@@ -98,13 +97,25 @@ impl<'s> MetricsQuery<'s> {
             let mut parts = parts.buffer_unordered(READS_AT_ONCE);
             while let Some(part) = parts.next().await {
                 self.check()?;
-                part?.into_iter().for_each(&mut add);
+                all = self.merged(all, part?).await?;
             }
             drop(parts);
-            self.live().await?.into_iter().for_each(&mut add);
-            self.shared().await?.into_iter().for_each(&mut add);
+            all = self.merged(all, self.live().await?).await?;
+            all = self.merged(all, self.shared().await?).await?;
         }
         Ok(all)
+    }
+
+    /// All of these together: work for the pool, since `compare()` merges some megabytes.
+    async fn merged(&self, mut all: Partial, parts: Vec<Partial>) -> Result<Partial, QueryError> {
+        let job = Arc::clone(&self.job);
+        let merge = move || {
+            parts.into_iter().for_each(|part| job.merge(&mut all, part));
+            all
+        };
+        // What was counted before is lost with it, so there is no answer left to be partial.
+        let lost = |error: StoreError| QueryError::new(ErrorKind::Internal, error.to_string());
+        self.source.on_cpu(merge).await.map_err(lost)
     }
 
     fn check(&self) -> Result<(), QueryError> {

@@ -253,6 +253,15 @@ impl Querier {
         })
     }
 
+    /// Runs what computes a whole answer on the CPU pool.
+    async fn on_cpu<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, QueryError> {
+        let failed = || QueryError::new(ErrorKind::Internal, "the query failed; the log says how");
+        self.reader.cpu().run(work).await.ok_or_else(failed)
+    }
+
     async fn series(&self, ctx: RequestCtx, request: MetricsRequest) -> Result<MetricsAnswer, QueryError> {
         let question = Question::new(&request)?;
         let _admitted = self.guards.admit(&ctx).await?;
@@ -266,14 +275,20 @@ impl Querier {
         }
         let mut answers = Vec::with_capacity(question.jobs.len());
         for job in &question.jobs {
-            let mut all = Partial::default();
+            let mut parts = Vec::with_capacity(sources.len());
             for (source, overlap) in &sources {
                 let query = MetricsQuery::new(source, overlap, job, &tally, &ctx).await;
-                job.merge(&mut all, query.run().await?);
+                parts.push(query.run().await?);
             }
-            answers.push(job.finish(all));
+            let job = Arc::clone(job);
+            let finish = move || {
+                let mut all = Partial::default();
+                parts.into_iter().for_each(|part| job.merge(&mut all, part));
+                job.finish(all)
+            };
+            answers.push(self.on_cpu(finish).await?);
         }
-        let finished = question.finish(answers, &request);
+        let finished = self.on_cpu(move || question.finish(answers, &request)).await?;
         if let Some(reason) = &finished.truncated {
             tally.cut(reason);
         }
