@@ -89,27 +89,40 @@ impl Filter {
 
     /// Whether the answer for a span depends on more than the span.
     pub fn needs_whole_traces(&self) -> bool {
-        let mut whole = false;
-        self.root.fields(&mut |field| whole |= is_of_trace(field));
-        whole
+        self.reach() > Reach::Span
+    }
+
+    /// What the answer for a span depends on.
+    pub(crate) fn reach(&self) -> Reach {
+        let mut reach = Reach::Span;
+        self.root.fields(&mut |field| reach = reach.max(Reach::of(field)));
+        reach
     }
 }
 
-/// Whether a field is about the whole trace.
-pub(crate) fn is_of_trace(field: &Field) -> bool {
-    matches!(
-        field,
-        Field::Intrinsic {
-            intrinsic: Intrinsic::TraceRootName
-                | Intrinsic::TraceRootService
-                | Intrinsic::TraceDuration
-                | Intrinsic::NestedSetLeft
-                | Intrinsic::NestedSetRight
-                | Intrinsic::NestedSetParent
-                | Intrinsic::ChildCount,
-            ..
+/// How far one must look to judge a span.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reach {
+    /// No further than the span.
+    Span,
+    /// To the extent and the root of its trace: [`trackway_spans::TraceFacts`].
+    Facts,
+    /// To the other spans of its trace.
+    Trace,
+}
+
+impl Reach {
+    pub(crate) fn of(field: &Field) -> Self {
+        let Field::Intrinsic { intrinsic, .. } = field else { return Self::Span };
+        match intrinsic {
+            Intrinsic::TraceRootName | Intrinsic::TraceRootService | Intrinsic::TraceDuration => Self::Facts,
+            Intrinsic::NestedSetLeft
+            | Intrinsic::NestedSetRight
+            | Intrinsic::NestedSetParent
+            | Intrinsic::ChildCount => Self::Trace,
+            _ => Self::Span,
         }
-    )
+    }
 }
 
 fn compile(expr: &FieldExpr) -> Result<Node, EvalError> {
@@ -233,7 +246,7 @@ fn judge(node: &Node, batch: &SpanBatch, negate: bool, possible: bool) -> Result
     let spans = batch.len();
     let mut of_trace = false;
     if possible && !matches!(node, Node::And(..) | Node::Or(..) | Node::Not(_)) {
-        node.fields(&mut |field| of_trace |= is_of_trace(field));
+        node.fields(&mut |field| of_trace |= Reach::of(field) > Reach::Span);
     }
     if of_trace {
         return Ok(vec![true; spans]);

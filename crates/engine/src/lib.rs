@@ -23,7 +23,7 @@ mod tags;
 mod value;
 mod whole;
 
-pub use filter::{EvalError, Filter};
+pub use filter::{EvalError, Filter, Reach};
 pub use plan::{PlanError, SearchPlan};
 pub use result::{AttributeValue, SpanResult, SpansetResult, TraceResult};
 pub use scan::{Candidate, Wholeness};

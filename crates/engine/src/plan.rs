@@ -107,11 +107,6 @@ impl SearchPlan {
     pub fn is_never(&self) -> bool {
         is_never(&self.program)
     }
-
-    /// Whether each span is judged without looking at any other, so that it does not matter where the others lie.
-    pub fn is_local(&self) -> bool {
-        self.program.is_local()
-    }
 }
 
 /// Whether a program finds nothing, whatever is stored.

@@ -6,7 +6,7 @@ use trackway_traceql::ast::{
 };
 
 use crate::computed::{Computed, computed};
-use crate::filter::{Filter, comparison};
+use crate::filter::{Filter, Reach, comparison};
 use crate::plan::PlanError;
 use crate::value::Comparison;
 
@@ -166,15 +166,20 @@ impl Program {
         self.root.accepts(found)
     }
 
-    /// Whether each span is judged without looking at any other.
+    /// Whether what the filters say of a span decides, whatever they say of others.
     pub(crate) fn is_local(&self) -> bool {
         let Part::Steps(steps) = &self.root else { return false };
-        let local = steps.iter().all(|step| match step {
+        steps.iter().all(|step| match step {
             Step::Spanset(node) => node.is_local(),
             Step::By { .. } | Step::Coalesce => true,
             Step::Scalar(_) => false,
-        });
-        local && !self.filters.iter().any(Filter::needs_whole_traces)
+        })
+    }
+
+    /// What it depends on whether a span is selected.
+    pub(crate) fn reach(&self) -> Reach {
+        let of_filters = self.filters.iter().map(Filter::reach).max().unwrap_or(Reach::Span);
+        if self.is_local() { of_filters } else { Reach::Trace }
     }
 
     /// Whether what the filters find decides all.

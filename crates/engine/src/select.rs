@@ -3,7 +3,7 @@
 use trackway_spans::{Needs, Prune, SpanBatch};
 use trackway_traceql::ast::Query;
 
-use crate::filter::EvalError;
+use crate::filter::{EvalError, Reach};
 use crate::plan::{PlanError, is_never, program_needs, whole_trace_needs};
 use crate::program::Program;
 use crate::scan::{Wholeness, filter_masks, found_bits};
@@ -46,9 +46,9 @@ impl Selection {
         &self.prunes
     }
 
-    /// Whether each span is judged without looking at any other.
-    pub fn is_local(&self) -> bool {
-        self.program.is_local()
+    /// What it depends on whether a span is selected.
+    pub fn reach(&self) -> Reach {
+        self.program.reach()
     }
 
     /// Whether it selects nothing, whatever is stored.
@@ -58,8 +58,8 @@ impl Selection {
 
     /// Which spans of a batch are selected, but for those of traces for which `shared` says true.
     ///
-    /// The batch must hold all spans of the other traces, with their trace-level columns; for a local selection any
-    /// spans will do.
+    /// The batch must hold what the selection reaches ([`Selection::reach`]): any spans, any with true trace-level
+    /// columns, or all of the other traces.
     ///
     /// # Errors
     /// [`EvalError`] when a filter cannot be computed.

@@ -7,7 +7,7 @@ use trackway_common::{TenantId, TraceId};
 use trackway_engine::complete_traces;
 use trackway_ingester::{Chunk, View};
 use trackway_spans::{Needs, Prune, SpanBatch, merge_places};
-use trackway_storage::{BlockReader, StoreError};
+use trackway_storage::{BlockReader, Pieces, StoreError};
 use trackway_vparquet::meta::BlockMeta;
 
 use crate::tally::Tally;
@@ -91,13 +91,47 @@ impl Source {
         needs: &Needs,
         tally: &Tally,
     ) -> Result<Option<SpanBatch>, StoreError> {
-        let meta = self.meta(block);
-        let (may, bytes) = self.reader.may_match(&self.tenant, meta, row_group, prunes).await?;
-        tally.count(|metrics| metrics.inspected_bytes += bytes);
-        if !may {
+        if !self.may_match((block, row_group), prunes, tally).await? {
             return Ok(None);
         }
-        let loaded = self.reader.load(&self.tenant, meta, row_group, None, needs).await?;
+        let loaded = self.reader.load(&self.tenant, self.meta(block), row_group, None, needs).await?;
+        tally.count(|metrics| metrics.inspected_bytes += loaded.bytes);
+        tally.inspected(&loaded.batch);
+        Ok(Some(loaded.batch))
+    }
+
+    /// The same, piece by piece.
+    pub(crate) async fn pieces(
+        &self,
+        (block, row_group): (usize, usize),
+        prunes: &[Vec<Prune>],
+        needs: &Needs,
+        tally: &Tally,
+    ) -> Result<Option<Pieces>, StoreError> {
+        if !self.may_match((block, row_group), prunes, tally).await? {
+            return Ok(None);
+        }
+        self.reader.pieces(&self.tenant, self.meta(block), row_group, needs).await.map(Some)
+    }
+
+    async fn may_match(
+        &self,
+        (block, row_group): (usize, usize),
+        prunes: &[Vec<Prune>],
+        tally: &Tally,
+    ) -> Result<bool, StoreError> {
+        let (may, bytes) = self.reader.may_match(&self.tenant, self.meta(block), row_group, prunes).await?;
+        tally.count(|metrics| metrics.inspected_bytes += bytes);
+        Ok(may)
+    }
+
+    /// The next of these, if there is one. What was read is told to the tally.
+    pub(crate) async fn next_piece(
+        &self,
+        pieces: &mut Pieces,
+        tally: &Tally,
+    ) -> Result<Option<SpanBatch>, StoreError> {
+        let Some(loaded) = pieces.next().await? else { return Ok(None) };
         tally.count(|metrics| metrics.inspected_bytes += loaded.bytes);
         tally.inspected(&loaded.batch);
         Ok(Some(loaded.batch))

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use futures::{StreamExt, stream};
 use trackway_common::{ErrorKind, RequestCtx, TraceId};
 use trackway_engine::metrics::{Finished, MetricsPlan, Partial};
-use trackway_engine::{EvalError, Selection};
-use trackway_spans::{Columns, Needs, SpanBatch};
+use trackway_engine::{EvalError, Reach, Selection};
+use trackway_spans::{Columns, Needs, SpanBatch, TraceFacts};
 use trackway_storage::StoreError;
 
 use crate::fragments::{READS_AT_ONCE, Source};
@@ -22,9 +22,11 @@ const JOINED_AT_ONCE: usize = 8 * 1024;
 /// A metrics query over one tenant.
 pub(crate) struct MetricsQuery<'s> {
     pub(crate) source: &'s Source,
-    /// Traces of which parts in several places must be joined: sorted. For a query that looks at single spans only those
-    /// with copies.
+    /// Traces of which parts in several places must be joined: sorted. For a query that does not look at other spans of a
+    /// trace only those with copies.
     joined: Arc<Vec<TraceId>>,
+    /// Where it looks at roots and extents: those of all traces in several places.
+    facts: Arc<Vec<Arc<TraceFacts>>>,
     pub(crate) job: Arc<Job>,
     pub(crate) tally: &'s Tally,
     pub(crate) ctx: &'s RequestCtx,
@@ -52,17 +54,19 @@ impl Job {
         needs
     }
 
-    /// Whether it does not matter where the other spans of a span's trace lie.
-    fn is_local(&self) -> bool {
-        self.selection.is_local() && !self.plan.needs_whole_traces()
+    fn reach(&self) -> Reach {
+        self.selection.reach().max(self.plan.reach())
     }
 
     /// Counts the spans of a batch, but for those of traces for which `shared` says true.
-    fn observe(&self, batch: &SpanBatch, shared: Option<&[bool]>) -> Result<Partial, EvalError> {
-        let mut partial = Partial::default();
+    fn observe(
+        &self,
+        batch: &SpanBatch,
+        shared: Option<&[bool]>,
+        partial: &mut Partial,
+    ) -> Result<(), EvalError> {
         let selected = self.selection.mask(batch, shared)?;
-        self.plan.observe(batch, &selected, &mut partial)?;
-        Ok(partial)
+        self.plan.observe(batch, &selected, partial)
     }
 
     pub(crate) fn merge(&self, into: &mut Partial, from: Partial) {
@@ -83,8 +87,16 @@ impl<'s> MetricsQuery<'s> {
         tally: &'s Tally,
         ctx: &'s RequestCtx,
     ) -> Self {
-        let joined = if job.is_local() { overlap.copied(source, tally).await } else { overlap.ids() };
-        Self { source, joined, job: Arc::clone(job), tally, ctx }
+        let reach = job.reach();
+        let joined = match reach {
+            Reach::Span | Reach::Facts => overlap.copied(source, tally).await,
+            Reach::Trace => overlap.ids(),
+        };
+        let facts = match reach {
+            Reach::Facts => overlap.facts(source, tally).await,
+            Reach::Span | Reach::Trace => Vec::new(),
+        };
+        Self { source, joined, facts: Arc::new(facts), job: Arc::clone(job), tally, ctx }
     }
 
     /// Counts all spans of the tenant.
@@ -132,47 +144,64 @@ impl<'s> MetricsQuery<'s> {
         };
         let parts = stream::iter(0..row_groups).map(|row_group| self.row_group(block, row_group));
         let parts: Vec<_> = parts.buffer_unordered(READS_AT_ONCE).collect().await;
-        let mut partials = Vec::new();
-        let mut whole = true;
+        let (mut partials, mut whole) = (Vec::new(), true);
         for part in parts {
-            match part? {
-                Ok(partial) => partials.extend(partial),
-                Err(error) => {
-                    whole = false;
-                    self.tally.skip(&error);
-                }
-            }
+            let (partial, is_whole) = part?;
+            partials.extend(partial);
+            whole &= is_whole;
         }
         self.tally.count(|metrics| metrics.completed_jobs += u32::from(whole));
         Ok(partials)
     }
 
-    async fn row_group(
-        &self,
-        block: usize,
-        row_group: usize,
-    ) -> Result<Result<Option<Partial>, StoreError>, QueryError> {
+    /// Counts the spans of a row group, piece by piece, and says whether all of it could be read.
+    async fn row_group(&self, block: usize, row_group: usize) -> Result<(Option<Partial>, bool), QueryError> {
         let needs = self.job.needs();
         let prunes = self.job.selection.prunes();
-        match self.source.load_row_group((block, row_group), prunes, &needs, self.tally).await {
-            Ok(Some(batch)) => self.observe(Arc::new(batch)).await,
-            Ok(None) => Ok(Ok(None)),
-            Err(error) => Ok(Err(error)),
+        let mut pieces = match self.source.pieces((block, row_group), prunes, &needs, self.tally).await {
+            Ok(Some(pieces)) => pieces,
+            Ok(None) => return Ok((None, true)),
+            Err(error) => {
+                self.tally.skip(&error);
+                return Ok((None, false));
+            }
+        };
+        let mut counted = Partial::default();
+        loop {
+            self.check()?;
+            let piece = match self.source.next_piece(&mut pieces, self.tally).await {
+                Ok(Some(piece)) => piece,
+                Ok(None) => return Ok((Some(counted), true)),
+                Err(error) => {
+                    self.tally.skip(&error);
+                    return Ok((Some(counted), false));
+                }
+            };
+            match self.observe(piece, counted).await? {
+                Ok(partial) => counted = partial,
+                Err(error) => {
+                    self.tally.skip(&error);
+                    return Ok((None, false));
+                }
+            }
         }
     }
 
-    /// Counts the spans of a batch where they lie.
+    /// Counts the spans of a stored batch where they lie, too.
     async fn observe(
         &self,
-        batch: Arc<SpanBatch>,
-    ) -> Result<Result<Option<Partial>, StoreError>, QueryError> {
-        let (job, joined) = (Arc::clone(&self.job), Arc::clone(&self.joined));
+        mut batch: SpanBatch,
+        mut partial: Partial,
+    ) -> Result<Result<Partial, StoreError>, QueryError> {
+        let (job, joined, facts) = (Arc::clone(&self.job), Arc::clone(&self.joined), Arc::clone(&self.facts));
         let observe = move || {
+            facts.iter().for_each(|facts| facts.apply(&mut batch));
             let shared = rows_among(&joined, batch.traces.ids());
-            job.observe(&batch, shared.as_deref())
+            job.observe(&batch, shared.as_deref(), &mut partial)?;
+            Ok(partial)
         };
         match self.source.on_cpu(observe).await {
-            Ok(partial) => partial.map(|partial| Ok(Some(partial))).map_err(|error| eval_error(&error)),
+            Ok(partial) => partial.map(Ok).map_err(|error: EvalError| eval_error(&error)),
             Err(error) => Ok(Err(error)),
         }
     }
@@ -183,20 +212,30 @@ impl<'s> MetricsQuery<'s> {
             return Ok(Vec::new());
         }
         let mut partials = Vec::new();
-        if self.job.is_local() {
+        if self.job.reach() == Reach::Span {
             let parts = stream::iter(self.source.view.chunks.clone()).map(|chunk| async move {
                 let batch = match self.source.load_chunk(chunk).await {
                     Ok(batch) => batch,
                     Err(error) => return Ok(Err(error)),
                 };
                 self.tally.inspected(&batch);
-                self.observe(batch).await
+                let (job, joined) = (Arc::clone(&self.job), Arc::clone(&self.joined));
+                let observe = move || {
+                    let shared = rows_among(&joined, batch.traces.ids());
+                    let mut partial = Partial::default();
+                    job.observe(&batch, shared.as_deref(), &mut partial)?;
+                    Ok(partial)
+                };
+                match self.source.on_cpu(observe).await {
+                    Ok(partial) => partial.map(Ok).map_err(|error: EvalError| eval_error(&error)),
+                    Err(error) => Ok(Err(error)),
+                }
             });
             let mut parts = parts.buffer_unordered(READS_AT_ONCE);
             while let Some(part) = parts.next().await {
                 self.check()?;
                 match part? {
-                    Ok(partial) => partials.extend(partial),
+                    Ok(partial) => partials.push(partial),
                     Err(error) => self.tally.skip(&error),
                 }
             }
@@ -226,10 +265,17 @@ impl<'s> MetricsQuery<'s> {
             self.check()?;
             let places = self.source.locate(ids, |_| !with_blocks, self.tally).await;
             match self.source.join(ids.to_vec(), places, &needs, self.tally).await {
-                Ok(batch) => {
-                    let job = Arc::clone(&self.job);
-                    match self.source.on_cpu(move || job.observe(&batch, None)).await {
-                        Ok(partial) => partials.push(partial.map_err(|error| eval_error(&error))?),
+                Ok(mut batch) => {
+                    let (job, facts) = (Arc::clone(&self.job), Arc::clone(&self.facts));
+                    let observe = move || {
+                        let mut partial = Partial::default();
+                        // Of live data alone, parts of these traces may be missing.
+                        facts.iter().for_each(|facts| facts.apply(&mut batch));
+                        job.observe(&batch, None, &mut partial)?;
+                        Ok(partial)
+                    };
+                    match self.source.on_cpu(observe).await {
+                        Ok(partial) => partials.push(partial.map_err(|error: EvalError| eval_error(&error))?),
                         Err(error) => self.tally.skip(&error),
                     }
                 }

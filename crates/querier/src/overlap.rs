@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Mutex as AsyncMutex, OnceCell};
 use trackway_common::{TenantId, TraceId};
 use trackway_ingester::View;
-use trackway_spans::{Columns, Needs, copied_among};
+use trackway_spans::{Columns, Needs, TraceFacts, copied_among};
 use uuid::Uuid;
 
 use crate::fragments::{READS_AT_ONCE, Source, with_places};
@@ -35,6 +35,7 @@ pub(crate) struct Overlap {
     /// Those whose parts lie all in blocks; nothing where this is about blocks alone.
     stored: Option<Arc<Self>>,
     copied: OnceCell<Arc<Vec<TraceId>>>,
+    facts: OnceCell<Arc<TraceFacts>>,
 }
 
 impl Overlap {
@@ -70,6 +71,27 @@ impl Overlap {
             let _ = self.copied.set(Arc::clone(&copied));
         }
         copied
+    }
+
+    /// Extents and roots of all of them: in lists, of which a later one has the last word on a trace. Found out when they
+    /// are first asked for, and kept if everything could be read.
+    pub(crate) async fn facts(&self, source: &Source, tally: &Tally) -> Vec<Arc<TraceFacts>> {
+        let (mut all, ids) = match &self.stored {
+            None => (Vec::new(), &*self.ids),
+            Some(stored) => (Box::pin(stored.facts(source, tally)).await, &self.live),
+        };
+        if let Some(known) = self.facts.get() {
+            all.push(Arc::clone(known));
+            return all;
+        }
+        let before = tally.skipped();
+        let facts = Arc::new(facts(source, ids, tally).await);
+        if tally.skipped() == before {
+            // Somebody else may have been faster, with the same.
+            let _ = self.facts.set(Arc::clone(&facts));
+        }
+        all.push(facts);
+        all
     }
 
     /// Which of these lie elsewhere too; `None` when none does.
@@ -108,6 +130,31 @@ async fn copies(source: &Source, ids: &[TraceId], tally: &Tally) -> Vec<TraceId>
         }
     }
     copied
+}
+
+/// Extents and roots of these traces (sorted).
+async fn facts(source: &Source, ids: &[TraceId], tally: &Tally) -> TraceFacts {
+    let mut needs = Needs::default();
+    for columns in [
+        Columns::ID,
+        Columns::PARENT,
+        Columns::NAME,
+        Columns::KIND,
+        Columns::START,
+        Columns::DURATION,
+        Columns::SERVICE,
+    ] {
+        needs.add(columns);
+    }
+    let mut facts = TraceFacts::default();
+    for ids in ids.chunks(COMPARED_AT_ONCE) {
+        let places = source.locate(ids, |_| false, tally).await;
+        match source.join(ids.to_vec(), places, &needs, tally).await {
+            Ok(joined) => facts.add(&joined),
+            Err(error) => tally.skip(&error),
+        }
+    }
+    facts
 }
 
 /// What was found out last, by tenant. Cheap to clone.
@@ -199,7 +246,7 @@ fn of_view(view: &View, ids: &[TraceId], stored: Arc<Overlap>) -> Arc<Overlap> {
     let mut all: Vec<TraceId> = stored.ids.iter().chain(&live).copied().collect();
     all.sort_unstable();
     all.dedup();
-    Arc::new(Overlap { ids: Arc::new(all), live, stored: Some(stored), copied: OnceCell::new() })
+    Arc::new(Overlap { ids: Arc::new(all), live, stored: Some(stored), ..Overlap::default() })
 }
 
 /// The ids of all traces of all blocks, sorted, each as often as there are row groups with it: those of the blocks that

@@ -9,6 +9,7 @@ mod batch;
 mod builder;
 mod cursor;
 mod encode;
+mod facts;
 mod ipc;
 mod lines;
 mod merge;
@@ -24,6 +25,7 @@ pub use batch::{
 pub use builder::BatchBuilder;
 pub use cursor::{AppendError, Appended, Limits, Refusal, Refused, append_request, peek_request};
 pub use encode::{encode_trace, encode_traces_by_id, put_resource, put_scope};
+pub use facts::TraceFacts;
 pub use ipc::{IPC_VERSION, IpcError, read_ipc, write_ipc};
 pub use lines::span_lines;
 pub use merge::{copied_among, merge_places, merge_traces};

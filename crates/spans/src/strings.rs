@@ -98,6 +98,13 @@ impl Default for Interner {
     }
 }
 
+impl From<&Strings> for Interner {
+    /// One that goes on behind these, without knowing them: equal strings get entries of their own.
+    fn from(strings: &Strings) -> Self {
+        Self { offsets: strings.offsets.to_vec(), bytes: strings.bytes.to_vec(), table: HashTable::new() }
+    }
+}
+
 impl Interner {
     /// A dictionary that holds only the empty string.
     pub fn new() -> Self {

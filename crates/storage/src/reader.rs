@@ -1,8 +1,8 @@
 //! Reads blocks of a store: opened footers, bloom filters and trace ids are kept in bounded caches, bytes are fetched on
 //! the async side, and decoding runs on the CPU pool.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -41,6 +41,33 @@ pub struct Scanned {
     pub batch: SpanBatch,
     /// Bytes that were fetched for it.
     pub bytes: u64,
+}
+
+/// A row group on its way in pieces.
+#[derive(Debug)]
+pub struct Pieces {
+    reader: BlockReader,
+    tenant: TenantId,
+    meta: Arc<BlockMeta>,
+    group: RowGroup,
+    rows: VecDeque<Range<u32>>,
+    needs: Needs,
+    counted: u64,
+}
+
+impl Pieces {
+    /// The next piece; `None` after the last.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it cannot be read or is damaged.
+    pub async fn next(&mut self) -> Result<Option<Scanned>, StoreError> {
+        let Some(rows) = self.rows.pop_front() else { return Ok(None) };
+        let piece = self.group.piece(rows);
+        let (batch, all_bytes) =
+            self.reader.batch(&self.tenant, &self.meta, piece, self.needs.clone()).await?;
+        let bytes = all_bytes - std::mem::replace(&mut self.counted, all_bytes);
+        Ok(Some(Scanned { batch, bytes }))
+    }
 }
 
 /// What to load of a row group.
@@ -141,10 +168,48 @@ impl BlockReader {
             None => RowGroup::new(&file, row_group),
         };
         let group = group.knowing(self.ids.get(&(meta.block_id, row_group)));
-        match self.ask(tenant, meta, group, Ask::Batch(needs.clone())).await? {
-            (Got::Batch(batch), bytes) => Ok(Scanned { batch: *batch, bytes }),
+        let (batch, bytes) = self.batch(tenant, meta, group, needs.clone()).await?;
+        Ok(Scanned { batch, bytes })
+    }
+
+    async fn batch(
+        &self,
+        tenant: &TenantId,
+        meta: &BlockMeta,
+        group: RowGroup,
+        needs: Needs,
+    ) -> Result<(SpanBatch, u64), StoreError> {
+        match self.ask(tenant, meta, group, Ask::Batch(needs)).await? {
+            (Got::Batch(batch), bytes) => Ok((*batch, bytes)),
             _ => Err(self.interrupted(tenant, meta)),
         }
+    }
+
+    /// Opens a row group to be loaded in pieces, one after the other, so that however large it is, little of it is
+    /// decoded at once.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the footer cannot be read or is damaged.
+    pub async fn pieces(
+        &self,
+        tenant: &TenantId,
+        meta: &Arc<BlockMeta>,
+        row_group: usize,
+        needs: &Needs,
+    ) -> Result<Pieces, StoreError> {
+        let file = self.open(tenant, meta).await?;
+        let ids = self.ids.get(&(meta.block_id, row_group));
+        let group = RowGroup::new(&file, row_group).knowing(ids);
+        let rows = group.pieces(needs).map_err(|error| self.damaged(tenant, meta.block_id, &error))?;
+        Ok(Pieces {
+            reader: self.clone(),
+            tenant: tenant.clone(),
+            meta: Arc::clone(meta),
+            group,
+            rows: rows.into(),
+            needs: needs.clone(),
+            counted: 0,
+        })
     }
 
     /// Whether a row group may hold spans that meet all conditions of any of these lists.

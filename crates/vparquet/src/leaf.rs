@@ -1,6 +1,6 @@
 //! One leaf column of one row group: its pages decoded into levels and values, or only those of chosen rows.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use parquet::basic::{Compression, Encoding, Type as Physical};
@@ -38,7 +38,7 @@ pub enum LeafError {
 #[derive(Debug)]
 pub(crate) enum Values {
     /// Byte strings, by id in a dictionary. Columns without one have an entry for each value.
-    Bytes { ids: Vec<u32>, dictionary: ByteValues },
+    Bytes { ids: Vec<u32>, dictionary: Arc<ByteValues> },
     /// Integers of either width.
     Ints(Vec<i64>),
     /// Floating-point numbers.
@@ -86,6 +86,9 @@ pub(crate) struct Wanted<'a> {
     pub(crate) def: bool,
 }
 
+/// The dictionary of a leaf of byte strings, once it has been decoded.
+pub(crate) type DictionaryCell = OnceLock<Arc<ByteValues>>;
+
 /// The pages that hold any of `rows`: one flag a page.
 pub(crate) fn pages_of(pages: &[PageLocation], total_rows: usize, rows: &[u32]) -> Vec<bool> {
     (0..pages.len())
@@ -98,8 +101,13 @@ pub(crate) fn pages_of(pages: &[PageLocation], total_rows: usize, rows: &[u32]) 
         .collect()
 }
 
-/// Decodes a leaf from the bytes that were fetched for it.
-pub(crate) fn decode(wanted: &Wanted<'_>, fetched: &Arc<Fetched>) -> Result<Leaf, LeafError> {
+/// Decodes a leaf from the bytes that were fetched for it. A dictionary of byte strings is taken from `known`, or left
+/// there.
+pub(crate) fn decode(
+    wanted: &Wanted<'_>,
+    fetched: &Arc<Fetched>,
+    known: Option<&DictionaryCell>,
+) -> Result<Leaf, LeafError> {
     let descriptor = wanted.chunk.column_descr();
     let physical = descriptor.physical_type();
     let mut state = Decoding {
@@ -113,7 +121,7 @@ pub(crate) fn decode(wanted: &Wanted<'_>, fetched: &Arc<Fetched>) -> Result<Leaf
             def: Vec::new(),
             values: match physical {
                 Physical::BYTE_ARRAY | Physical::FIXED_LEN_BYTE_ARRAY => {
-                    Values::Bytes { ids: Vec::new(), dictionary: ByteValues::default() }
+                    Values::Bytes { ids: Vec::new(), dictionary: Arc::default() }
                 }
                 Physical::DOUBLE | Physical::FLOAT => Values::Floats(Vec::new()),
                 Physical::BOOLEAN => Values::Bools(Vec::new()),
@@ -123,12 +131,14 @@ pub(crate) fn decode(wanted: &Wanted<'_>, fetched: &Arc<Fetched>) -> Result<Leaf
         dictionary_ints: Vec::new(),
         dictionary_floats: Vec::new(),
         dictionary_bytes: 0,
+        known,
     };
     if wanted.rows.is_none() {
         state.reserve(wanted.chunk.num_values());
     }
     let mut kept_rows = Vec::new();
-    each_page(wanted, fetched, |header, body, first_row| {
+    let has_dictionary = state.take_known();
+    each_page(wanted, fetched, has_dictionary, |header, body, first_row| {
         if let (true, Some(row)) = (header.kind != Kind::Dictionary, first_row) {
             kept_rows.push((state.leaf.rep.len(), row));
         }
@@ -140,11 +150,12 @@ pub(crate) fn decode(wanted: &Wanted<'_>, fetched: &Arc<Fetched>) -> Result<Leaf
     }
 }
 
-/// Calls `each` with every page that is wanted, the dictionary first, and the row that it begins with: without an index
-/// of pages only that of the first is known.
+/// Calls `each` with every page that is wanted, the dictionary first unless it is there already, and the row that it
+/// begins with: without an index of pages only that of the first is known.
 fn each_page(
     wanted: &Wanted<'_>,
     fetched: &Fetched,
+    has_dictionary: bool,
     mut each: impl FnMut(&Header, &[u8], Option<i64>) -> Result<(), LeafError>,
 ) -> Result<(), LeafError> {
     let codec = wanted.chunk.compression();
@@ -153,6 +164,10 @@ fn each_page(
         let mut left = wanted.chunk.num_values();
         while !rest.is_empty() && left > 0 {
             let Some(header) = Header::read(&mut rest)? else { continue };
+            if has_dictionary && header.kind == Kind::Dictionary {
+                header.skip(&mut rest)?;
+                continue;
+            }
             header.body(&mut rest, codec, |body| each(&header, body, first_row))?;
             if header.kind != Kind::Dictionary {
                 left -= i64::try_from(header.entries).unwrap_or(i64::MAX);
@@ -166,7 +181,7 @@ fn each_page(
         return all(&fetched.get(start, length)?, Some(0));
     };
     let first = pages.first().map_or(start, |page| page.offset as u64);
-    if first > start {
+    if first > start && !has_dictionary {
         all(&fetched.get(start, first - start)?, None)?;
     }
     let keep = wanted.rows.map(|rows| pages_of(pages, wanted.total_rows, rows));
@@ -179,7 +194,7 @@ fn each_page(
     Ok(())
 }
 
-struct Decoding {
+struct Decoding<'k> {
     max_rep: i16,
     max_def: i16,
     physical: Physical,
@@ -190,12 +205,13 @@ struct Decoding {
     dictionary_floats: Vec<f64>,
     /// Entries that came from the dictionary page; those behind came from pages without.
     dictionary_bytes: usize,
+    known: Option<&'k DictionaryCell>,
 }
 
 /// Entries that are made room for at once: the footer's word is not trusted with more.
 const RESERVED_ENTRIES_MAX: usize = 4 << 20;
 
-impl Decoding {
+impl Decoding<'_> {
     /// Makes room for all entries of a chunk, so that growing does not copy them again and again.
     fn reserve(&mut self, entries: i64) {
         let entries = usize::try_from(entries).unwrap_or(0).min(RESERVED_ENTRIES_MAX);
@@ -216,11 +232,26 @@ impl Decoding {
         }
     }
 
+    /// Takes a dictionary that has been decoded already, if there is one.
+    fn take_known(&mut self) -> bool {
+        let known = self.known.and_then(OnceLock::get);
+        if let (Values::Bytes { dictionary, .. }, Some(known)) = (&mut self.leaf.values, known) {
+            *dictionary = Arc::clone(known);
+            self.dictionary_bytes = known.len();
+            return true;
+        }
+        false
+    }
+
     fn dictionary(&mut self, bytes: &[u8], count: usize) -> Result<(), LeafError> {
         match &mut self.leaf.values {
             Values::Bytes { dictionary, .. } => {
-                decode::plain_bytes(bytes, count, dictionary)?;
+                decode::plain_bytes(bytes, count, Arc::make_mut(dictionary))?;
                 self.dictionary_bytes = dictionary.len();
+                if let Some(known) = self.known {
+                    // Another piece may have been faster, with the same.
+                    let _ = known.set(Arc::clone(dictionary));
+                }
             }
             Values::Ints(_) => plain_ints(self.physical, bytes, count, &mut self.dictionary_ints)?,
             Values::Floats(_) => {
@@ -280,6 +311,7 @@ impl Decoding {
             }
             Values::Bytes { ids, dictionary } => {
                 let first = dictionary.len() as u32;
+                let dictionary = Arc::make_mut(dictionary);
                 match encoding {
                     Encoding::PLAIN => decode::plain_bytes(bytes, count, dictionary)?,
                     Encoding::DELTA_LENGTH_BYTE_ARRAY if count > 0 => {
@@ -359,19 +391,20 @@ struct Kept {
 
 /// Drops the entries of rows that were not asked for. `starts` says which row begins at which entry, for each page that
 /// was read (or once, for a chunk without an offset index).
-fn trim(state: Decoding, rows: &[u32], starts: &[(usize, i64)]) -> Leaf {
+fn trim(state: Decoding<'_>, rows: &[u32], starts: &[(usize, i64)]) -> Leaf {
     let Decoding { leaf, max_def, .. } = state;
     let Leaf { rep, def, values } = leaf;
     let kept = kept_ranges(&rep, &def, max_def as u8, rows, starts);
-    let mut new = Leaf { rep: Vec::new(), def: Vec::new(), values: keep(values, &kept) };
-    for kept in &kept {
-        new.rep.extend_from_slice(&rep[kept.entries.clone()]);
-        new.def.extend_from_slice(&def[kept.entries.clone()]);
-    }
-    new
+    let levels = |levels: Vec<u8>| gather(levels, kept.iter().map(|kept| kept.entries.clone()));
+    Leaf { rep: levels(rep), def: levels(def), values: keep(values, &kept) }
 }
 
 fn kept_ranges(rep: &[u8], def: &[u8], max_def: u8, rows: &[u32], starts: &[(usize, i64)]) -> Vec<Kept> {
+    if let [first, .., last] = rows
+        && (last - first) as usize == rows.len() - 1
+    {
+        return neighbours(rep, def, max_def, (*first, *last), starts);
+    }
     let mut kept: Vec<Kept> = Vec::new();
     let (mut next, mut counted, mut value) = (0, 0, 0);
     for (page, (start, first_row)) in starts.iter().enumerate() {
@@ -397,6 +430,27 @@ fn kept_ranges(rep: &[u8], def: &[u8], max_def: u8, rows: &[u32], starts: &[(usi
         }
     }
     kept
+}
+
+/// All entries from the first to the last of rows that stand next to each other.
+fn neighbours(
+    rep: &[u8],
+    def: &[u8],
+    max_def: u8,
+    (first, last): (u32, u32),
+    starts: &[(usize, i64)],
+) -> Vec<Kept> {
+    // The entry at which a row begins: in the last page that begins with it or before.
+    let entry = |row: i64| {
+        let page = starts.partition_point(|(_, first_row)| *first_row <= row).checked_sub(1)?;
+        let (start, first_row) = starts.get(page)?;
+        Some(skip_rows(rep, *start, rep.len(), row - first_row))
+    };
+    let start = entry(i64::from(first)).unwrap_or(0);
+    let end = entry(i64::from(last) + 1).unwrap_or(rep.len()).max(start);
+    let before = count_of(&def[..start], max_def);
+    let values = before..before + count_of(&def[start..end], max_def);
+    std::iter::once(Kept { entries: start..end, values }).collect()
 }
 
 /// The entry at which the row stands that is `rows` rows behind the one at `entry`, or `end`.
@@ -433,16 +487,28 @@ fn count_of(levels: &[u8], wanted: u8) -> usize {
 }
 
 fn keep(values: Values, kept: &[Kept]) -> Values {
-    fn gather<T: Copy>(values: &[T], kept: &[Kept]) -> Vec<T> {
-        let ranges = kept.iter().filter_map(|kept| values.get(kept.values.clone()));
-        ranges.flatten().copied().collect()
-    }
+    let ranges = kept.iter().map(|kept| kept.values.clone());
     match values {
-        Values::Bytes { ids, dictionary } => Values::Bytes { ids: gather(&ids, kept), dictionary },
-        Values::Ints(values) => Values::Ints(gather(&values, kept)),
-        Values::Floats(values) => Values::Floats(gather(&values, kept)),
-        Values::Bools(values) => Values::Bools(gather(&values, kept)),
+        Values::Bytes { ids, dictionary } => Values::Bytes { ids: gather(ids, ranges), dictionary },
+        Values::Ints(values) => Values::Ints(gather(values, ranges)),
+        Values::Floats(values) => Values::Floats(gather(values, ranges)),
+        Values::Bools(values) => Values::Bools(gather(values, ranges)),
     }
+}
+
+/// What stands in these ranges, one behind the other.
+fn gather<T: Copy>(
+    mut values: Vec<T>,
+    mut ranges: impl ExactSizeIterator<Item = std::ops::Range<usize>>,
+) -> Vec<T> {
+    if ranges.len() == 1
+        && let Some(range) = ranges.next()
+    {
+        values.truncate(range.end);
+        values.drain(..range.start.min(values.len()));
+        return values;
+    }
+    ranges.filter_map(|range| values.get(range)).flatten().copied().collect()
 }
 
 /// Whether all pages of a chunk of byte strings use its dictionary, by what the footer says of its encodings.
@@ -481,5 +547,6 @@ pub(crate) fn decode_dictionary(
             decode::plain_bytes(body, header.entries, &mut dictionary)
         })?;
     }
-    Ok(Leaf { rep: Vec::new(), def: Vec::new(), values: Values::Bytes { ids: Vec::new(), dictionary } })
+    let values = Values::Bytes { ids: Vec::new(), dictionary: Arc::new(dictionary) };
+    Ok(Leaf { rep: Vec::new(), def: Vec::new(), values })
 }

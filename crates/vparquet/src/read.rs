@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 pub use bytes::Bytes;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
 use parquet::file::page_index::offset_index::PageLocation;
@@ -27,10 +27,25 @@ mod plan;
 mod prune;
 
 pub use outline::{Outline, Outlined};
+use plan::Plan;
 
 /// From so many leaves on they are decoded by all threads of the pool that this one belongs to: one trace is shown whole
 /// from some eighty of them.
 const LEAVES_WORTH_SHARING: usize = 16;
+
+/// Entries of all leaves together that are decoded at once. A piece takes some ten bytes for each while it is put
+/// together.
+const PIECE_ENTRIES: u64 = 2 << 20;
+
+/// Dictionaries of the leaves of a row group, decoded once for all its pieces.
+#[derive(Debug, Default)]
+struct Dictionaries(Mutex<HashMap<usize, Arc<leaf::DictionaryCell>>>);
+
+impl Dictionaries {
+    fn of(&self, leaf: usize) -> Arc<leaf::DictionaryCell> {
+        Arc::clone(self.0.lock().entry(leaf).or_default())
+    }
+}
 
 /// Bytes of a file that have been fetched so far.
 #[derive(Debug, Default)]
@@ -234,6 +249,8 @@ pub struct RowGroup {
     index: usize,
     rows: Option<Vec<u32>>,
     fetched: Arc<Fetched>,
+    /// Of whole leaves, where the row group is read in pieces; they are fetched whole then, too.
+    dictionaries: Option<Arc<Dictionaries>>,
     leaves: HashMap<usize, Arc<Leaf>>,
     /// Ids of all traces of the row group, when the caller has them already.
     ids: Option<Arc<Vec<TraceId>>>,
@@ -247,8 +264,35 @@ impl RowGroup {
             index,
             rows: None,
             fetched: Fetched::new(),
+            dictionaries: None,
             leaves: HashMap::new(),
             ids: None,
+        }
+    }
+
+    /// The rows of the pieces in which a load of all of this is best done, so that what is decoded at once stays small.
+    ///
+    /// # Errors
+    /// [`ReadError`] when a column is missing that every block has.
+    pub fn pieces(&self, needs: &Needs) -> Result<Vec<Range<u32>>, ReadError> {
+        let metadata = self.file.metadata.row_group(self.index);
+        let entries = |leaf: usize| u64::try_from(metadata.column(leaf).num_values()).unwrap_or(0);
+        let entries: u64 = Plan::new(self, needs)?.all(self, needs).map(entries).sum();
+        let rows = self.file.rows(self.index) as u64;
+        let pieces = entries.div_ceil(PIECE_ENTRIES).clamp(1, rows.max(1));
+        let row = |piece: u64| u32::try_from(piece * rows / pieces).unwrap_or(u32::MAX);
+        Ok((0..pieces).map(|piece| row(piece)..row(piece + 1)).collect())
+    }
+
+    /// Some neighbouring rows of this row group. What is fetched for one piece serves all.
+    #[must_use]
+    pub fn piece(&mut self, rows: Range<u32>) -> Self {
+        Self {
+            rows: Some(rows.collect()),
+            fetched: Arc::clone(&self.fetched),
+            dictionaries: Some(Arc::clone(self.dictionaries.get_or_insert_default())),
+            ids: self.ids.clone(),
+            ..Self::new(&self.file, self.index)
         }
     }
 
@@ -312,7 +356,8 @@ impl RowGroup {
         let mut missing = Vec::new();
         for (leaf, _) in wanted {
             if !self.leaves.contains_key(leaf) {
-                let ranges = self.file.ranges(self.index, *leaf, self.rows.as_deref());
+                let rows = self.rows.as_deref().filter(|_| self.dictionaries.is_none());
+                let ranges = self.file.ranges(self.index, *leaf, rows);
                 missing.extend(ranges.into_iter().filter(|range| !self.fetched.has(range)));
             }
         }
@@ -330,8 +375,9 @@ impl RowGroup {
                 rep: *levels,
                 def: *levels,
             };
-            let decoded = leaf::decode(&wanted, &self.fetched).map_err(|error| self.failed(*leaf, error))?;
-            Ok((*leaf, Arc::new(decoded)))
+            let dictionary = self.dictionaries.as_ref().map(|all| all.of(*leaf));
+            let decoded = leaf::decode(&wanted, &self.fetched, dictionary.as_deref());
+            Ok((*leaf, Arc::new(decoded.map_err(|error| self.failed(*leaf, error))?)))
         };
         let decoded: Vec<(usize, Arc<Leaf>)> = if open.len() >= LEAVES_WORTH_SHARING {
             open.par_iter().map(decode).collect::<Result<_, ReadError>>()?

@@ -84,6 +84,12 @@ impl Header {
         }))
     }
 
+    /// Takes the page's body off the front of `bytes`, unseen.
+    pub(crate) fn skip(&self, bytes: &mut &[u8]) -> Result<(), LeafError> {
+        *bytes = bytes.get(self.compressed..).ok_or(LeafError::Truncated)?;
+        Ok(())
+    }
+
     /// Takes the page's body off the front of `bytes` and gives it, decompressed, to `each`.
     pub(crate) fn body<T>(
         &self,

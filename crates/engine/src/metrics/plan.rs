@@ -14,7 +14,7 @@ use super::partial::{Cells, Group, Partial};
 use super::quantile::{BUCKET_BITS, bucket_of};
 use super::rows::Rows;
 use super::series::Intervals;
-use crate::filter::{EvalError, Filter, is_of_trace};
+use crate::filter::{EvalError, Filter, Reach};
 use crate::plan::{PlanError, field_needs};
 
 /// Exemplars of a series at the most.
@@ -120,10 +120,14 @@ impl MetricsPlan {
         &self.needs
     }
 
-    /// Whether it looks at what depends on whole traces, so that a fragment alone cannot be judged.
-    pub fn needs_whole_traces(&self) -> bool {
-        // Comparing looks at the root.
-        matches!(self.what, What::Compare(_)) || self.by.iter().chain(self.what.field()).any(is_of_trace)
+    /// What it depends on how a span is counted.
+    pub fn reach(&self) -> Reach {
+        let of_fields = self.by.iter().chain(self.what.field()).map(Reach::of).max().unwrap_or(Reach::Span);
+        match &self.what {
+            // Comparing looks at the root.
+            What::Compare(compare) => of_fields.max(Reach::Facts).max(compare.selection.reach()),
+            _ => of_fields,
+        }
     }
 
     /// Adds the selected spans of a batch. Those outside of the time range do not count.

@@ -6,7 +6,7 @@
 use arrow_buffer::ArrowNativeType;
 use trackway_spans::{Column, Columns, Interner, Level, Needs, SpanBatch, StrId};
 
-use super::plan::{Plan, VALUE_LEAVES, info};
+use super::plan::{Plan, info, value_leaves};
 use super::{Read, ReadError, RowGroup};
 use crate::decode::ByteValues;
 use crate::leaf::Leaf;
@@ -33,11 +33,7 @@ pub(super) fn load(group: &mut RowGroup, needs: &Needs) -> Result<Read<SpanBatch
     for level in Level::ALL {
         let hits = hits(group, needs, level, &mut strings);
         if hits.as_ref().is_some_and(|hits| !hits.is_empty()) {
-            let prefix = info(level).prefix;
-            for (name, levels) in VALUE_LEAVES {
-                let leaf = group.file.leaf(&format!("{prefix}.Attrs.list.element.{name}"));
-                second.extend(leaf.map(|leaf| (leaf, levels)));
-            }
+            second.extend(value_leaves(group, level));
         }
         found.push(hits);
     }

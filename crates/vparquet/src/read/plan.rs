@@ -1,6 +1,6 @@
 //! Which leaves a load decodes: where the columns of a batch stand in a block, and which of them need their levels.
 
-use trackway_spans::{Columns, Level, Needs};
+use trackway_spans::{AttrNeed, Columns, Level, Needs};
 
 use super::{ReadError, RowGroup};
 use crate::schema::{RESOURCE_COLUMNS, SPAN_COLUMNS, SPAN_INT_COLUMN, path};
@@ -24,7 +24,7 @@ pub(super) fn info(level: Level) -> LevelInfo {
 }
 
 /// Leaves of an attribute's value, and whether their levels are needed.
-pub(super) const VALUE_LEAVES: [(&str, bool); 6] = [
+const VALUE_LEAVES: [(&str, bool); 6] = [
     ("IsArray", false),
     ("Value.list.element", true),
     ("ValueInt.list.element", true),
@@ -63,7 +63,7 @@ impl Plan {
         }
         for level in Level::ALL {
             let need = &needs.attrs[level as usize];
-            if *need == trackway_spans::AttrNeed::None {
+            if *need == AttrNeed::None {
                 continue;
             }
             let prefix = info(level).prefix;
@@ -81,6 +81,22 @@ impl Plan {
         }
         Ok(Self { first, spine })
     }
+
+    /// All leaves that may be decoded, values of attributes included.
+    pub(super) fn all(&self, group: &RowGroup, needs: &Needs) -> impl Iterator<Item = usize> {
+        let levels = Level::ALL.into_iter().filter(|level| needs.attrs[*level as usize] != AttrNeed::None);
+        let values = levels.flat_map(|level| value_leaves(group, level)).map(|(leaf, _)| leaf);
+        self.first.iter().map(|(leaf, _)| *leaf).chain(values)
+    }
+}
+
+/// The leaves of the values of a level's attributes, and whether their levels are needed.
+pub(super) fn value_leaves(group: &RowGroup, level: Level) -> impl Iterator<Item = (usize, bool)> {
+    let prefix = info(level).prefix;
+    VALUE_LEAVES.iter().filter_map(move |(name, levels)| {
+        let leaf = group.file.leaf(&format!("{prefix}.Attrs.list.element.{name}"))?;
+        Some((leaf, *levels))
+    })
 }
 
 /// Columns with the leaves behind them: set, prefix, names, whether levels are needed.
