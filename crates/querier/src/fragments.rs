@@ -7,10 +7,10 @@ use trackway_common::{TenantId, TraceId};
 use trackway_engine::complete_traces;
 use trackway_ingester::{Chunk, View};
 use trackway_spans::{Needs, Prune, SpanBatch, merge_places};
-use trackway_storage::{BlockReader, Pieces, StoreError};
+use trackway_storage::{BlockReader, Piece, StoreError};
 use trackway_vparquet::meta::BlockMeta;
 
-use crate::tally::Tally;
+use crate::tally::{Looked, Tally};
 
 /// Parts of blocks that are read at once.
 pub(crate) const READS_AT_ONCE: usize = 8;
@@ -96,22 +96,22 @@ impl Source {
         }
         let loaded = self.reader.load(&self.tenant, self.meta(block), row_group, None, needs).await?;
         tally.count(|metrics| metrics.inspected_bytes += loaded.bytes);
-        tally.inspected(&loaded.batch);
+        tally.inspected(Looked::at(&loaded.batch));
         Ok(Some(loaded.batch))
     }
 
-    /// The same, piece by piece.
+    /// The same, to be loaded piece by piece; nothing when none can be what is looked for.
     pub(crate) async fn pieces(
         &self,
         (block, row_group): (usize, usize),
         prunes: &[Vec<Prune>],
         needs: &Needs,
         tally: &Tally,
-    ) -> Result<Option<Pieces>, StoreError> {
+    ) -> Result<Vec<Piece>, StoreError> {
         if !self.may_match((block, row_group), prunes, tally).await? {
-            return Ok(None);
+            return Ok(Vec::new());
         }
-        self.reader.pieces(&self.tenant, self.meta(block), row_group, needs).await.map(Some)
+        self.reader.pieces(&self.tenant, self.meta(block), row_group, needs).await
     }
 
     async fn may_match(
@@ -123,18 +123,6 @@ impl Source {
         let (may, bytes) = self.reader.may_match(&self.tenant, self.meta(block), row_group, prunes).await?;
         tally.count(|metrics| metrics.inspected_bytes += bytes);
         Ok(may)
-    }
-
-    /// The next of these, if there is one. What was read is told to the tally.
-    pub(crate) async fn next_piece(
-        &self,
-        pieces: &mut Pieces,
-        tally: &Tally,
-    ) -> Result<Option<SpanBatch>, StoreError> {
-        let Some(loaded) = pieces.next().await? else { return Ok(None) };
-        tally.count(|metrics| metrics.inspected_bytes += loaded.bytes);
-        tally.inspected(&loaded.batch);
-        Ok(Some(loaded.batch))
     }
 
     /// Runs what computes on the CPU pool. A panic there costs this part of the answer only.

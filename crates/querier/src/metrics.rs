@@ -1,35 +1,71 @@
 //! Metrics: spans are selected and counted where they lie; only traces that lie in several places are joined first, so that
 //! each span counts once and what looks at whole traces sees them whole.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::{StreamExt, stream};
+use parking_lot::Mutex;
 use trackway_common::{ErrorKind, RequestCtx, TraceId};
 use trackway_engine::metrics::{Finished, MetricsPlan, Partial};
 use trackway_engine::{EvalError, Reach, Selection};
+use trackway_ingester::Chunk;
 use trackway_spans::{Columns, Needs, SpanBatch, TraceFacts};
-use trackway_storage::StoreError;
+use trackway_storage::{Piece, StoreError};
 
 use crate::fragments::{READS_AT_ONCE, Source};
 use crate::overlap::{Overlap, rows_among};
 use crate::search::eval_error;
 use crate::service::{Intervals, QueryError};
-use crate::tally::Tally;
+use crate::tally::{Looked, Tally};
 
 /// Traces that are joined together.
 const JOINED_AT_ONCE: usize = 8 * 1024;
 
+/// Pieces of one row group that are counted at once, each by its own count.
+const PIECES_AT_ONCE: usize = 2;
+
 /// A metrics query over one tenant.
 pub(crate) struct MetricsQuery<'s> {
-    pub(crate) source: &'s Source,
+    source: &'s Source,
+    counter: Arc<Counter>,
+    tally: &'s Tally,
+    ctx: &'s RequestCtx,
+}
+
+/// How the spans of a tenant are counted, whatever they lie in.
+#[derive(Debug)]
+struct Counter {
+    job: Arc<Job>,
     /// Traces of which parts in several places must be joined: sorted. For a query that does not look at other spans of a
     /// trace only those with copies.
     joined: Arc<Vec<TraceId>>,
     /// Where it looks at roots and extents: those of all traces in several places.
-    facts: Arc<Vec<Arc<TraceFacts>>>,
-    pub(crate) job: Arc<Job>,
-    pub(crate) tally: &'s Tally,
-    pub(crate) ctx: &'s RequestCtx,
+    facts: Vec<Arc<TraceFacts>>,
+}
+
+impl Counter {
+    /// Counts the spans of a stored batch, but for those that are joined.
+    fn stored(&self, mut batch: SpanBatch, into: &mut Partial) -> Result<Looked, EvalError> {
+        self.facts.iter().for_each(|facts| facts.apply(&mut batch));
+        self.apart(&batch, into)
+    }
+
+    /// The same for spans that are judged without a look at their traces.
+    fn apart(&self, batch: &SpanBatch, into: &mut Partial) -> Result<Looked, EvalError> {
+        let shared = rows_among(&self.joined, batch.traces.ids());
+        self.job.observe(batch, shared.as_deref(), into)?;
+        Ok(Looked::at(batch))
+    }
+
+    /// Counts traces that were joined, from all places or from live data alone.
+    fn joined(&self, mut batch: SpanBatch) -> Result<Partial, EvalError> {
+        self.facts.iter().for_each(|facts| facts.apply(&mut batch));
+        let mut counted = Partial::default();
+        self.job.observe(&batch, None, &mut counted)?;
+        Ok(counted)
+    }
 }
 
 /// What is done with every part of the data.
@@ -96,15 +132,16 @@ impl<'s> MetricsQuery<'s> {
             Reach::Facts => overlap.facts(source, tally).await,
             Reach::Span | Reach::Trace => Vec::new(),
         };
-        Self { source, joined, facts: Arc::new(facts), job: Arc::clone(job), tally, ctx }
+        let counter = Counter { job: Arc::clone(job), joined, facts };
+        Self { source, counter: Arc::new(counter), tally, ctx }
     }
 
     /// Counts all spans of the tenant.
     pub(crate) async fn run(&self) -> Result<Partial, QueryError> {
         let mut all = Partial::default();
-        if !self.job.selection.is_never() {
-            let range = Some((self.job.time.start, self.job.time.end));
-            let blocks = self.source.blocks_in(range, self.tally);
+        let job = &self.counter.job;
+        if !job.selection.is_never() {
+            let blocks = self.source.blocks_in(Some((job.time.start, job.time.end)), self.tally);
             let parts = stream::iter(blocks).map(|block| self.block(block));
             let mut parts = parts.buffer_unordered(READS_AT_ONCE);
             while let Some(part) = parts.next().await {
@@ -113,14 +150,15 @@ impl<'s> MetricsQuery<'s> {
             }
             drop(parts);
             all = self.merged(all, self.live().await?).await?;
-            all = self.merged(all, self.shared().await?).await?;
+            // Traces of blocks that lie in other places too.
+            all = self.merged(all, self.join(&self.counter.joined, true).await?).await?;
         }
         Ok(all)
     }
 
     /// All of these together: work for the pool, since `compare()` merges some megabytes.
     async fn merged(&self, mut all: Partial, parts: Vec<Partial>) -> Result<Partial, QueryError> {
-        let job = Arc::clone(&self.job);
+        let job = Arc::clone(&self.counter.job);
         let merge = move || {
             parts.into_iter().for_each(|part| job.merge(&mut all, part));
             all
@@ -142,68 +180,67 @@ impl<'s> MetricsQuery<'s> {
                 return Ok(Vec::new());
             }
         };
-        let parts = stream::iter(0..row_groups).map(|row_group| self.row_group(block, row_group));
+        let whole = AtomicBool::new(true);
+        let parts = stream::iter(0..row_groups).map(|row_group| self.row_group(block, row_group, &whole));
         let parts: Vec<_> = parts.buffer_unordered(READS_AT_ONCE).collect().await;
-        let (mut partials, mut whole) = (Vec::new(), true);
-        for part in parts {
-            let (partial, is_whole) = part?;
-            partials.extend(partial);
-            whole &= is_whole;
-        }
-        self.tally.count(|metrics| metrics.completed_jobs += u32::from(whole));
-        Ok(partials)
+        let parts: Vec<Vec<Partial>> = parts.into_iter().collect::<Result<_, _>>()?;
+        self.tally.count(|metrics| metrics.completed_jobs += u32::from(whole.into_inner()));
+        Ok(parts.into_iter().flatten().collect())
     }
 
-    /// Counts the spans of a row group, piece by piece, and says whether all of it could be read.
-    async fn row_group(&self, block: usize, row_group: usize) -> Result<(Option<Partial>, bool), QueryError> {
-        let needs = self.job.needs();
-        let prunes = self.job.selection.prunes();
-        let mut pieces = match self.source.pieces((block, row_group), prunes, &needs, self.tally).await {
-            Ok(Some(pieces)) => pieces,
-            Ok(None) => return Ok((None, true)),
-            Err(error) => {
-                self.tally.skip(&error);
-                return Ok((None, false));
-            }
-        };
-        let mut counted = Partial::default();
-        loop {
-            self.check()?;
-            let piece = match self.source.next_piece(&mut pieces, self.tally).await {
-                Ok(Some(piece)) => piece,
-                Ok(None) => return Ok((Some(counted), true)),
-                Err(error) => {
-                    self.tally.skip(&error);
-                    return Ok((Some(counted), false));
-                }
-            };
-            match self.observe(piece, counted).await? {
-                Ok(partial) => counted = partial,
-                Err(error) => {
-                    self.tally.skip(&error);
-                    return Ok((None, false));
-                }
-            }
-        }
-    }
-
-    /// Counts the spans of a stored batch where they lie, too.
-    async fn observe(
+    /// Counts the spans of a row group, piece by piece. `whole` becomes false when not all of it can be read.
+    async fn row_group(
         &self,
-        mut batch: SpanBatch,
-        mut partial: Partial,
-    ) -> Result<Result<Partial, StoreError>, QueryError> {
-        let (job, joined, facts) = (Arc::clone(&self.job), Arc::clone(&self.joined), Arc::clone(&self.facts));
-        let observe = move || {
-            facts.iter().for_each(|facts| facts.apply(&mut batch));
-            let shared = rows_among(&joined, batch.traces.ids());
-            job.observe(&batch, shared.as_deref(), &mut partial)?;
-            Ok(partial)
+        block: usize,
+        row_group: usize,
+        whole: &AtomicBool,
+    ) -> Result<Vec<Partial>, QueryError> {
+        let needs = self.counter.job.needs();
+        let prunes = self.counter.job.selection.prunes();
+        let pieces = match self.source.pieces((block, row_group), prunes, &needs, self.tally).await {
+            Ok(pieces) => Mutex::new(VecDeque::from(pieces)),
+            Err(error) => {
+                self.skip(&error, whole);
+                return Ok(Vec::new());
+            }
         };
-        match self.source.on_cpu(observe).await {
-            Ok(partial) => partial.map(Ok).map_err(|error: EvalError| eval_error(&error)),
-            Err(error) => Ok(Err(error)),
+        let first = pieces.lock().pop_front();
+        let Some(first) = first else { return Ok(Vec::new()) };
+        // It fetches for all of them.
+        let counted = self.piece(first, Partial::default(), whole).await?;
+        let lanes = std::iter::once(counted).chain(std::iter::repeat_with(Partial::default));
+        let lanes = lanes.take(PIECES_AT_ONCE).map(|mut counted| async {
+            loop {
+                self.check()?;
+                let next = pieces.lock().pop_front();
+                let Some(piece) = next else { return Ok(counted) };
+                counted = self.piece(piece, counted, whole).await?;
+            }
+        });
+        futures::future::try_join_all(lanes).await
+    }
+
+    /// Adds the spans of a piece to what was counted. A piece that cannot be read is told to the tally.
+    async fn piece(&self, piece: Piece, counted: Partial, whole: &AtomicBool) -> Result<Partial, QueryError> {
+        let counter = Arc::clone(&self.counter);
+        // Kept where it is if the piece cannot be read.
+        let counted = Arc::new(Mutex::new(counted));
+        let into = Arc::clone(&counted);
+        let work = move |batch: SpanBatch| counter.stored(batch, &mut into.lock());
+        match piece.map(work).await {
+            Ok((looked, bytes)) => {
+                self.tally.count(|metrics| metrics.inspected_bytes += bytes);
+                self.tally.inspected(looked.map_err(|error| eval_error(&error))?);
+            }
+            Err(error) => self.skip(&error, whole),
         }
+        let counted = std::mem::take(&mut *counted.lock());
+        Ok(counted)
+    }
+
+    fn skip(&self, error: &StoreError, whole: &AtomicBool) {
+        whole.store(false, Ordering::Relaxed);
+        self.tally.skip(error);
     }
 
     /// Live data: piece by piece where that will do, joined where whole traces are looked at.
@@ -212,39 +249,19 @@ impl<'s> MetricsQuery<'s> {
             return Ok(Vec::new());
         }
         let mut partials = Vec::new();
-        if self.job.reach() == Reach::Span {
-            let parts = stream::iter(self.source.view.chunks.clone()).map(|chunk| async move {
-                let batch = match self.source.load_chunk(chunk).await {
-                    Ok(batch) => batch,
-                    Err(error) => return Ok(Err(error)),
-                };
-                self.tally.inspected(&batch);
-                let (job, joined) = (Arc::clone(&self.job), Arc::clone(&self.joined));
-                let observe = move || {
-                    let shared = rows_among(&joined, batch.traces.ids());
-                    let mut partial = Partial::default();
-                    job.observe(&batch, shared.as_deref(), &mut partial)?;
-                    Ok(partial)
-                };
-                match self.source.on_cpu(observe).await {
-                    Ok(partial) => partial.map(Ok).map_err(|error: EvalError| eval_error(&error)),
-                    Err(error) => Ok(Err(error)),
-                }
-            });
+        if self.counter.job.reach() == Reach::Span {
+            let parts = stream::iter(self.source.view.chunks.clone()).map(|chunk| self.chunk(chunk));
             let mut parts = parts.buffer_unordered(READS_AT_ONCE);
             while let Some(part) = parts.next().await {
                 self.check()?;
-                match part? {
-                    Ok(partial) => partials.push(partial),
-                    Err(error) => self.tally.skip(&error),
-                }
+                partials.extend(part?);
             }
         } else {
             let chunks = &self.source.view.chunks;
             let mut ids: Vec<TraceId> = chunks.iter().flat_map(|chunk| chunk.ids.iter().copied()).collect();
             ids.sort_unstable();
             ids.dedup();
-            ids.retain(|id| self.joined.binary_search(id).is_err());
+            ids.retain(|id| self.counter.joined.binary_search(id).is_err());
             // Only of live data: the blocks have nothing of these, or have counted it already.
             partials = self.join(&ids, false).await?;
         }
@@ -252,32 +269,50 @@ impl<'s> MetricsQuery<'s> {
         Ok(partials)
     }
 
-    /// Traces of blocks that lie in other places too.
-    async fn shared(&self) -> Result<Vec<Partial>, QueryError> {
-        self.join(&self.joined, true).await
+    async fn chunk(&self, chunk: Arc<Chunk>) -> Result<Option<Partial>, QueryError> {
+        let batch = match self.source.load_chunk(chunk).await {
+            Ok(batch) => batch,
+            Err(error) => {
+                self.tally.skip(&error);
+                return Ok(None);
+            }
+        };
+        let counter = Arc::clone(&self.counter);
+        let count = move || {
+            let mut counted = Partial::default();
+            counter.apart(&batch, &mut counted).map(|looked| (counted, looked))
+        };
+        Ok(self.counted(count).await?.map(|(counted, looked)| {
+            self.tally.inspected(looked);
+            counted
+        }))
+    }
+
+    /// Runs what counts on the CPU pool. What fails there is told to the tally.
+    async fn counted<T: Send + 'static>(
+        &self,
+        count: impl FnOnce() -> Result<T, EvalError> + Send + 'static,
+    ) -> Result<Option<T>, QueryError> {
+        match self.source.on_cpu(count).await {
+            Ok(counted) => counted.map(Some).map_err(|error| eval_error(&error)),
+            Err(error) => {
+                self.tally.skip(&error);
+                Ok(None)
+            }
+        }
     }
 
     async fn join(&self, ids: &[TraceId], with_blocks: bool) -> Result<Vec<Partial>, QueryError> {
         let mut partials = Vec::new();
-        let mut needs = self.job.join_needs();
+        let mut needs = self.counter.job.join_needs();
         needs.add(Columns::ID);
         for ids in ids.chunks(JOINED_AT_ONCE) {
             self.check()?;
             let places = self.source.locate(ids, |_| !with_blocks, self.tally).await;
             match self.source.join(ids.to_vec(), places, &needs, self.tally).await {
-                Ok(mut batch) => {
-                    let (job, facts) = (Arc::clone(&self.job), Arc::clone(&self.facts));
-                    let observe = move || {
-                        let mut partial = Partial::default();
-                        // Of live data alone, parts of these traces may be missing.
-                        facts.iter().for_each(|facts| facts.apply(&mut batch));
-                        job.observe(&batch, None, &mut partial)?;
-                        Ok(partial)
-                    };
-                    match self.source.on_cpu(observe).await {
-                        Ok(partial) => partials.push(partial.map_err(|error: EvalError| eval_error(&error))?),
-                        Err(error) => self.tally.skip(&error),
-                    }
+                Ok(batch) => {
+                    let counter = Arc::clone(&self.counter);
+                    partials.extend(self.counted(move || counter.joined(batch)).await?);
                 }
                 Err(error) => self.tally.skip(&error),
             }

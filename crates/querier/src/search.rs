@@ -13,7 +13,7 @@ use trackway_storage::StoreError;
 use crate::fragments::{READS_AT_ONCE, Rows, Source, nanos};
 use crate::overlap::Overlap;
 use crate::service::QueryError;
-use crate::tally::Tally;
+use crate::tally::{Looked, Tally};
 
 /// Blocks that are scanned at once.
 const SCANS_AHEAD: usize = 3;
@@ -116,7 +116,7 @@ impl Search<'_> {
         let scans = stream::iter(self.source.view.chunks.clone()).map(|chunk| async move {
             let batch = self.source.load_chunk(chunk).await?;
             let plan = Arc::clone(self.plan);
-            self.tally.inspected(&batch);
+            self.tally.inspected(Looked::at(&batch));
             self.source.on_cpu(move || plan.scan(&batch, Wholeness::Fragments)).await
         });
         let mut scans = scans.buffer_unordered(READS_AT_ONCE);

@@ -36,6 +36,20 @@ impl State {
     }
 }
 
+/// How much was looked at.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Looked {
+    spans: u64,
+    traces: u64,
+}
+
+impl Looked {
+    /// All of a batch.
+    pub(crate) fn at(batch: &SpanBatch) -> Self {
+        Self { spans: batch.len() as u64, traces: batch.traces.len() as u64 }
+    }
+}
+
 impl Tally {
     /// Of a question that may read so many bytes of blocks; 0 for no limit.
     pub(crate) fn new(bytes_max: u64) -> Self {
@@ -62,10 +76,10 @@ impl Tally {
     }
 
     /// These spans were looked at.
-    pub(crate) fn inspected(&self, batch: &SpanBatch) {
+    pub(crate) fn inspected(&self, looked: Looked) {
         self.count(|metrics| {
-            metrics.inspected_spans += batch.len() as u64;
-            metrics.inspected_traces += batch.traces.len() as u64;
+            metrics.inspected_spans += looked.spans;
+            metrics.inspected_traces += looked.traces;
         });
     }
 

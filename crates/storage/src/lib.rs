@@ -9,4 +9,4 @@ mod reader;
 pub use blocks::{BlockStore, StoreError, Upload};
 pub use catalog::{BlockCatalog, BlockEntry, Catalog, CatalogError, LogRanges, UnreadableBlock};
 pub use cpu::CpuPool;
-pub use reader::{BlockReader, Pieces, Scanned};
+pub use reader::{BlockReader, Piece, Scanned};

@@ -1,8 +1,8 @@
 //! Reads blocks of a store: opened footers, bloom filters and trace ids are kept in bounded caches, bytes are fetched on
 //! the async side, and decoding runs on the CPU pool.
 
+use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -43,44 +43,39 @@ pub struct Scanned {
     pub bytes: u64,
 }
 
-/// A row group on its way in pieces.
+/// A part of a row group that is to be loaded.
 #[derive(Debug)]
-pub struct Pieces {
+pub struct Piece {
     reader: BlockReader,
     tenant: TenantId,
     meta: Arc<BlockMeta>,
     group: RowGroup,
-    rows: VecDeque<Range<u32>>,
     needs: Needs,
-    counted: u64,
 }
 
-impl Pieces {
-    /// The next piece; `None` after the last.
+impl Piece {
+    /// Loads it and hands it to `work` on the same thread at once, so that no more pieces are in memory than there are
+    /// threads. With the result come the bytes that were fetched.
     ///
     /// # Errors
     /// [`StoreError`] when it cannot be read or is damaged.
-    pub async fn next(&mut self) -> Result<Option<Scanned>, StoreError> {
-        let Some(rows) = self.rows.pop_front() else { return Ok(None) };
-        let piece = self.group.piece(rows);
-        let (batch, all_bytes) =
-            self.reader.batch(&self.tenant, &self.meta, piece, self.needs.clone()).await?;
-        let bytes = all_bytes - std::mem::replace(&mut self.counted, all_bytes);
-        Ok(Some(Scanned { batch, bytes }))
+    pub async fn map<T: Send + 'static>(
+        self,
+        work: impl FnOnce(SpanBatch) -> T + Send + 'static,
+    ) -> Result<(T, u64), StoreError> {
+        let Self { reader, tenant, meta, group, needs } = self;
+        let mut work = Some(work);
+        let step = move |group: &mut RowGroup| {
+            Ok(match group.load(&needs)? {
+                Read::Ready(batch) => Read::Ready(work.take().map(|work| work(batch))),
+                Read::NeedsRanges(ranges) => Read::NeedsRanges(ranges),
+            })
+        };
+        match reader.ask(&tenant, &meta, group, step).await? {
+            (Some(result), bytes) => Ok((result, bytes)),
+            (None, _) => Err(reader.interrupted(&tenant, &meta)),
+        }
     }
-}
-
-/// What to load of a row group.
-enum Ask {
-    Batch(Needs),
-    MayMatch(Vec<Vec<Prune>>),
-    Outline(Outline),
-}
-
-enum Got {
-    Batch(Box<SpanBatch>),
-    MayMatch(bool),
-    Outline(Outlined),
 }
 
 impl BlockReader {
@@ -168,25 +163,13 @@ impl BlockReader {
             None => RowGroup::new(&file, row_group),
         };
         let group = group.knowing(self.ids.get(&(meta.block_id, row_group)));
-        let (batch, bytes) = self.batch(tenant, meta, group, needs.clone()).await?;
+        let needs = needs.clone();
+        let (batch, bytes) = self.ask(tenant, meta, group, move |group| group.load(&needs)).await?;
         Ok(Scanned { batch, bytes })
     }
 
-    async fn batch(
-        &self,
-        tenant: &TenantId,
-        meta: &BlockMeta,
-        group: RowGroup,
-        needs: Needs,
-    ) -> Result<(SpanBatch, u64), StoreError> {
-        match self.ask(tenant, meta, group, Ask::Batch(needs)).await? {
-            (Got::Batch(batch), bytes) => Ok((*batch, bytes)),
-            _ => Err(self.interrupted(tenant, meta)),
-        }
-    }
-
-    /// Opens a row group to be loaded in pieces, one after the other, so that however large it is, little of it is
-    /// decoded at once.
+    /// A row group in pieces, so that however large it is, little of it is decoded at once. The first one fetches most of
+    /// what all of them need: load it before the others.
     ///
     /// # Errors
     /// [`StoreError`] when the footer cannot be read or is damaged.
@@ -196,20 +179,19 @@ impl BlockReader {
         meta: &Arc<BlockMeta>,
         row_group: usize,
         needs: &Needs,
-    ) -> Result<Pieces, StoreError> {
+    ) -> Result<Vec<Piece>, StoreError> {
         let file = self.open(tenant, meta).await?;
         let ids = self.ids.get(&(meta.block_id, row_group));
-        let group = RowGroup::new(&file, row_group).knowing(ids);
-        let rows = group.pieces(needs).map_err(|error| self.damaged(tenant, meta.block_id, &error))?;
-        Ok(Pieces {
+        let groups = RowGroup::new(&file, row_group).knowing(ids).into_pieces(needs);
+        let groups = groups.map_err(|error| self.damaged(tenant, meta.block_id, &error))?;
+        let piece = |group: RowGroup| Piece {
             reader: self.clone(),
             tenant: tenant.clone(),
             meta: Arc::clone(meta),
             group,
-            rows: rows.into(),
             needs: needs.clone(),
-            counted: 0,
-        })
+        };
+        Ok(groups.into_iter().map(piece).collect())
     }
 
     /// Whether a row group may hold spans that meet all conditions of any of these lists.
@@ -228,10 +210,8 @@ impl BlockReader {
         }
         let file = self.open(tenant, meta).await?;
         let group = RowGroup::new(&file, row_group);
-        match self.ask(tenant, meta, group, Ask::MayMatch(prunes.to_vec())).await? {
-            (Got::MayMatch(may), bytes) => Ok((may, bytes)),
-            _ => Err(self.interrupted(tenant, meta)),
-        }
+        let prunes = prunes.to_vec();
+        self.ask(tenant, meta, group, move |group| may_match(group, &prunes)).await
     }
 
     /// What the columns of a row group say without a look at its spans, and the bytes that were fetched for it.
@@ -247,10 +227,7 @@ impl BlockReader {
     ) -> Result<(Outlined, u64), StoreError> {
         let file = self.open(tenant, meta).await?;
         let group = RowGroup::new(&file, row_group);
-        match self.ask(tenant, meta, group, Ask::Outline(question)).await? {
-            (Got::Outline(outlined), bytes) => Ok((outlined, bytes)),
-            _ => Err(self.interrupted(tenant, meta)),
-        }
+        self.ask(tenant, meta, group, move |group| group.outline(&question)).await
     }
 
     fn interrupted(&self, tenant: &TenantId, meta: &BlockMeta) -> StoreError {
@@ -258,29 +235,32 @@ impl BlockReader {
         StoreError::Damaged { path, problem: "decoding it failed; the log says how".to_owned() }
     }
 
-    async fn ask(
+    /// Takes steps on the CPU pool and fetches between them what the next one needs, until there is a result. With it come
+    /// the bytes that were fetched.
+    async fn ask<T: Send + 'static>(
         &self,
         tenant: &TenantId,
         meta: &BlockMeta,
         mut group: RowGroup,
-        ask: Ask,
-    ) -> Result<(Got, u64), StoreError> {
+        mut step: impl FnMut(&mut RowGroup) -> Result<Read<T>, ReadError> + Send + 'static,
+    ) -> Result<(T, u64), StoreError> {
         let path = self.store.path(tenant, meta.block_id, "data.parquet");
-        let mut ask = ask;
+        let mut bytes = 0;
         loop {
-            let step = move || {
-                let result = answer(&mut group, &ask);
-                (group, ask, result)
+            let take = move || {
+                let result = step(&mut group);
+                (group, step, result)
             };
-            let done = self.cpu.run(step).await.ok_or_else(|| self.interrupted(tenant, meta))?;
+            let done = self.cpu.run(take).await.ok_or_else(|| self.interrupted(tenant, meta))?;
             let result;
-            (group, ask, result) = done;
+            (group, step, result) = done;
             match result.map_err(|error| self.damaged(tenant, meta.block_id, &error))? {
-                Read::Ready(got) => return Ok((got, group.fetched().bytes())),
+                Read::Ready(got) => return Ok((got, bytes)),
                 Read::NeedsRanges(ranges) => {
                     let ranges = coalesced(ranges);
                     let parts = self.store.get_ranges(&path, &ranges).await?;
                     for (range, part) in ranges.into_iter().zip(parts) {
+                        bytes += part.len() as u64;
                         group.fetched().add(range.start, part);
                     }
                 }
@@ -386,27 +366,15 @@ impl BlockReader {
     }
 }
 
-fn answer(group: &mut RowGroup, ask: &Ask) -> Result<Read<Got>, ReadError> {
-    match ask {
-        Ask::Batch(needs) => Ok(match group.load(needs)? {
-            Read::Ready(batch) => Read::Ready(Got::Batch(Box::new(batch))),
-            Read::NeedsRanges(ranges) => Read::NeedsRanges(ranges),
-        }),
-        Ask::Outline(question) => Ok(match group.outline(question)? {
-            Read::Ready(outlined) => Read::Ready(Got::Outline(outlined)),
-            Read::NeedsRanges(ranges) => Read::NeedsRanges(ranges),
-        }),
-        Ask::MayMatch(lists) => {
-            for prunes in lists {
-                match group.may_match(prunes)? {
-                    Read::Ready(false) => {}
-                    Read::Ready(true) => return Ok(Read::Ready(Got::MayMatch(true))),
-                    Read::NeedsRanges(ranges) => return Ok(Read::NeedsRanges(ranges)),
-                }
-            }
-            Ok(Read::Ready(Got::MayMatch(false)))
+/// Whether a row group may hold spans that meet all conditions of any of these lists.
+fn may_match(group: &mut RowGroup, lists: &[Vec<Prune>]) -> Result<Read<bool>, ReadError> {
+    for prunes in lists {
+        match group.may_match(prunes)? {
+            Read::Ready(false) => {}
+            other => return Ok(other),
         }
     }
+    Ok(Read::Ready(false))
 }
 
 /// Joins ranges that touch or nearly do: one request costs more than the bytes between them.

@@ -47,6 +47,18 @@ pub(crate) enum Values {
     Bools(Vec<u8>),
 }
 
+impl Values {
+    /// Whether there are only nulls.
+    pub(crate) fn is_empty(&self) -> bool {
+        match self {
+            Self::Bytes { ids, .. } => ids.is_empty(),
+            Self::Ints(values) => values.is_empty(),
+            Self::Floats(values) => values.is_empty(),
+            Self::Bools(values) => values.is_empty(),
+        }
+    }
+}
+
 /// A decoded leaf. `rep` and `def` are empty where they were not asked for.
 #[derive(Debug)]
 pub(crate) struct Leaf {
@@ -133,8 +145,14 @@ pub(crate) fn decode(
         dictionary_bytes: 0,
         known,
     };
-    if wanted.rows.is_none() {
-        state.reserve(wanted.chunk.num_values());
+    match wanted.rows {
+        None => state.reserve(wanted.chunk.num_values()),
+        // A piece: its share, and the pages that begin before it and end behind it.
+        Some(rows) if are_neighbours(rows) => {
+            let share = rows.len() as f64 / wanted.total_rows.max(1) as f64;
+            state.reserve((wanted.chunk.num_values() as f64 * share * 1.1) as i64 + 10_000);
+        }
+        Some(_) => {}
     }
     let mut kept_rows = Vec::new();
     let has_dictionary = state.take_known();
@@ -401,7 +419,7 @@ fn trim(state: Decoding<'_>, rows: &[u32], starts: &[(usize, i64)]) -> Leaf {
 
 fn kept_ranges(rep: &[u8], def: &[u8], max_def: u8, rows: &[u32], starts: &[(usize, i64)]) -> Vec<Kept> {
     if let [first, .., last] = rows
-        && (last - first) as usize == rows.len() - 1
+        && are_neighbours(rows)
     {
         return neighbours(rep, def, max_def, (*first, *last), starts);
     }
@@ -430,6 +448,11 @@ fn kept_ranges(rep: &[u8], def: &[u8], max_def: u8, rows: &[u32], starts: &[(usi
         }
     }
     kept
+}
+
+/// Whether rows, which ascend, stand next to each other.
+fn are_neighbours(rows: &[u32]) -> bool {
+    matches!(rows, [first, .., last] if (last - first) as usize == rows.len() - 1)
 }
 
 /// All entries from the first to the last of rows that stand next to each other.

@@ -17,4 +17,4 @@ mod write;
 
 pub use leaf::LeafError;
 pub use read::{BlockFile, Bytes, Fetched, Outline, Outlined, Read, ReadError, RowGroup};
-pub use write::{BlockWriter, WriteError, WriteOptions, Written};
+pub use write::{BlockStream, BlockWriter, Part, WriteError, WriteOptions, Written};

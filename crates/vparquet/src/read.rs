@@ -35,7 +35,7 @@ const LEAVES_WORTH_SHARING: usize = 16;
 
 /// Entries of all leaves together that are decoded at once. A piece takes some ten bytes for each while it is put
 /// together.
-const PIECE_ENTRIES: u64 = 2 << 20;
+const PIECE_ENTRIES: u64 = 5 << 20;
 
 /// Dictionaries of the leaves of a row group, decoded once for all its pieces.
 #[derive(Debug, Default)]
@@ -270,30 +270,30 @@ impl RowGroup {
         }
     }
 
-    /// The rows of the pieces in which a load of all of this is best done, so that what is decoded at once stays small.
+    /// Neighbouring rows of the row group each, in as many pieces as it takes for what is decoded at once to stay small.
+    /// What is fetched for one of several pieces serves all.
     ///
     /// # Errors
     /// [`ReadError`] when a column is missing that every block has.
-    pub fn pieces(&self, needs: &Needs) -> Result<Vec<Range<u32>>, ReadError> {
+    pub fn into_pieces(self, needs: &Needs) -> Result<Vec<Self>, ReadError> {
         let metadata = self.file.metadata.row_group(self.index);
         let entries = |leaf: usize| u64::try_from(metadata.column(leaf).num_values()).unwrap_or(0);
-        let entries: u64 = Plan::new(self, needs)?.all(self, needs).map(entries).sum();
+        let entries: u64 = Plan::new(&self, needs)?.all(&self, needs).map(entries).sum();
         let rows = self.file.rows(self.index) as u64;
         let pieces = entries.div_ceil(PIECE_ENTRIES).clamp(1, rows.max(1));
+        if pieces == 1 {
+            return Ok(vec![self]);
+        }
         let row = |piece: u64| u32::try_from(piece * rows / pieces).unwrap_or(u32::MAX);
-        Ok((0..pieces).map(|piece| row(piece)..row(piece + 1)).collect())
-    }
-
-    /// Some neighbouring rows of this row group. What is fetched for one piece serves all.
-    #[must_use]
-    pub fn piece(&mut self, rows: Range<u32>) -> Self {
-        Self {
-            rows: Some(rows.collect()),
+        let dictionaries: Arc<Dictionaries> = Arc::default();
+        let piece = |piece: u64| Self {
+            rows: Some((row(piece)..row(piece + 1)).collect()),
             fetched: Arc::clone(&self.fetched),
-            dictionaries: Some(Arc::clone(self.dictionaries.get_or_insert_default())),
+            dictionaries: Some(Arc::clone(&dictionaries)),
             ids: self.ids.clone(),
             ..Self::new(&self.file, self.index)
-        }
+        };
+        Ok((0..pieces).map(piece).collect())
     }
 
     /// Tells the ids of all traces of the row group, which then need not be read.

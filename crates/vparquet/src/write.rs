@@ -133,63 +133,132 @@ impl BlockWriter {
         options: &WriteOptions,
         sink: W,
     ) -> Result<Written, WriteError> {
-        let batches: Vec<&SpanBatch> = chunks.iter().map(Borrow::borrow).collect();
-        let chunks = batches.iter().map(|batch| Chunk::new(batch)).collect::<Result<Vec<_>, _>>()?;
-        let own = OwnColumns::new(&options.dedicated);
-        let known = own.keys();
-        let mut texts = Texts::new(&batches, &known);
-        let owners = Owners::new(&batches, &own, &mut texts)?;
-        texts.keep();
-        let order = Order::new(&batches);
+        let mut ids: Vec<TraceId> = chunks.iter().flat_map(|chunk| chunk.borrow().traces.ids()).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let mut stream = BlockStream::new(options, ids.len() as u64, sink)?;
+        let chunks: Vec<Part<'_>> = chunks.iter().map(|chunk| Part::whole(chunk.borrow())).collect();
+        stream.add(&chunks)?;
+        stream.finish()
+    }
+}
+
+/// A batch, or those of its traces for which `keep` says true.
+#[derive(Clone, Copy, Debug)]
+pub struct Part<'a> {
+    /// The spans, with all columns.
+    pub batch: &'a SpanBatch,
+    /// One for each trace of the batch; `None` keeps all.
+    pub keep: Option<&'a [bool]>,
+}
+
+impl<'a> Part<'a> {
+    /// All of a batch.
+    pub fn whole(batch: &'a SpanBatch) -> Self {
+        Self { batch, keep: None }
+    }
+}
+
+/// Writes a block that is never in memory as a whole.
+pub struct BlockStream<'o, W: Write + Send> {
+    options: &'o WriteOptions,
+    own: OwnColumns,
+    file: SerializedFileWriter<Counted<W>>,
+    encoder: ChunkEncoder,
+    mapper: Mapper,
+    written: Written,
+    bloom: ShardedBloom,
+    /// The last trace of each row group.
+    last: Vec<TraceId>,
+}
+
+impl<'o, W: Write + Send> BlockStream<'o, W> {
+    /// Begins `data.parquet`. `traces` is how many there will be at the most, which the bloom filter is made for.
+    ///
+    /// # Errors
+    /// [`WriteError`] when the sink fails.
+    pub fn new(options: &'o WriteOptions, traces: u64, sink: W) -> Result<Self, WriteError> {
         let properties = WriterProperties::builder()
             .set_created_by(options.created_by.clone())
             .set_writer_version(WriterVersion::PARQUET_2_0)
             .build();
         let schema = VPARQUET4.root_schema_ptr();
-        let mut file = SerializedFileWriter::new(Counted::new(sink), schema, Arc::new(properties))?;
-        let mut job = Job {
-            source: Source { chunks: &chunks, owners: &owners, own: &own, texts: &mut texts },
+        Ok(Self {
+            options,
+            own: OwnColumns::new(&options.dedicated),
+            file: SerializedFileWriter::new(Counted::new(sink), schema, Arc::new(properties))?,
             encoder: ChunkEncoder::new(options.zstd_level)?,
             mapper: Mapper::default(),
             written: Written { start: u64::MAX, ..Written::default() },
-        };
-        let groups = order.row_groups(options.row_group_spans_max);
-        for traces in &groups {
-            let mut row_group = file.next_row_group()?;
-            job.row_group(&order, traces.clone(), &mut row_group)?;
-            row_group.close()?;
+            bloom: ShardedBloom::new(traces),
+            last: Vec::new(),
+        })
+    }
+
+    /// Adds whole traces, whose ids must be above those that were added before.
+    ///
+    /// # Errors
+    /// [`WriteError`] when the sink fails, or a batch lacks columns.
+    pub fn add(&mut self, parts: &[Part<'_>]) -> Result<(), WriteError> {
+        let batches: Vec<&SpanBatch> = parts.iter().map(|part| part.batch).collect();
+        let order = Order::new(parts);
+        if order.first().is_some_and(|first| self.last.last().is_some_and(|last| *last >= first)) {
+            return Err(WriteError::Batch("traces do not come in the order of their ids"));
         }
-        let mut written = job.written;
-        file.finish()?;
-        let sink = file.inner();
+        let chunks = batches.iter().map(|batch| Chunk::new(batch)).collect::<Result<Vec<_>, _>>()?;
+        let known = self.own.keys();
+        let mut texts = Texts::new(&batches, &known);
+        let owners = Owners::new(&batches, &self.own, &mut texts)?;
+        texts.keep();
+        let mut source = Source { chunks: &chunks, owners: &owners, own: &self.own, texts: &mut texts };
+        for traces in order.row_groups(self.options.row_group_spans_max) {
+            let mut row_group = self.file.next_row_group()?;
+            let mut job = Job { source: &mut source, encoder: &mut self.encoder, mapper: &mut self.mapper };
+            job.row_group(&order, traces.clone(), &mut self.written, &mut row_group)?;
+            row_group.close()?;
+            let ids = &order.traces[traces];
+            ids.iter().for_each(|id| self.bloom.add(TraceId(*id)));
+            self.last.extend(ids.last().map(|id| TraceId(*id)));
+        }
+        self.written.spans += order.spans() as u64;
+        Ok(())
+    }
+
+    /// Ends the file.
+    ///
+    /// # Errors
+    /// [`WriteError`] when the sink fails.
+    pub fn finish(mut self) -> Result<Written, WriteError> {
+        self.file.finish()?;
+        let (sink, mut written) = (self.file.inner(), self.written);
         written.size = sink.bytes();
         written.footer_size = sink.footer_size();
-        if groups.is_empty() {
+        if self.last.is_empty() {
             written.start = 0;
         }
-        written.spans = order.spans() as u64;
-        written.row_groups = groups.len() as u32; // one has at least a trace, and traces are counted in 32 bits
-        written.finish(&order, &groups);
+        written.row_groups = self.last.len() as u32; // one has at least a trace, and traces are counted in 32 bits
+        written.bloom = self.bloom.files();
+        written.index = index::file(self.last.iter().copied());
         Ok(written)
     }
 }
 
-/// What goes from row group to row group.
-struct Job<'a, 't> {
-    source: Source<'a, 't>,
-    encoder: ChunkEncoder,
-    mapper: Mapper,
-    written: Written,
+/// What a row group is made of and with.
+struct Job<'a, 't, 'j> {
+    source: &'j mut Source<'a, 't>,
+    encoder: &'j mut ChunkEncoder,
+    mapper: &'j mut Mapper,
 }
 
-impl Job<'_, '_> {
+impl Job<'_, '_, '_> {
     fn row_group<W: Write + Send>(
         &mut self,
         order: &Order,
         traces: Range<usize>,
+        written: &mut Written,
         row_group: &mut SerializedRowGroupWriter<'_, W>,
     ) -> Result<(), WriteError> {
-        let Self { source, encoder, mapper, written } = self;
+        let Self { source, encoder, mapper } = self;
         source.texts.forget();
         let shape = Shape::new(source.chunks, order, traces, source.owners, source.texts);
         written.traces += shape.traces.ids.len() as u64;
@@ -203,13 +272,6 @@ impl Job<'_, '_> {
 }
 
 impl Written {
-    fn finish(&mut self, order: &Order, groups: &[Range<usize>]) {
-        let mut bloom = ShardedBloom::new(self.traces);
-        order.traces.iter().for_each(|id| bloom.add(TraceId(*id)));
-        self.bloom = bloom.files();
-        self.index = index::file(groups.iter().map(|traces| TraceId(order.traces[traces.end - 1])));
-    }
-
     /// The contents of `meta.json`. Times are in whole seconds, as Tempo compares them, and hold all spans.
     pub fn meta(
         &self,

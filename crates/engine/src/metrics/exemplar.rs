@@ -1,5 +1,5 @@
-//! Spans that stand for many: of each group, in each slice of the range, the one with the least hash. So it is always
-//! the same one, however the spans are cut into parts.
+//! Spans that stand for many: of each group, in each slice of the range, the first one of the trace with the least hash.
+//! So it is always the same one, however the spans are cut into parts.
 
 use serde::{Deserialize, Serialize};
 use trackway_common::TraceId;
@@ -67,20 +67,18 @@ pub(crate) fn candidates(
     let slice_of = |slot: &u32| (*slot as usize * slices / intervals) as u32;
     let slice_of_slot: Vec<u32> = (0..intervals as u32).map(|slot| slice_of(&slot)).collect();
     let lanes: Vec<u32> = rows.slots.iter().map(|slot| slice_of_slot[*slot as usize]).collect();
+    let ids = batch.traces.id_high.iter().zip(batch.traces.id_low.iter());
+    let hashes: Vec<u64> = ids.map(|(high, low)| mix(low ^ mix(*high))).collect();
     let candidate = |row: usize| {
         let span = rows.spans[row] as usize;
         let trace = batch.spans.trace[span] as usize;
         let (trace_high, trace_low) = (batch.traces.id_high[trace], batch.traces.id_low[trace]);
-        let start = batch.spans.start[span];
-        let hash = mix(trace_low ^ mix(trace_high ^ start));
+        let (hash, start) = (hashes[trace], batch.spans.start[span]);
         Candidate { hash, trace_high, trace_low, start, number: float_bits(number(row)) }
     };
     let best: Vec<(u32, Lanes<Best>)> =
         cells::collect((&groups.of_row, groups.count), (&lanes, slices), |best: &mut Best, row| {
-            let span = rows.spans[row] as usize;
-            let trace = batch.spans.trace[span] as usize;
-            let start = batch.spans.start[span];
-            let hash = mix(batch.traces.id_low[trace] ^ mix(batch.traces.id_high[trace] ^ start));
+            let hash = hashes[batch.spans.trace[rows.spans[row] as usize] as usize];
             if best.is_blank()
                 || hash < best.0
                 || (hash == best.0 && candidate(row) < candidate(best.1 as usize))

@@ -3,13 +3,15 @@
 //! One leaf of the span level, the spine, tells by its levels which span belongs to which scope, resource and trace;
 //! the other required leaves of the level then need no levels at all, since their values come in the same order.
 
+use std::sync::Arc;
+
 use arrow_buffer::ArrowNativeType;
 use trackway_spans::{Column, Columns, Interner, Level, Needs, SpanBatch, StrId};
 
 use super::plan::{Plan, info, value_leaves};
 use super::{Read, ReadError, RowGroup};
 use crate::decode::ByteValues;
-use crate::leaf::Leaf;
+use crate::leaf::{Leaf, Values};
 use crate::schema::path;
 
 /// Returns early with the ranges that are missing.
@@ -113,13 +115,13 @@ impl<'a> Translate<'a> {
 }
 
 pub(super) struct Assembly<'g> {
-    pub(super) group: &'g RowGroup,
+    pub(super) group: &'g mut RowGroup,
     pub(super) strings: Interner,
     pub(super) batch: SpanBatch,
 }
 
 impl Assembly<'_> {
-    pub(super) fn leaf(&self, path: &str) -> Option<std::sync::Arc<Leaf>> {
+    pub(super) fn leaf(&self, path: &str) -> Option<Arc<Leaf>> {
         self.group.file.leaf(path).and_then(|leaf| self.group.decoded(leaf)).cloned()
     }
 
@@ -175,6 +177,17 @@ impl Assembly<'_> {
         match self.leaf(path) {
             Some(leaf) if leaf.ints().len() == rows => leaf.ints().iter().map(|v| convert(*v)).collect(),
             _ => vec![T::default(); rows].into(),
+        }
+    }
+
+    /// The same for what is kept as it was decoded: nothing is copied.
+    fn times(&mut self, path: &str, rows: usize) -> Column<u64> {
+        let leaf = self.group.file.leaf(path).and_then(|leaf| self.group.leaves.remove(&leaf));
+        match leaf.and_then(Arc::into_inner) {
+            Some(Leaf { values: Values::Ints(values), .. }) if values.len() == rows => {
+                values.into_iter().map(i64::cast_unsigned).collect::<Vec<u64>>().into()
+            }
+            _ => vec![0; rows].into(),
         }
     }
 
@@ -237,8 +250,8 @@ impl Assembly<'_> {
         self.batch.traces.id_high = ids.iter().map(|id| (id >> 64) as u64).collect();
         self.batch.traces.id_low = ids.iter().map(|id| *id as u64).collect();
         if columns.has(Columns::TRACE_TIMES) {
-            self.batch.traces.start = self.numbers("StartTimeUnixNano", rows, i64::cast_unsigned);
-            self.batch.traces.end = self.numbers("EndTimeUnixNano", rows, i64::cast_unsigned);
+            self.batch.traces.start = self.times("StartTimeUnixNano", rows);
+            self.batch.traces.end = self.times("EndTimeUnixNano", rows);
         }
         if columns.has(Columns::TRACE_ROOT) {
             self.batch.traces.root_service = self.texts("RootServiceName", rows);
@@ -299,10 +312,10 @@ impl Assembly<'_> {
             self.batch.spans.status_message = self.texts(&span("StatusMessage"), rows);
         }
         if columns.has(Columns::START) {
-            self.batch.spans.start = self.numbers(&span("StartTimeUnixNano"), rows, i64::cast_unsigned);
+            self.batch.spans.start = self.times(&span("StartTimeUnixNano"), rows);
         }
         if columns.has(Columns::DURATION) {
-            self.batch.spans.duration = self.numbers(&span("DurationNano"), rows, i64::cast_unsigned);
+            self.batch.spans.duration = self.times(&span("DurationNano"), rows);
         }
         if columns.has(Columns::NESTED_SET) {
             let number = |value: i64| value as i32;
@@ -338,7 +351,7 @@ impl Assembly<'_> {
             let time = format!("{}.TimeSinceStartNano", path::EVENT);
             self.batch.events.span = self.child_owners(&time);
             let rows = self.batch.events.span.len();
-            self.batch.events.since_start = self.numbers(&time, rows, i64::cast_unsigned);
+            self.batch.events.since_start = self.times(&time, rows);
             self.batch.events.name = self.texts(&format!("{}.Name", path::EVENT), rows);
             self.batch.events.dropped_attributes =
                 self.counts(&format!("{}.DroppedAttributesCount", path::EVENT), rows);

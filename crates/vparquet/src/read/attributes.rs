@@ -54,8 +54,8 @@ impl Assembly<'_> {
             }
             if *def > info.def {
                 match &mut translate {
-                    Some(texts) => rows.strings.push((owner, key, texts.get(&mut self.strings, value))),
-                    None => rows.ints.push((owner, key, leaf.ints().get(value).copied().unwrap_or(0))),
+                    Some(texts) => rows.strings.push((owner, key), texts.get(&mut self.strings, value)),
+                    None => rows.ints.push((owner, key), leaf.ints().get(value).copied().unwrap_or(0)),
                 }
                 value += 1;
             }
@@ -93,39 +93,50 @@ impl Assembly<'_> {
         if let Some(leaf) = texts
             && let Some(mut translate) = Translate::new(&leaf)
         {
-            rows.strings.reserve(hits.len().min(translate.ids.len()));
             let strings = &mut self.strings;
-            values_of(&leaf, level, hits, |at, value| {
-                let text =
-                    translate.ids.get(value).map_or(&b""[..], |id| translate.dictionary.get(*id as usize));
-                if !element(at, Value::String(text)) {
-                    let id = translate.get(strings, value);
-                    rows.strings.push((hits[at].owner, hits[at].key, id));
-                }
+            rows.strings.fill(translate.ids.len(), |room| {
+                values_of(&leaf, level, hits, |at, value| {
+                    let text = translate
+                        .ids
+                        .get(value)
+                        .map_or(&b""[..], |id| translate.dictionary.get(*id as usize));
+                    if !element(at, Value::String(text)) {
+                        room.put(hits[at], translate.get(strings, value));
+                    }
+                });
             });
         }
         if let Some(leaf) = ints {
-            values_of(&leaf, level, hits, |at, value| {
-                let number = leaf.ints().get(value).copied().unwrap_or(0);
-                if !element(at, Value::Int(number)) {
-                    rows.ints.push((hits[at].owner, hits[at].key, number));
-                }
+            let ints = leaf.ints();
+            rows.ints.fill(ints.len(), |room| {
+                values_of(&leaf, level, hits, |at, value| {
+                    let number = ints.get(value).copied().unwrap_or(0);
+                    if !element(at, Value::Int(number)) {
+                        room.put(hits[at], number);
+                    }
+                });
             });
         }
         if let Some(leaf) = floats {
-            values_of(&leaf, level, hits, |at, value| {
-                let number = leaf.floats().get(value).copied().unwrap_or(0.0);
-                if !element(at, Value::Float(number)) {
-                    rows.floats.push((hits[at].owner, hits[at].key, number));
-                }
+            let floats = leaf.floats();
+            rows.floats.fill(floats.len(), |room| {
+                values_of(&leaf, level, hits, |at, value| {
+                    let number = floats.get(value).copied().unwrap_or(0.0);
+                    if !element(at, Value::Float(number)) {
+                        room.put(hits[at], number);
+                    }
+                });
             });
         }
         if let Some(leaf) = bools {
-            values_of(&leaf, level, hits, |at, value| {
-                let truth = leaf.bools().get(value).copied().unwrap_or(0);
-                if !element(at, Value::Bool(truth != 0)) {
-                    rows.bools.push((hits[at].owner, hits[at].key, truth));
-                }
+            let bools = leaf.bools();
+            rows.bools.fill(bools.len(), |room| {
+                values_of(&leaf, level, hits, |at, value| {
+                    let truth = bools.get(value).copied().unwrap_or(0);
+                    if !element(at, Value::Bool(truth != 0)) {
+                        room.put(hits[at], truth);
+                    }
+                });
             });
         }
         self.others(level, hits, arrays, unsupported.as_deref(), rows);
@@ -162,12 +173,18 @@ impl Assembly<'_> {
         }
         // As they were sent: of an attribute that stands several times the first one counts.
         others.sort_unstable();
-        rows.others.extend(others.into_iter().map(|(at, id)| (hits[at].owner, hits[at].key, id)));
+        for (at, id) in others {
+            rows.others.push((hits[at].owner, hits[at].key), id);
+        }
     }
 }
 
 /// Calls `each` with (place of the hit, place of the value) for every value of the wanted attributes in a leaf.
+#[inline(always)] // a call for each value would cost as much as what is done with it
 fn values_of(leaf: &Leaf, level: Level, hits: &[Hit], mut each: impl FnMut(usize, usize)) {
+    if leaf.values.is_empty() {
+        return;
+    }
     let info = info(level);
     let (attribute_rep, attribute_def) = (info.rep + 1, info.def + 1);
     let (mut attribute, mut value, mut at) = (u32::MAX, 0, 0);
@@ -189,40 +206,116 @@ fn values_of(leaf: &Leaf, level: Level, hits: &[Hit], mut each: impl FnMut(usize
     }
 }
 
-type Row<T> = (u32, StrId, T);
+/// Attribute rows of one type, in the order in which they were found.
+struct Found<T> {
+    owner: Vec<u32>,
+    key: Vec<StrId>,
+    value: Vec<T>,
+}
+
+impl<T> Default for Found<T> {
+    fn default() -> Self {
+        Self { owner: Vec::new(), key: Vec::new(), value: Vec::new() }
+    }
+}
+
+/// Room for rows, in part used.
+struct Room<'a, T> {
+    owner: &'a mut [u32],
+    key: &'a mut [StrId],
+    value: &'a mut [T],
+    used: usize,
+}
+
+impl<T> Room<'_, T> {
+    #[inline]
+    fn put(&mut self, hit: Hit, value: T) {
+        let at = self.used;
+        // In a damaged file levels may promise more values than there are.
+        if at < self.owner.len() {
+            self.owner[at] = hit.owner;
+            self.key[at] = hit.key;
+            self.value[at] = value;
+            self.used += 1;
+        }
+    }
+}
+
+impl<T: ArrowNativeType> Found<T> {
+    #[inline]
+    fn push(&mut self, (owner, key): (u32, StrId), value: T) {
+        self.owner.push(owner);
+        self.key.push(key);
+        self.value.push(value);
+    }
+
+    /// Adds up to `most` rows: room is made for all of them first, so that putting one in is not growing.
+    fn fill(&mut self, most: usize, put: impl FnOnce(&mut Room<'_, T>)) {
+        let start = self.owner.len();
+        self.owner.resize(start + most, 0);
+        self.key.resize(start + most, 0);
+        self.value.resize(start + most, T::default());
+        let mut room = Room {
+            owner: &mut self.owner[start..],
+            key: &mut self.key[start..],
+            value: &mut self.value[start..],
+            used: 0,
+        };
+        put(&mut room);
+        let end = start + room.used;
+        self.owner.truncate(end);
+        self.key.truncate(end);
+        self.value.truncate(end);
+    }
+
+    /// The rows in the order of their owners, of which there are so many; an owner's rows keep their order.
+    fn finish(self, owners: usize) -> Option<TypedAttrs<T>> {
+        if self.owner.is_sorted() {
+            return self.owner.last().is_none_or(|last| (*last as usize) < owners).then(|| TypedAttrs {
+                owner: self.owner.into(),
+                key: self.key.into(),
+                value: self.value.into(),
+            });
+        }
+        // How many rows each owner has; then where the next of them goes.
+        let mut places = vec![0_u32; owners];
+        for owner in &self.owner {
+            *places.get_mut(*owner as usize)? += 1;
+        }
+        let mut start = 0;
+        for place in &mut places {
+            start += std::mem::replace(place, start);
+        }
+        let rows = self.owner.len();
+        let (mut owner, mut key, mut value) = (vec![0; rows], vec![0; rows], vec![T::default(); rows]);
+        for (row, of) in self.owner.iter().enumerate() {
+            let place = &mut places[*of as usize];
+            let at = *place as usize;
+            (owner[at], key[at], value[at]) = (*of, self.key[row], self.value[row]);
+            *place += 1;
+        }
+        Some(TypedAttrs { owner: owner.into(), key: key.into(), value: value.into() })
+    }
+}
 
 /// Attribute rows before they are put in the order of their owners.
 #[derive(Default)]
 struct Rows {
-    strings: Vec<Row<StrId>>,
-    ints: Vec<Row<i64>>,
-    floats: Vec<Row<f64>>,
-    bools: Vec<Row<u8>>,
-    others: Vec<Row<StrId>>,
+    strings: Found<StrId>,
+    ints: Found<i64>,
+    floats: Found<f64>,
+    bools: Found<u8>,
+    others: Found<StrId>,
 }
 
 impl Rows {
     fn finish(self, owners: usize) -> Option<AttrTable> {
         Some(AttrTable {
-            strings: finish(self.strings, owners)?,
-            ints: finish(self.ints, owners)?,
-            floats: finish(self.floats, owners)?,
-            bools: finish(self.bools, owners)?,
-            others: finish(self.others, owners)?,
+            strings: self.strings.finish(owners)?,
+            ints: self.ints.finish(owners)?,
+            floats: self.floats.finish(owners)?,
+            bools: self.bools.finish(owners)?,
+            others: self.others.finish(owners)?,
         })
     }
-}
-
-fn finish<T: ArrowNativeType>(mut rows: Vec<Row<T>>, owners: usize) -> Option<TypedAttrs<T>> {
-    if !rows.is_sorted_by_key(|row| row.0) {
-        rows.sort_by_key(|row| row.0); // stable: an owner's attributes keep their order
-    }
-    if rows.last().is_some_and(|row| row.0 as usize >= owners) {
-        return None;
-    }
-    Some(TypedAttrs {
-        owner: rows.iter().map(|row| row.0).collect(),
-        key: rows.iter().map(|row| row.1).collect(),
-        value: rows.iter().map(|row| row.2).collect(),
-    })
 }

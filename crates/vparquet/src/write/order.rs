@@ -4,7 +4,9 @@
 
 use std::ops::Range;
 
-use trackway_spans::SpanBatch;
+use trackway_common::TraceId;
+
+use super::Part;
 
 /// Where a span is.
 #[derive(Clone, Copy, Debug, Default)]
@@ -23,12 +25,17 @@ pub(crate) struct Order {
 }
 
 impl Order {
-    pub(crate) fn new(chunks: &[&SpanBatch]) -> Self {
+    pub(crate) fn new(parts: &[Part<'_>]) -> Self {
         let mut ids: Vec<(u128, u32, u32)> = Vec::new();
-        let mut spans_of: Vec<Vec<u32>> = Vec::with_capacity(chunks.len());
-        for (number, chunk) in chunks.iter().enumerate() {
+        let mut spans_of: Vec<Vec<u32>> = Vec::with_capacity(parts.len());
+        for (number, part) in parts.iter().enumerate() {
+            let chunk = part.batch;
             let mut counts = vec![0; chunk.traces.len()];
             chunk.spans.trace.iter().for_each(|trace| counts[*trace as usize] += 1);
+            if let Some(keep) = part.keep {
+                let left_out = counts.iter_mut().zip(keep).filter(|(_, keep)| !**keep);
+                left_out.for_each(|(count, _)| *count = 0);
+            }
             let with_spans = chunk.traces.ids().enumerate().filter(|(row, _)| counts[*row] > 0);
             ids.extend(with_spans.map(|(row, id)| (id.0, number as u32, row as u32)));
             spans_of.push(counts);
@@ -48,15 +55,23 @@ impl Order {
         }
         starts.push(at);
         let mut spans = vec![SpanRef::default(); at as usize];
-        for (number, chunk) in chunks.iter().enumerate() {
+        for (number, part) in parts.iter().enumerate() {
             let next = &mut spans_of[number];
-            for (row, trace) in chunk.spans.trace.iter().enumerate() {
+            for (row, trace) in part.batch.spans.trace.iter().enumerate() {
+                if part.keep.is_some_and(|keep| !keep.get(*trace as usize).is_some_and(|keep| *keep)) {
+                    continue;
+                }
                 let place = &mut next[*trace as usize];
                 spans[*place as usize] = SpanRef { chunk: number as u32, row: row as u32 };
                 *place += 1;
             }
         }
         Self { traces, starts, spans }
+    }
+
+    /// The least id.
+    pub(crate) fn first(&self) -> Option<TraceId> {
+        self.traces.first().map(|id| TraceId(*id))
     }
 
     /// How many spans there are.
