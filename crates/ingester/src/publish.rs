@@ -84,7 +84,7 @@ impl Ingester {
     ) -> Result<BlockEntry, FlushError> {
         let meta =
             written.meta(id, tenant.as_str(), self.config.dedicated.clone(), self.config.replication_factor);
-        let entry = BlockEntry { meta: Arc::new(meta), log: Some(log) };
+        let entry = BlockEntry { meta: Arc::new(meta), log: vec![log] };
         self.catalog.announce(id);
         let path = self.building(id);
         let upload = Upload {

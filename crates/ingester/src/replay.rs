@@ -100,7 +100,7 @@ impl Ingester {
     fn records_in_blocks(&self) -> HashMap<TenantId, Vec<LogRanges>> {
         let of_tenant = |tenant: TenantId| {
             let blocks = self.catalog.blocks(&tenant);
-            let lists = blocks.iter().filter_map(|entry| entry.log.clone());
+            let lists = blocks.iter().flat_map(|entry| entry.log.clone());
             (tenant, lists.collect())
         };
         self.catalog.tenants().into_iter().map(of_tenant).collect()

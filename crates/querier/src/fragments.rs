@@ -15,6 +15,9 @@ use crate::tally::{Looked, Tally};
 /// Parts of blocks that are read at once.
 pub(crate) const READS_AT_ONCE: usize = 8;
 
+/// Entries of columns of a row group that are decoded at once, at some ten bytes each.
+const PIECE_ENTRIES: u64 = 5 << 20;
+
 const SECOND: u64 = 1_000_000_000;
 
 /// A time of a `meta.json` as Unix nanoseconds.
@@ -111,7 +114,7 @@ impl Source {
         if !self.may_match((block, row_group), prunes, tally).await? {
             return Ok(Vec::new());
         }
-        self.reader.pieces(&self.tenant, self.meta(block), row_group, needs).await
+        self.reader.pieces(&self.tenant, self.meta(block), row_group, needs, PIECE_ENTRIES).await
     }
 
     async fn may_match(

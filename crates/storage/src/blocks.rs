@@ -5,12 +5,14 @@ use std::path::Path as FilePath;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::{StreamExt, TryStreamExt};
+use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, WriteMultipart};
 use trackway_common::TenantId;
 use trackway_vparquet::meta::BlockMeta;
 use uuid::Uuid;
+
+use crate::catalog::BlockEntry;
 
 /// Bytes of one part of an upload.
 const PART_BYTES: usize = 8 * 1024 * 1024;
@@ -101,7 +103,20 @@ impl BlockStore {
         Ok(Self::new(Arc::new(store), ""))
     }
 
-    fn tenant_path(&self, tenant: &TenantId) -> Path {
+    pub(crate) fn root(&self) -> &Path {
+        &self.prefix
+    }
+
+    pub(crate) fn object_store(&self) -> &dyn ObjectStore {
+        &*self.store
+    }
+
+    /// Whether the store refuses to create what is there already.
+    pub(crate) fn is_conditional(&self) -> bool {
+        true
+    }
+
+    pub(crate) fn tenant_path(&self, tenant: &TenantId) -> Path {
         self.prefix.clone().join(tenant.as_str())
     }
 
@@ -116,15 +131,25 @@ impl BlockStore {
     /// [`StoreError`]; nothing that was written is visible as a block then.
     pub async fn put_block(&self, tenant: &TenantId, upload: Upload<'_>) -> Result<(), StoreError> {
         let id = upload.meta.block_id;
-        self.put_file(&self.path(tenant, id, "data.parquet"), upload.data).await?;
-        for (shard, bloom) in upload.bloom.into_iter().enumerate() {
-            self.put(&self.path(tenant, id, &format!("bloom-{shard}")), bloom.into()).await?;
-        }
-        self.put(&self.path(tenant, id, "index"), upload.index.into()).await?;
+        self.put_data(tenant, &upload).await?;
         self.put(&self.path(tenant, id, "meta.json"), upload.meta_json.into()).await
     }
 
-    /// Deletes what is there of a block, `meta.json` first: without it, the rest is not a block.
+    /// Writes what becomes a block by a `meta.json` or a commit.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn put_data(&self, tenant: &TenantId, upload: &Upload<'_>) -> Result<(), StoreError> {
+        let id = upload.meta.block_id;
+        self.put_file(&self.path(tenant, id, "data.parquet"), upload.data).await?;
+        for (shard, bloom) in upload.bloom.iter().enumerate() {
+            self.put(&self.path(tenant, id, &format!("bloom-{shard}")), bloom.clone().into()).await?;
+        }
+        self.put(&self.path(tenant, id, "index"), upload.index.clone().into()).await
+    }
+
+    /// Deletes what is there of a block, `meta.json` first: without it, the rest is not a block. The mark of one that was
+    /// merged goes last: while it is there, the rest is known to be on its way out.
     ///
     /// # Errors
     /// [`StoreError::Store`]; that something is gone already is none.
@@ -133,11 +158,10 @@ impl BlockStore {
         let folder = self.tenant_path(tenant).join(block.to_string());
         let rest = self.store.list(Some(&folder)).map_ok(|file| file.location);
         let rest: Vec<Path> = rest.try_collect().await.map_err(failed)?;
-        for file in std::iter::once(self.path(tenant, block, "meta.json")).chain(rest) {
-            match self.store.delete(&file).await {
-                Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
-                Err(source) => return Err(failed(source)),
-            }
+        let [first, last] = ["meta.json", "meta.compacted.json"].map(|file| self.path(tenant, block, file));
+        let between = rest.into_iter().filter(|file| *file != first && *file != last);
+        for file in std::iter::once(first.clone()).chain(between).chain([last.clone()]) {
+            self.delete(&file).await?;
         }
         Ok(())
     }
@@ -208,38 +232,18 @@ impl BlockStore {
         Ok(names.filter_map(|name| TenantId::new(name).ok()).collect())
     }
 
-    /// The blocks of a tenant that have a `meta.json`.
-    ///
-    /// # Errors
-    /// [`StoreError::Store`].
-    pub async fn blocks(&self, tenant: &TenantId) -> Result<Vec<Uuid>, StoreError> {
-        let folder = self.tenant_path(tenant);
-        let failed = |source| StoreError::Store { action: "list", path: folder.to_string(), source };
-        let listed = self.store.list_with_delimiter(Some(&folder)).await.map_err(failed)?;
-        let ids: Vec<Uuid> =
-            listed.common_prefixes.iter().filter_map(|path| path.filename()?.parse().ok()).collect();
-        let whole = futures::stream::iter(ids).map(|id| async move {
-            match self.store.head(&self.path(tenant, id, "meta.json")).await {
-                Ok(_) => Ok(Some(id)),
-                Err(object_store::Error::NotFound { .. }) => Ok(None),
-                Err(source) => Err(StoreError::Store { action: "list", path: id.to_string(), source }),
-            }
-        });
-        whole.buffer_unordered(16).try_filter_map(|id| async move { Ok(id) }).try_collect().await
-    }
-
     /// Reads the `meta.json` of a block.
     ///
     /// # Errors
     /// [`StoreError::Damaged`] when it cannot be understood.
-    pub async fn meta(&self, tenant: &TenantId, block: Uuid) -> Result<(BlockMeta, Bytes), StoreError> {
+    pub async fn meta(&self, tenant: &TenantId, block: Uuid) -> Result<BlockEntry, StoreError> {
         let path = self.path(tenant, block, "meta.json");
         let json = self.get(&path).await?;
         let damaged = |error: serde_json::Error| StoreError::Damaged {
             path: path.to_string(),
             problem: error.to_string(),
         };
-        Ok((serde_json::from_slice(&json).map_err(damaged)?, json))
+        serde_json::from_slice(&json).map_err(damaged)
     }
 
     /// Writes both forms of the tenant's index, for Tempo's readers.

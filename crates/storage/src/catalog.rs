@@ -1,4 +1,4 @@
-//! The catalogue: which blocks exist. One ordered log of commits a tenant, kept in this process.
+//! The catalogue: which blocks exist, as this process sees it.
 //!
 //! What must stay true: a block that names its inputs replaces them in one step, and a second block over any of the same
 //! inputs is refused; so a reader sees the inputs or the output, never both and never neither.
@@ -6,14 +6,18 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+use futures::StreamExt;
 use jiff::Timestamp;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex as AsyncMutex;
 use trackway_common::TenantId;
 use trackway_vparquet::meta::BlockMeta;
 use uuid::Uuid;
 
 use crate::blocks::{BlockStore, StoreError};
+use crate::commits::{self, Commit, CommitError, Known};
+use crate::listing::Listing;
 
 /// Records of an ingester's log whose spans are in a block: `trackwayLog` in `meta.json`, which Tempo ignores.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +43,29 @@ impl LogRanges {
         Self { log, ranges }
     }
 
+    /// The records of several blocks together, by log, without those up to which `released` says that nobody will read
+    /// them again.
+    pub fn joined<'r>(
+        lists: impl IntoIterator<Item = &'r Self>,
+        released: impl Fn(Uuid) -> Option<u64>,
+    ) -> Vec<Self> {
+        let mut by_log: BTreeMap<Uuid, Vec<(u64, u64)>> = BTreeMap::new();
+        for list in lists {
+            let of_use = |range: &&(u64, u64)| released(list.log).is_none_or(|released| range.1 > released);
+            by_log.entry(list.log).or_default().extend(list.ranges.iter().filter(of_use));
+        }
+        let joined = by_log.into_iter().map(|(log, mut ranges)| {
+            ranges.sort_unstable();
+            ranges.dedup_by(|next, range| {
+                let touches = next.0 <= range.1.saturating_add(1);
+                range.1 = if touches { range.1.max(next.1) } else { range.1 };
+                touches
+            });
+            Self { log, ranges }
+        });
+        joined.filter(|list| !list.ranges.is_empty()).collect()
+    }
+
     /// Whether a record of the log is among them.
     pub fn contains(&self, sequence: u64) -> bool {
         let at = self.ranges.partition_point(|(_, last)| *last < sequence);
@@ -46,13 +73,51 @@ impl LogRanges {
     }
 }
 
-/// A block that exists.
-#[derive(Clone, Debug)]
+/// A block that exists. Serialised, it is its `meta.json`, with what Trackway adds to it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct BlockEntry {
     /// What it says about itself.
+    #[serde(flatten, with = "shared")]
     pub meta: Arc<BlockMeta>,
-    /// The records that it was made of, when this process or one before it in the same folder made it.
-    pub log: Option<LogRanges>,
+    /// The records of logs that it was made of, as far as it is known and still of use.
+    #[serde(
+        rename = "trackwayLog",
+        default,
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "one_or_many"
+    )]
+    pub log: Vec<LogRanges>,
+}
+
+/// A value that is shared, as the value.
+mod shared {
+    use std::sync::Arc;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<T: Serialize, S: Serializer>(value: &Arc<T>, to: S) -> Result<S::Ok, S::Error> {
+        T::serialize(value, to)
+    }
+
+    pub(super) fn deserialize<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Arc<T>, D::Error> {
+        T::deserialize(from).map(Arc::new)
+    }
+}
+
+/// A list, or the one entry that stood there before there could be several.
+fn one_or_many<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<LogRanges>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum OneOrMany {
+        One(LogRanges),
+        Many(Vec<LogRanges>),
+    }
+    Ok(match OneOrMany::deserialize(from)? {
+        OneOrMany::One(ranges) => vec![ranges],
+        OneOrMany::Many(ranges) => ranges,
+    })
 }
 
 /// A block that lies in the store and cannot be read.
@@ -106,11 +171,14 @@ pub trait BlockCatalog: Send + Sync + std::fmt::Debug {
     fn tenants(&self) -> Vec<TenantId>;
 }
 
-/// A catalogue in memory, filled from what lies in the store.
+/// A catalogue in memory, filled from what lies in the store. What takes the place of what is decided in the store, by
+/// [`crate::commits`].
 #[derive(Debug, Default)]
 pub struct Catalog {
     tenants: RwLock<BTreeMap<TenantId, TenantBlocks>>,
     announced: RwLock<HashSet<Uuid>>,
+    /// Held while commits of a tenant are read or made.
+    committing: Mutex<HashMap<TenantId, Arc<AsyncMutex<Known>>>>,
 }
 
 #[derive(Debug, Default)]
@@ -129,11 +197,7 @@ impl BlockCatalog for Catalog {
         if let Some(gone) = remove.iter().find(|id| !known.contains(id)) {
             return Err(CatalogError::Conflict(*gone));
         }
-        let kept = state.blocks.iter().filter(|entry| !remove.contains(&entry.meta.block_id)).cloned();
-        let new = add.into_iter().filter(|entry| !known.contains(&entry.meta.block_id));
-        state.blocks = Arc::new(kept.chain(new).collect());
-        state.removed.extend(remove);
-        state.sequence += 1;
+        state.change(add, remove);
         Ok(state.sequence)
     }
 
@@ -154,21 +218,44 @@ impl BlockCatalog for Catalog {
     }
 }
 
+impl TenantBlocks {
+    /// In one step: those that are there already are not added again, and those that are gone already need not be removed.
+    fn change(&mut self, add: Vec<BlockEntry>, remove: &[Uuid]) {
+        let known: HashSet<Uuid> = self.blocks.iter().map(|entry| entry.meta.block_id).collect();
+        let kept = self.blocks.iter().filter(|entry| !remove.contains(&entry.meta.block_id)).cloned();
+        let new = add.into_iter().filter(|entry| !known.contains(&entry.meta.block_id));
+        self.blocks = Arc::new(kept.chain(new).collect());
+        self.removed.extend(remove);
+        self.sequence += 1;
+    }
+}
+
 /// What a look at the store found.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Polled {
     /// Blocks found that were not known.
     pub added: usize,
     /// Blocks that cannot be read, as far as the look before did not find the same.
     pub unreadable: Vec<UnreadableBlock>,
+    /// Tenants that could not be looked at, with the reason; what was known of them stays.
+    pub failed: Vec<(TenantId, String)>,
+}
+
+/// What lies in a tenant's folder, with what is to be done there.
+#[derive(Clone, Debug, Default)]
+pub struct Looked {
+    /// What lies there.
+    pub listing: Listing,
+    /// Commits of which something is left to be done, and whether the block that each added is one still.
+    pub unfinished: Vec<(Commit, bool)>,
 }
 
 impl Catalog {
     /// Looks into the store for blocks that are not known yet. Blocks that others removed there disappear here.
     ///
     /// # Errors
-    /// [`StoreError`] when the store cannot be listed.
-    pub async fn poll(&self, store: &BlockStore) -> Result<Polled, StoreError> {
+    /// [`StoreError`] when the tenants cannot be listed.
+    pub async fn poll(&self, store: &BlockStore, concurrency: usize) -> Result<Polled, StoreError> {
         let mut polled = Polled::default();
         let mut tenants = store.tenants().await?;
         // Also those whose folder is gone.
@@ -176,63 +263,182 @@ impl Catalog {
         tenants.sort();
         tenants.dedup();
         for tenant in tenants {
-            self.poll_tenant(store, &tenant, &mut polled).await?;
+            if let Err(error) = self.poll_tenant(store, &tenant, concurrency, &mut polled).await {
+                polled.failed.push((tenant, error.to_string()));
+            }
         }
         Ok(polled)
     }
 
-    async fn poll_tenant(
+    fn committing(&self, tenant: &TenantId) -> Arc<AsyncMutex<Known>> {
+        Arc::clone(self.committing.lock().entry(tenant.clone()).or_default())
+    }
+
+    /// Looks at one tenant. Up to `concurrency` blocks are looked at at once.
+    ///
+    /// # Errors
+    /// [`StoreError`] when its folder cannot be listed, or its commits cannot be read; nothing changes then.
+    pub async fn poll_tenant(
         &self,
         store: &BlockStore,
         tenant: &TenantId,
+        concurrency: usize,
         polled: &mut Polled,
-    ) -> Result<(), StoreError> {
-        let before: HashMap<Uuid, BlockEntry> = {
-            let blocks = self.blocks(tenant);
-            blocks.iter().map(|entry| (entry.meta.block_id, entry.clone())).collect()
-        };
-        let listed = store.blocks(tenant).await?;
-        let (mut found, mut unreadable) = (Vec::new(), Vec::new());
-        for id in &listed {
-            if before.contains_key(id) {
-                continue;
+    ) -> Result<Looked, StoreError> {
+        let before = self.blocks(tenant);
+        let before: HashMap<Uuid, &BlockEntry> =
+            before.iter().map(|entry| (entry.meta.block_id, entry)).collect();
+        let listing = store.list_tenant(tenant).await?;
+        let committing = self.committing(tenant);
+        let mut known = committing.lock().await;
+        store.read_commits(tenant, &mut known, &listing.commits).await?;
+        let listed = commits::live(&listing, &known);
+        let mut found = Found::default();
+        let added = known.added().filter(|entry| !before.contains_key(&entry.meta.block_id));
+        for entry in added.filter(|entry| !listed.contains(&entry.meta.block_id)) {
+            if is_added(store, tenant, entry.meta.block_id).await? {
+                found.blocks.push(entry.clone());
             }
-            match store.meta(tenant, *id).await {
-                Ok((meta, json)) if readable(&meta.format) => {
-                    found.push(BlockEntry { meta: Arc::new(meta), log: log_ranges(&json) });
-                }
-                Ok((meta, _)) => unreadable.push(UnreadableBlock {
-                    id: *id,
-                    problem: format!("{tenant}/{id}: blocks in {} are not read by this version", meta.format),
-                    range: Some((meta.start_time, meta.end_time)),
-                    format: Some(meta.format),
+        }
+        let new: Vec<Uuid> = listed.iter().filter(|id| !before.contains_key(id)).copied().collect();
+        found.read(store, tenant, new, concurrency).await;
+        let mut gone = Vec::new();
+        for id in before.keys().filter(|id| !listed.contains(id)) {
+            // A listing may be older than the block, and a block that a commit added may have no `meta.json` yet.
+            if known.covers(*id) || !is_added(store, tenant, *id).await? {
+                gone.push(*id);
+            }
+        }
+        self.adopt(tenant, found, &gone, polled);
+        let live: HashSet<Uuid> = self.blocks(tenant).iter().map(|entry| entry.meta.block_id).collect();
+        let now_live = |commit: Commit| {
+            let is_live = live.contains(&commit.added().meta.block_id);
+            (commit, is_live)
+        };
+        let unfinished = known.unfinished(&listing).into_iter().map(now_live).collect();
+        let looked = Looked { unfinished, listing };
+        drop(known);
+        Ok(looked)
+    }
+
+    fn adopt(&self, tenant: &TenantId, mut found: Found, gone: &[Uuid], polled: &mut Polled) {
+        let mut tenants = self.tenants.write();
+        let state = tenants.entry(tenant.clone()).or_default();
+        let announced = self.announced.read();
+        let ours = |id: &Uuid| state.removed.contains(id) || announced.contains(id);
+        found.blocks.retain(|entry| !ours(&entry.meta.block_id));
+        found.unreadable.retain(|block| !ours(&block.id));
+        polled
+            .unreadable
+            .extend(found.unreadable.iter().filter(|block| !state.unreadable.contains(block)).cloned());
+        state.unreadable = Arc::new(found.unreadable);
+        polled.added += found.blocks.len();
+        // A block that was committed while the listing ran is in neither list: `gone` holds only what was known before.
+        state.change(found.blocks, gone);
+    }
+
+    /// Puts a block in the place of others, for every process that looks at the store: in one step, and once for each of
+    /// them.
+    ///
+    /// # Errors
+    /// [`CommitError`].
+    pub async fn replace(
+        &self,
+        store: &BlockStore,
+        tenant: &TenantId,
+        commit: &Commit,
+        covers: &[Uuid],
+    ) -> Result<(), CommitError> {
+        let committing = self.committing(tenant);
+        let mut known = committing.lock().await;
+        {
+            let blocks = self.blocks(tenant);
+            let is_there = |id: &Uuid| blocks.iter().any(|entry| entry.meta.block_id == *id);
+            if let Some(gone) = covers.iter().find(|id| !is_there(id)) {
+                return Err(CommitError::Conflict(*gone));
+            }
+        }
+        store.commit(tenant, &mut known, commit).await?;
+        let mut tenants = self.tenants.write();
+        let state = tenants.entry(tenant.clone()).or_default();
+        state.change(vec![commit.added().clone()], covers);
+        Ok(())
+    }
+
+    /// Takes blocks away that are not to be looked at any more.
+    pub fn remove(&self, tenant: &TenantId, blocks: &[Uuid]) {
+        self.tenants.write().entry(tenant.clone()).or_default().change(Vec::new(), blocks);
+    }
+
+    /// Forgets old commits of which nothing is left, here and in the store.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the rest can be forgotten later.
+    pub async fn forget_commits(
+        &self,
+        store: &BlockStore,
+        tenant: &TenantId,
+        listing: &Listing,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let committing = self.committing(tenant);
+        let mut known = committing.lock().await;
+        for sequence in known.forgettable(listing, now) {
+            // From the first on, so that there are never gaps.
+            store.delete(&store.commit_path(tenant, sequence)).await?;
+            known.forget(sequence);
+        }
+        Ok(())
+    }
+
+    /// Forgets a tenant that has nothing any more.
+    pub fn forget_tenant(&self, tenant: &TenantId) {
+        let mut tenants = self.tenants.write();
+        if tenants.get(tenant).is_some_and(|state| state.blocks.is_empty()) {
+            tenants.remove(tenant);
+            self.committing.lock().remove(tenant);
+        }
+    }
+}
+
+/// Whether a block that a listing does not show is there all the same: it has its `meta.json`, or a commit added it and it
+/// was neither marked nor deleted since.
+async fn is_added(store: &BlockStore, tenant: &TenantId, block: Uuid) -> Result<bool, StoreError> {
+    if store.has(&store.path(tenant, block, "meta.json")).await? {
+        return Ok(true);
+    }
+    Ok(!store.has(&store.path(tenant, block, "meta.compacted.json")).await?
+        && store.has(&store.path(tenant, block, "data.parquet")).await?)
+}
+
+/// Blocks that were not known before.
+#[derive(Debug, Default)]
+struct Found {
+    blocks: Vec<BlockEntry>,
+    unreadable: Vec<UnreadableBlock>,
+}
+
+impl Found {
+    /// Reads what these blocks say of themselves.
+    async fn read(&mut self, store: &BlockStore, tenant: &TenantId, ids: Vec<Uuid>, concurrency: usize) {
+        let metas = futures::stream::iter(ids).map(|id| async move { (id, store.meta(tenant, id).await) });
+        let mut metas = metas.buffer_unordered(concurrency.max(1));
+        while let Some((id, meta)) = metas.next().await {
+            let unreadable = |problem: String| UnreadableBlock { id, problem, format: None, range: None };
+            match meta {
+                Ok(entry) if readable(&entry.meta.format) => self.blocks.push(entry),
+                Ok(entry) => self.unreadable.push(UnreadableBlock {
+                    range: Some((entry.meta.start_time, entry.meta.end_time)),
+                    format: Some(entry.meta.format.clone()),
+                    ..unreadable(format!(
+                        "{tenant}/{id}: blocks in {} are not read by this version",
+                        entry.meta.format
+                    ))
                 }),
                 Err(error) if error.is_not_found() => {}
-                Err(error) => unreadable.push(UnreadableBlock {
-                    id: *id,
-                    problem: error.to_string(),
-                    format: None,
-                    range: None,
-                }),
+                Err(error) => self.unreadable.push(unreadable(error.to_string())),
             }
         }
-        let gone: Vec<Uuid> = before.keys().filter(|id| !listed.contains(id)).copied().collect();
-        {
-            let mut tenants = self.tenants.write();
-            let state = tenants.entry(tenant.clone()).or_default();
-            let announced = self.announced.read();
-            let ours = |id: &Uuid| state.removed.contains(id) || announced.contains(id);
-            found.retain(|entry| !ours(&entry.meta.block_id));
-            unreadable.retain(|block| !ours(&block.id));
-            polled
-                .unreadable
-                .extend(unreadable.iter().filter(|block| !state.unreadable.contains(block)).cloned());
-            state.unreadable = Arc::new(unreadable);
-        }
-        polled.added += found.len();
-        // A block that was committed while the listing ran is in neither list: `gone` holds only what was known before.
-        let _ = self.commit(tenant, found, &gone);
-        Ok(())
     }
 }
 
@@ -241,26 +447,10 @@ fn readable(format: &str) -> bool {
     format == trackway_vparquet::meta::FORMAT
 }
 
-fn log_ranges(json: &[u8]) -> Option<LogRanges> {
-    #[derive(Deserialize)]
-    struct Extra {
-        #[serde(rename = "trackwayLog")]
-        log: Option<LogRanges>,
-    }
-    serde_json::from_slice::<Extra>(json).ok()?.log
-}
-
 impl BlockEntry {
     /// `meta.json` of the block, with what Trackway adds to it.
     pub fn meta_json(&self) -> Vec<u8> {
-        #[derive(Serialize)]
-        struct Whole<'a> {
-            #[serde(flatten)]
-            meta: &'a BlockMeta,
-            #[serde(rename = "trackwayLog", skip_serializing_if = "Option::is_none")]
-            log: Option<&'a LogRanges>,
-        }
-        serde_json::to_vec(&Whole { meta: &self.meta, log: self.log.as_ref() }).unwrap_or_default()
+        serde_json::to_vec(self).unwrap_or_default()
     }
 }
 
@@ -285,7 +475,7 @@ mod tests {
                 r#"{{"format":"vParquet4","blockID":"{}","startTime":"2026-01-01T00:00:00Z","endTime":"2026-01-01T00:00:00Z"}}"#,
                 Uuid::from_u128(id)
             );
-            BlockEntry { meta: Arc::new(serde_json::from_str(&json).unwrap()), log: None }
+            BlockEntry { meta: Arc::new(serde_json::from_str(&json).unwrap()), log: Vec::new() }
         };
         catalog.commit(&tenant, vec![entry(1), entry(2)], &[]).unwrap();
         catalog.commit(&tenant, vec![entry(3)], &[Uuid::from_u128(1), Uuid::from_u128(2)]).unwrap();

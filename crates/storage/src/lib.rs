@@ -2,11 +2,17 @@
 
 mod blocks;
 mod catalog;
+mod commits;
 mod cpu;
 mod index;
+mod listing;
 mod reader;
 
 pub use blocks::{BlockStore, StoreError, Upload};
-pub use catalog::{BlockCatalog, BlockEntry, Catalog, CatalogError, LogRanges, UnreadableBlock};
+pub use catalog::{
+    BlockCatalog, BlockEntry, Catalog, CatalogError, LogRanges, Looked, Polled, UnreadableBlock,
+};
+pub use commits::{Commit, CommitError};
 pub use cpu::CpuPool;
+pub use listing::{BlockFiles, Listing};
 pub use reader::{BlockReader, Piece, Scanned};

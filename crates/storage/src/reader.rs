@@ -168,7 +168,8 @@ impl BlockReader {
         Ok(Scanned { batch, bytes })
     }
 
-    /// A row group in pieces, so that however large it is, little of it is decoded at once. The first one fetches most of
+    /// A row group in pieces, so that however large it is, little of it is decoded at once: about so many entries of
+    /// columns. The first one fetches most of
     /// what all of them need: load it before the others.
     ///
     /// # Errors
@@ -179,10 +180,11 @@ impl BlockReader {
         meta: &Arc<BlockMeta>,
         row_group: usize,
         needs: &Needs,
+        entries_max: u64,
     ) -> Result<Vec<Piece>, StoreError> {
         let file = self.open(tenant, meta).await?;
         let ids = self.ids.get(&(meta.block_id, row_group));
-        let groups = RowGroup::new(&file, row_group).knowing(ids).into_pieces(needs);
+        let groups = RowGroup::new(&file, row_group).knowing(ids).into_pieces(needs, entries_max);
         let groups = groups.map_err(|error| self.damaged(tenant, meta.block_id, &error))?;
         let piece = |group: RowGroup| Piece {
             reader: self.clone(),

@@ -8,6 +8,7 @@ use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 use trackway_api::{Admin, ConfigMode, HomeInfo};
 use trackway_common::{ErrorKind, TenantId};
+use trackway_compactor::Compactor;
 use trackway_config::{Config, YamlMode};
 use trackway_ingester::Ingester;
 use trackway_querier::service::QueryError;
@@ -17,6 +18,8 @@ use trackway_querier::service::QueryError;
 pub(crate) struct Process {
     /// Its configuration.
     pub(crate) config: Config,
+    /// Its compactor, unless it only reads.
+    pub(crate) compactor: Option<Arc<Compactor>>,
     /// Its ingester.
     pub(crate) ingester: Arc<Ingester>,
     /// Whether it is ready.
@@ -53,7 +56,7 @@ impl Admin for Process {
         ];
         parts
             .iter()
-            .filter(|part| **part != "compactor")
+            .filter(|part| **part != "compactor" || self.compactor.is_some())
             .map(|part| ((*part).to_owned(), state.to_owned()))
             .collect()
     }
@@ -86,12 +89,12 @@ impl Admin for Process {
         let mut text = String::new();
         self.ingester.metrics.write(&mut text);
         let (spans, bytes) = self.ingester.live();
-        let blocks: usize =
-            self.ingester.tenants().iter().map(|tenant| self.ingester.view(tenant).blocks.len()).sum();
+        if let Some(compactor) = &self.compactor {
+            compactor.metrics.write(&mut text);
+        }
         for (name, help, value) in [
             ("trackway_live_spans", "Spans that are not in a block yet.", spans),
             ("trackway_head_bytes", "Bytes of spans in memory.", bytes),
-            ("tempodb_blocklist_length", "Blocks.", blocks),
         ] {
             // Writing to a string cannot fail.
             let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}");

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use trackway_api::ApiConfig;
+use trackway_compactor::Config as CompactorConfig;
 use trackway_config::Config;
 use trackway_config::sections::WalSync;
 use trackway_distributor::{DistributorConfig, LogSpans};
@@ -55,6 +56,36 @@ pub(crate) fn ingester(config: &Config, folder: PathBuf) -> IngesterConfig {
         dedicated: dedicated(config),
         replication_factor: u32::from(!config.is_2x()),
     }
+}
+
+/// Settings of the compactor.
+pub(crate) fn compactor(config: &Config) -> CompactorConfig {
+    let compaction = config.compaction();
+    let provider = &config.backend_scheduler.provider.compaction;
+    CompactorConfig {
+        merges: !config.compactor.disabled && !config.overrides.defaults.compaction.compaction_disabled,
+        folder: config.wal_path().join("compacting"),
+        window: compaction.compaction_window.as_std(),
+        max_objects: compaction.max_compaction_objects,
+        max_bytes: compaction.max_block_bytes.bytes(),
+        min_inputs: provider.min_input_blocks as usize,
+        max_inputs: provider.max_input_blocks as usize,
+        max_level: provider.max_compaction_level,
+        retention: block_retention(config),
+        compacted_retention: compaction.compacted_block_retention.as_std(),
+        cycle: compaction.compaction_cycle.as_std().max(Duration::from_millis(100)),
+        max_time_per_tenant: compaction.max_time_per_tenant.as_std(),
+        deletes_empty_tenants: config.storage.trace.empty_tenant_deletion_enabled,
+        empty_tenant_age: config.storage.trace.empty_tenant_deletion_age.as_std(),
+        start_after: config.trackway.compaction.start_after.as_std(),
+    }
+}
+
+/// How long data is kept: what the overrides' defaults say, else the compactor's setting; zero is for ever.
+pub(crate) fn block_retention(config: &Config) -> Duration {
+    let of_tenants = config.overrides.defaults.compaction.block_retention;
+    let retention = if of_tenants.is_zero() { config.compaction().block_retention } else { of_tenants };
+    retention.as_std()
 }
 
 /// Settings of the querier.

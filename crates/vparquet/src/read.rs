@@ -33,10 +33,6 @@ use plan::Plan;
 /// from some eighty of them.
 const LEAVES_WORTH_SHARING: usize = 16;
 
-/// Entries of all leaves together that are decoded at once. A piece takes some ten bytes for each while it is put
-/// together.
-const PIECE_ENTRIES: u64 = 5 << 20;
-
 /// Dictionaries of the leaves of a row group, decoded once for all its pieces.
 #[derive(Debug, Default)]
 struct Dictionaries(Mutex<HashMap<usize, Arc<leaf::DictionaryCell>>>);
@@ -175,6 +171,13 @@ impl BlockFile {
         usize::try_from(self.metadata.row_group(row_group).num_rows()).unwrap_or(0)
     }
 
+    /// Spans in a row group, by the footer.
+    pub fn spans(&self, row_group: usize) -> usize {
+        let spine = self.leaf(&format!("{}.StatusCode", crate::schema::path::SPAN));
+        let spans = spine.map_or(0, |leaf| self.metadata.row_group(row_group).column(leaf).num_values());
+        usize::try_from(spans).unwrap_or(0)
+    }
+
     /// Bytes of the file.
     pub fn size(&self) -> u64 {
         self.size
@@ -270,17 +273,18 @@ impl RowGroup {
         }
     }
 
-    /// Neighbouring rows of the row group each, in as many pieces as it takes for what is decoded at once to stay small.
-    /// What is fetched for one of several pieces serves all.
+    /// Neighbouring rows of the row group each, in as many pieces as it takes to decode at most about so many entries of
+    /// leaves at once, which take some ten bytes each while a piece is put together. What is fetched for one of several
+    /// pieces serves all.
     ///
     /// # Errors
     /// [`ReadError`] when a column is missing that every block has.
-    pub fn into_pieces(self, needs: &Needs) -> Result<Vec<Self>, ReadError> {
+    pub fn into_pieces(self, needs: &Needs, entries_max: u64) -> Result<Vec<Self>, ReadError> {
         let metadata = self.file.metadata.row_group(self.index);
         let entries = |leaf: usize| u64::try_from(metadata.column(leaf).num_values()).unwrap_or(0);
         let entries: u64 = Plan::new(&self, needs)?.all(&self, needs).map(entries).sum();
         let rows = self.file.rows(self.index) as u64;
-        let pieces = entries.div_ceil(PIECE_ENTRIES).clamp(1, rows.max(1));
+        let pieces = entries.div_ceil(entries_max.max(1)).clamp(1, rows.max(1));
         if pieces == 1 {
             return Ok(vec![self]);
         }

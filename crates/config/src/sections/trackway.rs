@@ -1,6 +1,8 @@
 //! `trackway:`, everything that Tempo does not have. Nothing of Trackway's own may stand anywhere else in the file.
 
 use crate::bytesize::ByteSize;
+use crate::duration::GoDuration;
+use crate::sections::hours;
 
 section! {
     /// `trackway:`.
@@ -14,6 +16,15 @@ section! {
         segments: Segments = Segments::default(), "Data on disk in columns, not yet in blocks.";
         block: TrackwayBlock = TrackwayBlock::default(), "Blocks.";
         query: TrackwayQuery = TrackwayQuery::default(), "Questions.";
+        compaction: TrackwayCompaction = TrackwayCompaction::default(), "Merging and expiry of blocks.";
+    }
+    ignored &[]
+}
+
+section! {
+    /// `trackway.compaction:`.
+    TrackwayCompaction {
+        start_after: GoDuration = hours(24), "How long after the first start on a bucket that has blocks already nothing is merged or deleted.";
     }
     ignored &[]
 }

@@ -1,0 +1,119 @@
+//! One input of a merge: its traces in the order of their ids, a piece of a row group at a time.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use trackway_common::{TenantId, TraceId};
+use trackway_spans::{Needs, SpanBatch};
+use trackway_storage::{BlockReader, Piece, StoreError};
+use trackway_vparquet::BlockFile;
+use trackway_vparquet::meta::BlockMeta;
+
+use crate::merge::MergeError;
+
+/// Entries of all leaves together that are decoded at once: some thousand spans.
+const PIECE_ENTRIES: u64 = 1 << 20;
+/// Spans of a row group at the most. Pieces are cut between traces, so in a larger one a single trace may be larger than
+/// memory; no writer makes such row groups of traces of a usual size.
+const ROW_GROUP_SPANS_MAX: usize = 1_000_000;
+
+/// An input, as far as it was read.
+#[derive(Debug)]
+pub(crate) struct Cursor {
+    reader: BlockReader,
+    tenant: TenantId,
+    meta: Arc<BlockMeta>,
+    file: Arc<BlockFile>,
+    next_row_group: usize,
+    pieces: VecDeque<Piece>,
+    /// What was read and is not written yet.
+    pub(crate) held: VecDeque<Arc<SpanBatch>>,
+    /// The last trace that was read.
+    pub(crate) last: Option<TraceId>,
+}
+
+impl Cursor {
+    pub(crate) async fn open(
+        reader: &BlockReader,
+        tenant: &TenantId,
+        meta: &Arc<BlockMeta>,
+    ) -> Result<Self, MergeError> {
+        let failed = |source| MergeError::Input { block: meta.block_id, source };
+        let file = reader.open(tenant, meta).await.map_err(failed)?;
+        Ok(Self {
+            reader: reader.clone(),
+            tenant: tenant.clone(),
+            meta: Arc::clone(meta),
+            file,
+            next_row_group: 0,
+            pieces: VecDeque::new(),
+            held: VecDeque::new(),
+            last: None,
+        })
+    }
+
+    /// Whether all of it was read.
+    pub(crate) fn is_done(&self) -> bool {
+        self.pieces.is_empty() && self.next_row_group >= self.file.row_groups()
+    }
+
+    /// Reads the next piece, if there is one.
+    pub(crate) async fn advance(&mut self) -> Result<(), MergeError> {
+        let block = self.meta.block_id;
+        let failed = |source| MergeError::Input { block, source };
+        let needs = Needs::everything();
+        if self.pieces.is_empty() && self.next_row_group < self.file.row_groups() {
+            let spans = self.file.spans(self.next_row_group);
+            if spans > ROW_GROUP_SPANS_MAX {
+                return Err(MergeError::TooLarge { block, spans });
+            }
+            let pieces = self
+                .reader
+                .pieces(&self.tenant, &self.meta, self.next_row_group, &needs, PIECE_ENTRIES)
+                .await;
+            self.pieces = pieces.map_err(failed)?.into();
+            self.next_row_group += 1;
+        }
+        let Some(piece) = self.pieces.pop_front() else { return Ok(()) };
+        let (batch, _) = piece.map(|batch| batch).await.map_err(failed)?;
+        let ids: Vec<TraceId> = batch.traces.ids().collect();
+        let ascends =
+            ids.is_sorted_by(|a, b| a < b) && ids.first().is_none_or(|first| self.last < Some(*first));
+        if !ascends {
+            let problem = "its traces are not in the order of their ids".to_owned();
+            return Err(failed(StoreError::Damaged { path: block.to_string(), problem }));
+        }
+        if let Some(last) = ids.last() {
+            self.last = Some(*last);
+            self.held.push_back(Arc::new(batch));
+        }
+        Ok(())
+    }
+
+    /// Lets go of what lies wholly at or below a trace.
+    pub(crate) fn release(&mut self, bound: TraceId) {
+        while self.held.front().is_some_and(|batch| last_of(batch).is_none_or(|last| last <= bound)) {
+            self.held.pop_front();
+        }
+    }
+
+    /// Spans of the traces above one trace, up to and with another.
+    pub(crate) fn spans_between(&self, low: Option<TraceId>, bound: TraceId) -> usize {
+        self.held.iter().map(|batch| spans_between(batch, low, bound)).sum()
+    }
+}
+
+fn last_of(batch: &SpanBatch) -> Option<TraceId> {
+    batch.traces.len().checked_sub(1).map(|row| batch.traces.id(row))
+}
+
+fn spans_between(batch: &SpanBatch, low: Option<TraceId>, bound: TraceId) -> usize {
+    let rows = batch.traces.len();
+    let (first, last) = (batch.traces.id(0), batch.traces.id(rows - 1));
+    if low.is_none_or(|low| low < first) && last <= bound {
+        return batch.len();
+    }
+    let wanted: Vec<bool> =
+        batch.traces.ids().map(|id| low.is_none_or(|low| low < id) && id <= bound).collect();
+    batch.spans.trace.iter().filter(|trace| wanted[**trace as usize]).count()
+}

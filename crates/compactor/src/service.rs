@@ -1,0 +1,333 @@
+//! The compactor at work: rounds over all tenants, and in each the merges that are due.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use jiff::{SignedDuration, Timestamp};
+use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
+use trackway_common::{Clock, Random, TenantId};
+use trackway_storage::{
+    BlockCatalog, BlockEntry, BlockReader, BlockStore, Catalog, Commit, CommitError, LogRanges, StoreError,
+    Upload,
+};
+use trackway_vparquet::WriteOptions;
+use trackway_vparquet::meta::BlockMeta;
+use uuid::Uuid;
+
+use crate::config::Config;
+use crate::merge::{MergeError, Merged, merge};
+use crate::metrics::{Metrics, State};
+use crate::select::{Job, debt, jobs};
+
+/// Spans of a row group: few enough that two of them and what is being read stay small.
+const ROW_GROUP_SPANS: usize = 100_000;
+/// Data that is merged stays for long: it is worth more work than when it is first written.
+const ZSTD_LEVEL: i32 = 3;
+
+/// Says up to which sequence the records of a log are released, so that no replay will read them again; `None` for a log
+/// that is not known here.
+pub type ReleasedLog = Arc<dyn Fn(Uuid) -> Option<u64> + Send + Sync>;
+
+/// Merges, expires and deletes blocks.
+pub struct Compactor {
+    pub(crate) config: Config,
+    reader: BlockReader,
+    pub(crate) catalog: Arc<Catalog>,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+    released: ReleasedLog,
+    /// Counts.
+    pub metrics: Metrics,
+    /// Blocks that cannot be merged.
+    pub(crate) set_aside: Mutex<HashSet<Uuid>>,
+    /// Blocks that are being written.
+    building: Mutex<HashSet<Uuid>>,
+}
+
+impl std::fmt::Debug for Compactor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Compactor").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+/// A merge that did not become a block.
+#[derive(Debug, thiserror::Error)]
+enum JobError {
+    #[error(transparent)]
+    Merge(#[from] MergeError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+}
+
+impl Compactor {
+    /// A compactor of the blocks of a catalogue.
+    pub fn new(
+        config: Config,
+        reader: BlockReader,
+        catalog: Arc<Catalog>,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+        released: ReleasedLog,
+    ) -> Self {
+        Self {
+            config,
+            reader,
+            catalog,
+            clock,
+            random,
+            released,
+            metrics: Metrics::default(),
+            set_aside: Mutex::default(),
+            building: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn store(&self) -> &BlockStore {
+        self.reader.store()
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        Timestamp::from_nanosecond(i128::from(self.clock.now())).unwrap_or_default()
+    }
+
+    pub(crate) fn is_building(&self, block: Uuid) -> bool {
+        self.building.lock().contains(&block)
+    }
+
+    /// Finds out when work may begin: at once on a bucket that had no blocks when it was first seen, or was first seen long
+    /// enough ago. Otherwise the log lists at once what is going to be done, and by which settings.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be asked or told.
+    pub async fn may_start_at(&self) -> Result<Timestamp, StoreError> {
+        let tenants = self.catalog.tenants();
+        let is_new = tenants.iter().all(|tenant| self.catalog.blocks(tenant).is_empty());
+        let wait = SignedDuration::try_from(self.config.start_after).unwrap_or(SignedDuration::MAX);
+        let first = if is_new { Timestamp::UNIX_EPOCH } else { self.now() };
+        let seen = self.store().first_seen(first).await?;
+        let start = seen.checked_add(wait).unwrap_or(Timestamp::MAX);
+        if start > self.now() {
+            self.announce(&tenants, start);
+        }
+        Ok(start)
+    }
+
+    fn announce(&self, tenants: &[TenantId], start: Timestamp) {
+        for tenant in tenants {
+            let blocks = self.catalog.blocks(tenant);
+            let (merged, expired) = (self.outstanding(&blocks).0, self.expired(tenant).len());
+            if merged + expired > 0 {
+                tracing::warn!(
+                    %tenant, blocks = blocks.len(), merged, expired, starts = %start,
+                    "Trackway has not written to this bucket before and waits (trackway.compaction.start_after); then it merges \
+                     blocks (compactor.compaction.compaction_window) and deletes those that are older than \
+                     compactor.compaction.block_retention"
+                );
+            }
+        }
+    }
+
+    /// Merges blocks, again and again, until it is told to stop. A merge that is at work is given up.
+    pub async fn run(self: Arc<Self>, stop: CancellationToken) {
+        self.clear_folder();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = self.round() => {}
+            }
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = tokio::time::sleep(self.config.cycle) => {}
+            }
+        }
+        self.clear_folder();
+    }
+
+    /// Deletes files that no merge is at work on any more.
+    fn clear_folder(&self) {
+        match std::fs::remove_dir_all(&self.config.folder) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                tracing::warn!(path = %self.config.folder.display(), %error, "cannot be emptied");
+            }
+            _ => {}
+        }
+    }
+
+    /// Merges what is due, tenant by tenant, each for a limited time.
+    pub async fn round(&self) {
+        for tenant in self.catalog.tenants() {
+            let end = self.clock.monotonic() + self.config.max_time_per_tenant;
+            while self.config.merges && self.clock.monotonic() < end {
+                let Some(job) = self.due(&tenant).into_iter().next() else { break };
+                if !self.job(&tenant, &job).await {
+                    break;
+                }
+            }
+            self.measure(&tenant);
+        }
+    }
+
+    fn due(&self, tenant: &TenantId) -> Vec<Job> {
+        let blocks = self.catalog.blocks(tenant);
+        let metas: Vec<&BlockMeta> = blocks.iter().map(|entry| &*entry.meta).collect();
+        jobs(&metas, |block| self.set_aside.lock().contains(&block), self.now(), &self.config)
+    }
+
+    fn outstanding(&self, blocks: &[BlockEntry]) -> (usize, u64) {
+        let metas: Vec<&BlockMeta> = blocks.iter().map(|entry| &*entry.meta).collect();
+        debt(&metas, |block| self.set_aside.lock().contains(&block), self.now(), &self.config)
+    }
+
+    /// Takes stock of a tenant.
+    pub(crate) fn measure(&self, tenant: &TenantId) {
+        let blocks = self.catalog.blocks(tenant);
+        let (outstanding, outstanding_bytes) =
+            if self.config.merges { self.outstanding(&blocks) } else { (0, 0) };
+        let set_aside = {
+            let set_aside = self.set_aside.lock();
+            blocks.iter().filter(|entry| set_aside.contains(&entry.meta.block_id)).count()
+        };
+        self.metrics.set(tenant, State { blocks: blocks.len(), outstanding, outstanding_bytes, set_aside });
+    }
+
+    /// Does one merge, and says whether it is worth trying another one now.
+    async fn job(&self, tenant: &TenantId, job: &Job) -> bool {
+        let began = self.clock.monotonic();
+        let id = self.random.uuid();
+        self.building.lock().insert(id);
+        let path = self.config.folder.join(format!("{id}.parquet"));
+        let done = self.merge_into(tenant, job, id, &path).await;
+        // It may never have been made.
+        let _ = tokio::fs::remove_file(&path).await;
+        self.building.lock().remove(&id);
+        let took = self.clock.monotonic().saturating_sub(began);
+        match done {
+            Ok((entry, merged)) => {
+                self.count(&entry, job, &merged, took);
+                tracing::info!(
+                    %tenant, block = %id, inputs = job.inputs.len(), level = entry.meta.compaction_level,
+                    spans = merged.written.spans, traces = merged.written.traces, bytes = merged.written.size,
+                    copies = merged.copies, ?took, "merged blocks"
+                );
+                true
+            }
+            Err(error) => self.failed(tenant, id, &error).await,
+        }
+    }
+
+    fn count(&self, entry: &BlockEntry, job: &Job, merged: &Merged, took: std::time::Duration) {
+        let add = |to: &std::sync::atomic::AtomicU64, count: u64| to.fetch_add(count, Ordering::Relaxed);
+        let metrics = &self.metrics;
+        metrics.merged(entry.meta.compaction_level, job.inputs.len() as u64);
+        add(&metrics.bytes_written, merged.written.size);
+        add(&metrics.objects_written, merged.written.traces);
+        add(&metrics.objects_combined, merged.combined);
+        add(&metrics.spans_deduped, merged.copies);
+        add(&metrics.marked, job.inputs.len() as u64);
+        add(&metrics.busy_micros, u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+        add(&metrics.bytes_merged, merged.written.size);
+    }
+
+    /// Deals with a merge that failed.
+    async fn failed(&self, tenant: &TenantId, id: Uuid, error: &JobError) -> bool {
+        if let JobError::Commit(CommitError::Conflict(_)) = error {
+            self.metrics.conflicts.fetch_add(1, Ordering::Relaxed);
+            tracing::debug!(%tenant, %error, "somebody else was faster");
+            // Nobody knows of these files.
+            if let Err(error) = self.store().delete_block(tenant, id).await {
+                tracing::debug!(%tenant, block = %id, %error, "left for later");
+            }
+            return false;
+        }
+        self.metrics.errors.fetch_add(1, Ordering::Relaxed);
+        let poison = match error {
+            JobError::Merge(error) => error.poison(),
+            JobError::Store(_) | JobError::Commit(_) => None,
+        };
+        let Some(block) = poison else {
+            tracing::warn!(%tenant, %error, "blocks cannot be merged; the next round tries again");
+            return false;
+        };
+        self.set_aside.lock().insert(block);
+        tracing::warn!(
+            %tenant, %block, %error,
+            "this block is left out of merges from now on; delete its nocompact.flg and restart to try again"
+        );
+        if let Err(error) = self.store().mark_no_compact(tenant, block).await {
+            tracing::debug!(%tenant, %block, %error, "the mark cannot be written; it is left out until the next start");
+        }
+        true
+    }
+
+    async fn merge_into(
+        &self,
+        tenant: &TenantId,
+        job: &Job,
+        id: Uuid,
+        path: &PathBuf,
+    ) -> Result<(BlockEntry, Merged), JobError> {
+        let blocks = self.catalog.blocks(tenant);
+        let entry_of = |block: &Uuid| blocks.iter().find(|entry| entry.meta.block_id == *block);
+        let inputs: Vec<&BlockEntry> = job.inputs.iter().filter_map(entry_of).collect();
+        let Some(first) = inputs.first().filter(|_| inputs.len() == job.inputs.len()) else {
+            return Err(CommitError::Conflict(id).into());
+        };
+        let options = WriteOptions {
+            dedicated: first.meta.dedicated_columns.clone(),
+            row_group_spans_max: ROW_GROUP_SPANS,
+            zstd_level: ZSTD_LEVEL,
+            created_by: format!("trackway {}", env!("CARGO_PKG_VERSION")),
+        };
+        let metas: Vec<Arc<BlockMeta>> = inputs.iter().map(|entry| Arc::clone(&entry.meta)).collect();
+        let merged = merge(&self.reader, tenant, &metas, &options, path).await?;
+        let entry = self.entry(tenant, id, &inputs, &merged);
+        let upload = Upload {
+            meta: &entry.meta,
+            meta_json: Vec::new(),
+            data: path,
+            bloom: merged.written.bloom.clone(),
+            index: merged.written.index.clone(),
+        };
+        self.store().put_data(tenant, &upload).await?;
+        let commit = Commit::new(self.random.uuid(), self.now(), entry.clone(), job.inputs.clone());
+        self.catalog.replace(self.store(), tenant, &commit, &job.inputs).await?;
+        // From here on the merge stands. What is not finished now is finished after the next look at the store.
+        if let Err(error) = self.store().finish_commit(tenant, &commit, true, self.now()).await {
+            tracing::debug!(%tenant, block = %id, %error, "left for later");
+        }
+        self.write_index(tenant).await;
+        Ok((entry, merged))
+    }
+
+    /// What the merged block says of itself.
+    fn entry(&self, tenant: &TenantId, id: Uuid, inputs: &[&BlockEntry], merged: &Merged) -> BlockEntry {
+        let first = inputs.first().map(|entry| &entry.meta);
+        let meta = merged.written.meta(
+            id,
+            tenant.as_str(),
+            first.map(|meta| meta.dedicated_columns.clone()).unwrap_or_default(),
+            first.map_or(1, |meta| meta.replication_factor),
+        );
+        let level = inputs.iter().map(|entry| entry.meta.compaction_level).max().unwrap_or(0);
+        let meta = BlockMeta {
+            compaction_level: level + 1,
+            covers: inputs.iter().map(|entry| entry.meta.block_id).collect(),
+            ..meta
+        };
+        let logs = inputs.iter().flat_map(|entry| &entry.log);
+        BlockEntry { meta: Arc::new(meta), log: LogRanges::joined(logs, |log| (self.released)(log)) }
+    }
+
+    /// Writes the index of a tenant for Tempo's readers. That it fails is no harm: they fall back to listing.
+    pub(crate) async fn write_index(&self, tenant: &TenantId) {
+        let metas: Vec<_> = self.catalog.blocks(tenant).iter().map(|entry| Arc::clone(&entry.meta)).collect();
+        if let Err(error) = self.store().put_tenant_index(tenant, self.now(), &metas).await {
+            tracing::warn!(%tenant, %error, "tenant index cannot be written");
+        }
+    }
+}
