@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 
 use libfuzzer_sys::fuzz_target;
 use trackway_spans::{BatchBuilder, Level, Limits, Needs, Prune, PruneOn, append_request};
-use trackway_vparquet::meta::default_dedicated_columns;
+use trackway_vparquet::meta::{Format, default_dedicated_columns};
 use trackway_vparquet::{BlockFile, BlockWriter, Bytes, Fetched, Read, RowGroup, WriteOptions};
 
 static TEMPOS: &[u8] =
@@ -115,7 +115,7 @@ fn prunes() -> Vec<Prune> {
 fuzz_target!(|input: &[u8]| {
     let Some(file) = changed(input) else { return };
     let file = Bytes::from(file);
-    let opened = BlockFile::open(&file, file.len() as u64, &default_dedicated_columns());
+    let opened = BlockFile::open(&file, file.len() as u64, &default_dedicated_columns(Format::VParquet4));
     let Ok(Read::Ready(opened)) = opened else { return };
     for index in 0..opened.row_groups().min(4) {
         let mut group = RowGroup::new(&opened, index);

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
 use trackway_common::TenantId;
-use trackway_vparquet::meta::BlockMeta;
+use trackway_vparquet::meta::{BlockMeta, Format};
 use uuid::Uuid;
 
 use crate::blocks::{BlockStore, StoreError};
@@ -198,7 +198,7 @@ impl Catalog {
                 continue;
             }
             match store.meta(tenant, *id).await {
-                Ok((meta, json)) if readable(&meta.format) => {
+                Ok((meta, json)) if Format::readable(&meta.format).is_some() => {
                     found.push(BlockEntry { meta: Arc::new(meta), log: log_ranges(&json) });
                 }
                 Ok((meta, _)) => unreadable.push(UnreadableBlock {
@@ -234,11 +234,6 @@ impl Catalog {
         let _ = self.commit(tenant, found, &gone);
         Ok(())
     }
-}
-
-/// Whether blocks of a format are read.
-fn readable(format: &str) -> bool {
-    format == trackway_vparquet::meta::FORMAT
 }
 
 fn log_ranges(json: &[u8]) -> Option<LogRanges> {

@@ -1,8 +1,9 @@
 //! Writes blocks: batches of spans in any order become `data.parquet`, and what goes into the files beside it.
 //!
 //! Each span is encoded once, straight from the columns of its batch: a table of where every span goes is made first,
-//! then leaf after leaf is gathered through it, cut into pages and compressed. No row is ever put together. What must
-//! stay true is what Tempo's reader relies on; [`crate::schema`] and [`crate::pages`] say it.
+//! then leaf after leaf is gathered through it, cut into pages and compressed. No row is ever put together. vParquet4 and
+//! vParquet5 are gathered by the same code; `columns.rs` says which leaves only one of them has. What must stay true is
+//! what Tempo's reader relies on; [`crate::schema`] and [`crate::pages`] say it.
 
 use std::borrow::Borrow;
 use std::io::Write;
@@ -15,14 +16,15 @@ use parquet::column::writer::ColumnCloseResult;
 use parquet::errors::ParquetError;
 use parquet::file::properties::{WriterProperties, WriterVersion};
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
+use parquet::schema::types::SchemaDescriptor;
 use trackway_common::TraceId;
 use trackway_spans::SpanBatch;
 use uuid::Uuid;
 
 use crate::bloom::ShardedBloom;
-use crate::meta::{BlockMeta, DedicatedColumn, FORMAT};
+use crate::layout::Layout;
+use crate::meta::{BlockMeta, DedicatedColumn, Format};
 use crate::pages::ChunkEncoder;
-use crate::schema::VPARQUET4;
 
 mod attributes;
 pub(crate) mod bounds;
@@ -54,7 +56,9 @@ use values::Mapper;
 /// How a block is written.
 #[derive(Clone, Debug)]
 pub struct WriteOptions {
-    /// Attributes that get a column of their own; what [`crate::meta::usable_in_vparquet4`] leaves of a list.
+    /// One of [`Format::WRITTEN`].
+    pub format: Format,
+    /// Attributes that get a column of their own: what [`crate::meta::usable`] leaves of a list.
     pub dedicated: Vec<DedicatedColumn>,
     /// Most spans of a row group. A trace is never cut: one that has more is a row group of its own.
     pub row_group_spans_max: usize,
@@ -67,7 +71,8 @@ pub struct WriteOptions {
 impl Default for WriteOptions {
     fn default() -> Self {
         Self {
-            dedicated: crate::meta::default_dedicated_columns(),
+            format: Format::default(),
+            dedicated: crate::meta::default_dedicated_columns(Format::default()),
             row_group_spans_max: 200_000,
             zstd_level: 1,
             created_by: "trackway".to_owned(),
@@ -78,6 +83,9 @@ impl Default for WriteOptions {
 /// A block that could not be written.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
+    /// A format that is only read.
+    #[error("blocks in {} are not written", .0.name())]
+    Format(Format),
     /// A batch that cannot be written.
     #[error("a batch cannot be written: {0}")]
     Batch(&'static str),
@@ -102,6 +110,8 @@ pub struct BlockWriter;
 /// What became of a block, and the contents of the files beside `data.parquet`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Written {
+    /// The format.
+    pub format: Format,
     /// Traces.
     pub traces: u64,
     /// Spans.
@@ -133,9 +143,13 @@ impl BlockWriter {
         options: &WriteOptions,
         sink: W,
     ) -> Result<Written, WriteError> {
+        if !Format::WRITTEN.contains(&options.format) {
+            return Err(WriteError::Format(options.format));
+        }
+        let dedicated = crate::meta::usable(&options.dedicated, options.format);
         let batches: Vec<&SpanBatch> = chunks.iter().map(Borrow::borrow).collect();
         let chunks = batches.iter().map(|batch| Chunk::new(batch)).collect::<Result<Vec<_>, _>>()?;
-        let own = OwnColumns::new(&options.dedicated);
+        let own = OwnColumns::new(options.format, &dedicated);
         let known = own.keys();
         let mut texts = Texts::new(&batches, &known);
         let owners = Owners::new(&batches, &own, &mut texts)?;
@@ -145,13 +159,16 @@ impl BlockWriter {
             .set_created_by(options.created_by.clone())
             .set_writer_version(WriterVersion::PARQUET_2_0)
             .build();
-        let schema = VPARQUET4.root_schema_ptr();
-        let mut file = SerializedFileWriter::new(Counted::new(sink), schema, Arc::new(properties))?;
+        let schema = crate::schema::schema(options.format, &dedicated);
+        let root = schema.root_schema_ptr();
+        let mut file = SerializedFileWriter::new(Counted::new(sink), root, Arc::new(properties))?;
         let mut job = Job {
             source: Source { chunks: &chunks, owners: &owners, own: &own, texts: &mut texts },
             encoder: ChunkEncoder::new(options.zstd_level)?,
             mapper: Mapper::default(),
-            written: Written { start: u64::MAX, ..Written::default() },
+            schema: &schema,
+            layout: Layout::of(options.format),
+            written: Written { format: options.format, start: u64::MAX, ..Written::default() },
         };
         let groups = order.row_groups(options.row_group_spans_max);
         for traces in &groups {
@@ -179,6 +196,8 @@ struct Job<'a, 't> {
     source: Source<'a, 't>,
     encoder: ChunkEncoder,
     mapper: Mapper,
+    schema: &'a SchemaDescriptor,
+    layout: &'static Layout,
     written: Written,
 }
 
@@ -189,7 +208,7 @@ impl Job<'_, '_> {
         traces: Range<usize>,
         row_group: &mut SerializedRowGroupWriter<'_, W>,
     ) -> Result<(), WriteError> {
-        let Self { source, encoder, mapper, written } = self;
+        let Self { source, encoder, mapper, schema, layout, written } = self;
         source.texts.forget();
         let shape = Shape::new(source.chunks, order, traces, source.owners, source.texts);
         written.traces += shape.traces.ids.len() as u64;
@@ -198,7 +217,8 @@ impl Job<'_, '_> {
         let mut append = |bytes: Bytes, close: ColumnCloseResult| -> Result<(), WriteError> {
             Ok(row_group.append_column(&bytes, close)?)
         };
-        columns::write(source, &shape, Leaves::new(encoder, mapper, &mut append))
+        let leaves = Leaves::new(schema, layout, encoder, mapper, &mut append);
+        columns::write(source, &shape, leaves)
     }
 }
 
@@ -222,7 +242,7 @@ impl Written {
         // 2^64 nanoseconds are some 584 years: always within what a timestamp can say.
         let time = |seconds: u64| Timestamp::from_second(seconds.cast_signed()).unwrap_or(Timestamp::MAX);
         BlockMeta {
-            format: FORMAT.to_owned(),
+            format: self.format.name().to_owned(),
             block_id,
             tenant_id: tenant.to_owned(),
             start_time: time(self.start / SECOND),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use common::{all_needs, batches, canonical, load, merged, open, random, read, shop_frames, write};
 use trackway_common::TraceId;
 use trackway_spans::{Level, SpanBatch, encode_traces_by_id};
-use trackway_vparquet::meta::{DedicatedColumn, usable_in_vparquet4};
+use trackway_vparquet::meta::{DedicatedColumn, Format, usable};
 use trackway_vparquet::{BlockWriter, Bytes, RowGroup, WriteError, WriteOptions, bloom};
 
 fn assert_same(before: &[Arc<SpanBatch>], after: &[SpanBatch], what: &str) {
@@ -48,7 +48,7 @@ fn dedicated() -> Vec<DedicatedColumn> {
         (Level::Span, "url.path"),
         (Level::Span, "ip"),
     ];
-    usable_in_vparquet4(&names.map(|(level, name)| DedicatedColumn::text(level, name)))
+    usable(&names.map(|(level, name)| DedicatedColumn::text(level, name)), Format::VParquet4)
 }
 
 #[test]
