@@ -166,6 +166,9 @@ impl Assembly<'_> {
             });
         }
         self.others(level, hits, arrays, &json, rows);
+        if is_array.is_none() {
+            self.without_value(level, hits, rows);
+        }
         Ok(())
     }
 

@@ -11,7 +11,8 @@ use trackway_spans::{AttrNeed, Level, StrId, Value};
 
 use super::ReadError;
 use super::assemble::{Assembly, Hit};
-use super::attributes::Rows;
+use super::attributes::{Rows, values_of};
+use crate::decode::ByteValues;
 
 const STATUS_ERROR: u8 = 2;
 
@@ -37,6 +38,25 @@ impl Assembly<'_> {
             self.push(rows, hit.owner, hit.key, message).map_err(|_| self.damaged())?;
         }
         Ok(())
+    }
+
+    /// Typed attributes that have a value in none of the leaves: one was empty, or bytes, for which there is no leaf.
+    pub(super) fn without_value(&mut self, level: Level, hits: &[Hit], rows: &mut Rows) {
+        let attrs = &self.layout().attrs;
+        let mut valued = vec![false; hits.len()];
+        for name in [attrs.text, attrs.int, attrs.float, attrs.bool].iter().chain(attrs.json) {
+            let Some(leaf) = self.leaf(&self.layout().path(level, name)) else { continue };
+            let json = leaf.bytes().filter(|_| attrs.json.contains(name));
+            values_of(&leaf, level, hits, |at, value| {
+                let is_empty = |(ids, dictionary): (&[u32], &ByteValues)| {
+                    ids.get(value).is_none_or(|id| dictionary.get(*id as usize).is_empty())
+                };
+                valued[at] |= !json.is_some_and(is_empty);
+            });
+        }
+        let empty = self.strings.intern(b"");
+        let without = hits.iter().zip(valued).filter(|(_, valued)| !valued);
+        rows.others.extend(without.map(|(hit, _)| (hit.owner, hit.key, empty)));
     }
 
     /// The links of all spans, from a leaf with one message a span: field 1, repeated `Span.Link`.
