@@ -18,7 +18,7 @@ pub struct NestedSet {
     pub right: i32,
     /// The parent's `left`; -1 for roots.
     pub parent: i32,
-    /// How many children there are. Spans that hang on no root may have some; in a trace without a root none is counted.
+    /// How many children there are. Spans that hang on no root may have some, too.
     pub children: i32,
 }
 
@@ -119,9 +119,6 @@ pub fn nested_sets_of(spans: &[TreeSpan]) -> Vec<NestedSet> {
         };
         next_sibling[at] = *head;
         *head = at as u32;
-    }
-    if first_root == NONE {
-        return vec![NestedSet::default(); spans.len()];
     }
     let mut counter = 0;
     let mut path: Vec<u32> = Vec::new();
