@@ -9,21 +9,29 @@ use std::sync::{Arc, OnceLock};
 
 use libfuzzer_sys::fuzz_target;
 use trackway_spans::{BatchBuilder, Level, Limits, Needs, Prune, PruneOn, append_request};
-use trackway_vparquet::meta::default_dedicated_columns;
+use trackway_vparquet::meta::{Format, default_dedicated_columns};
 use trackway_vparquet::{BlockFile, BlockWriter, Bytes, Fetched, Read, RowGroup, WriteOptions};
 
-static TEMPOS: &[u8] =
-    include_bytes!("../../tests/golden/v4/single-tenant/728a1849-365c-4c4b-beef-cd37283c2b4d/data.parquet");
+/// A block of each format that is read.
+static TEMPOS: [&[u8]; 3] = [
+    include_bytes!("../../tests/golden/v3/single-tenant/33d01134-b273-4827-9c29-bf9aff39f5b8/data.parquet"),
+    include_bytes!("../../tests/golden/v4/single-tenant/728a1849-365c-4c4b-beef-cd37283c2b4d/data.parquet"),
+    include_bytes!("../../tests/golden/v5/single-tenant/db944627-7979-4599-937b-8f4d9e7bdd30/data.parquet"),
+];
 
-/// A small block, so that many changes are tried a second.
-fn ours() -> &'static [u8] {
-    static BLOCK: OnceLock<Vec<u8>> = OnceLock::new();
-    BLOCK.get_or_init(|| {
-        let mut builder = BatchBuilder::new();
-        append_request(&mut builder, &request(), Limits::default(), &[]).expect("a request");
-        let mut file = Vec::new();
-        BlockWriter::write(&[builder.finish()], &WriteOptions::default(), &mut file).expect("a block");
-        file
+/// A small block of each format that is written, so that many changes are tried a second.
+fn ours() -> &'static [Vec<u8>; 2] {
+    static BLOCKS: OnceLock<[Vec<u8>; 2]> = OnceLock::new();
+    BLOCKS.get_or_init(|| {
+        Format::WRITTEN.map(|format| {
+            let mut builder = BatchBuilder::new();
+            append_request(&mut builder, &request(), Limits::default(), &[]).expect("a request");
+            let dedicated = default_dedicated_columns(format);
+            let options = WriteOptions { format, dedicated, ..WriteOptions::default() };
+            let mut file = Vec::new();
+            BlockWriter::write(&[builder.finish()], &options, &mut file).expect("a block");
+            file
+        })
     })
 }
 
@@ -60,8 +68,8 @@ fn changed(input: &[u8]) -> Option<Vec<u8>> {
     let (which, changes) = input.split_first()?;
     let mut file = match which % 8 {
         0 => return Some(changes.to_vec()),
-        1 | 2 => TEMPOS.to_vec(),
-        _ => ours().to_vec(),
+        of @ 1..=3 => TEMPOS[usize::from(of) - 1].to_vec(),
+        of => ours()[usize::from(of) % 2].clone(),
     };
     for change in changes.chunks_exact(8) {
         let place = u32::from_le_bytes([change[0], change[1], change[2], change[3]]) as usize % file.len();
@@ -115,7 +123,7 @@ fn prunes() -> Vec<Prune> {
 fuzz_target!(|input: &[u8]| {
     let Some(file) = changed(input) else { return };
     let file = Bytes::from(file);
-    let opened = BlockFile::open(&file, file.len() as u64, &default_dedicated_columns());
+    let opened = BlockFile::open(&file, file.len() as u64, &default_dedicated_columns(Format::VParquet5));
     let Ok(Read::Ready(opened)) = opened else { return };
     for index in 0..opened.row_groups().min(4) {
         let mut group = RowGroup::new(&opened, index);

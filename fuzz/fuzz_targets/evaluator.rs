@@ -8,7 +8,7 @@ use libfuzzer_sys::fuzz_target;
 use trackway_engine::metrics::{Intervals, MetricsPlan, Partial};
 use trackway_engine::{SearchPlan, Selection, Wholeness, complete_traces};
 use trackway_spans::{Columns, Needs, SpanBatch, merge_traces};
-use trackway_vparquet::meta::default_dedicated_columns;
+use trackway_vparquet::meta::{Format, default_dedicated_columns};
 use trackway_vparquet::{BlockFile, Bytes, Read, RowGroup};
 
 static BLOCK: &[u8] =
@@ -21,7 +21,7 @@ fn batch() -> &'static SpanBatch {
     BATCH.get_or_init(|| {
         let file = Bytes::from_static(BLOCK);
         let Read::Ready(opened) =
-            BlockFile::open(&file, file.len() as u64, &default_dedicated_columns()).expect("a block")
+            BlockFile::open(&file, file.len() as u64, &default_dedicated_columns(Format::VParquet4)).expect("a block")
         else {
             panic!("the whole file was given")
         };

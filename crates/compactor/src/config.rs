@@ -3,11 +3,17 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use trackway_vparquet::meta::{DedicatedColumn, Format};
+
 /// Settings, as `compactor.compaction` names them.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Whether blocks are merged.
     pub merges: bool,
+    /// Format of merged blocks.
+    pub format: Format,
+    /// Attributes with a column of their own in blocks that are merged of blocks with different ones.
+    pub dedicated: Vec<DedicatedColumn>,
     /// Where merged blocks are put together.
     pub folder: PathBuf,
     /// Blocks that end in the same window are merged.

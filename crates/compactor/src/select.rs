@@ -1,4 +1,6 @@
-//! Which blocks are merged with which: those that end in the same window of time, by Tempo's rules.
+//! Which blocks are merged with which: those that end in the same window of time, by Tempo's rules but for one: blocks of
+//! different formats, or with different dedicated columns, are merged too, since none of both is of any matter once they
+//! are read.
 //!
 //! Trace ids are random, so every merge decodes and encodes all that it merges. Few, large merges are therefore better than
 //! many small ones: while more blocks of a window may still come, only full sets of equals are merged.
@@ -6,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use trackway_vparquet::meta::{BlockMeta, DedicatedColumn};
+use trackway_vparquet::meta::BlockMeta;
 use uuid::Uuid;
 
 use crate::config::Config;
@@ -24,15 +26,13 @@ pub struct Job {
 }
 
 /// What blocks must have in common to be merged.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Group {
     /// Newest windows first.
     age: i64,
     /// In active windows only.
     level: u32,
     replication_factor: u32,
-    format: String,
-    dedicated: Vec<(String, String, String, Vec<String>)>,
 }
 
 /// The work that there is, the most urgent first. What is `set_aside` is left out.
@@ -92,16 +92,10 @@ fn groups<'b>(
             age,
             level: if age < active { meta.compaction_level } else { 0 },
             replication_factor: meta.replication_factor,
-            format: meta.format.clone(),
-            dedicated: meta.dedicated_columns.iter().map(columns).collect(),
         };
         groups.entry(group).or_default().push(meta);
     }
     groups
-}
-
-fn columns(column: &DedicatedColumn) -> (String, String, String, Vec<String>) {
-    (column.scope.clone(), column.name.clone(), column.kind.clone(), column.options.clone())
 }
 
 /// How many of the first blocks fit into one; at least one.
@@ -124,6 +118,8 @@ mod tests {
     fn config() -> Config {
         Config {
             merges: true,
+            format: trackway_vparquet::meta::Format::VParquet4,
+            dedicated: Vec::new(),
             folder: std::path::PathBuf::new(),
             window: Duration::from_secs(3600),
             max_objects: 100,
@@ -175,13 +171,9 @@ mod tests {
     fn blocks_of_one_window_and_level_are_merged() {
         type Case = (&'static str, Vec<BlockMeta>, Vec<Vec<u128>>);
         let other_format = BlockMeta { format: "vParquet3".to_owned(), ..block(2, 5, 0, 1) };
-        let other_columns = BlockMeta {
-            dedicated_columns: vec![DedicatedColumn::text(trackway_spans::Level::Span, "a")],
-            ..block(2, 5, 0, 1)
-        };
         let copy = BlockMeta { replication_factor: 0, ..block(2, 5, 0, 1) };
         let of_level = |level| (1..=4).map(|id| block(id, 0, level, 1)).collect::<Vec<_>>();
-        let cases: [Case; 13] = [
+        let cases: [Case; 12] = [
             ("nothing", vec![], vec![]),
             ("one", vec![block(1, 5, 0, 1)], vec![]),
             ("two of a closed window", vec![block(1, 5, 0, 1), block(2, 5, 0, 1)], vec![vec![1, 2]]),
@@ -191,8 +183,7 @@ mod tests {
             ("two levels", vec![block(1, 5, 0, 1), block(2, 5, 1, 1)], vec![]),
             ("two levels of an old window", vec![block(1, 30, 0, 1), block(2, 30, 1, 1)], vec![vec![1, 2]]),
             ("the window between", vec![block(1, 24, 0, 1), block(2, 24, 0, 1)], vec![]),
-            ("two formats", vec![block(1, 5, 0, 1), other_format], vec![]),
-            ("other columns", vec![block(1, 5, 0, 1), other_columns], vec![]),
+            ("two formats", vec![block(1, 5, 0, 1), other_format], vec![vec![1, 2]]),
             ("another replication factor", vec![block(1, 5, 0, 1), copy], vec![]),
             ("set aside", vec![block(1, 5, 0, 1), block(99, 5, 0, 1)], vec![]),
         ];

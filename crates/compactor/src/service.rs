@@ -14,7 +14,7 @@ use trackway_storage::{
     Upload,
 };
 use trackway_vparquet::WriteOptions;
-use trackway_vparquet::meta::BlockMeta;
+use trackway_vparquet::meta::{BlockMeta, DedicatedColumn, usable};
 use uuid::Uuid;
 
 use crate::config::Config;
@@ -277,15 +277,19 @@ impl Compactor {
         let Some(first) = inputs.first().filter(|_| inputs.len() == job.inputs.len()) else {
             return Err(CommitError::Conflict(id).into());
         };
+        let of_first = &first.meta.dedicated_columns;
+        let are_equal = inputs.iter().all(|entry| entry.meta.dedicated_columns == *of_first);
+        let dedicated = if are_equal { of_first } else { &self.config.dedicated };
         let options = WriteOptions {
-            dedicated: first.meta.dedicated_columns.clone(),
+            format: self.config.format,
+            dedicated: usable(dedicated, self.config.format),
             row_group_spans_max: ROW_GROUP_SPANS,
             zstd_level: ZSTD_LEVEL,
             created_by: format!("trackway {}", env!("CARGO_PKG_VERSION")),
         };
         let metas: Vec<Arc<BlockMeta>> = inputs.iter().map(|entry| Arc::clone(&entry.meta)).collect();
         let merged = merge(&self.reader, tenant, &metas, &options, path).await?;
-        let entry = self.entry(tenant, id, &inputs, &merged);
+        let entry = self.entry(tenant, id, &inputs, &merged, options.dedicated);
         let upload = Upload {
             meta: &entry.meta,
             meta_json: Vec::new(),
@@ -305,14 +309,16 @@ impl Compactor {
     }
 
     /// What the merged block says of itself.
-    fn entry(&self, tenant: &TenantId, id: Uuid, inputs: &[&BlockEntry], merged: &Merged) -> BlockEntry {
-        let first = inputs.first().map(|entry| &entry.meta);
-        let meta = merged.written.meta(
-            id,
-            tenant.as_str(),
-            first.map(|meta| meta.dedicated_columns.clone()).unwrap_or_default(),
-            first.map_or(1, |meta| meta.replication_factor),
-        );
+    fn entry(
+        &self,
+        tenant: &TenantId,
+        id: Uuid,
+        inputs: &[&BlockEntry],
+        merged: &Merged,
+        dedicated: Vec<DedicatedColumn>,
+    ) -> BlockEntry {
+        let replication_factor = inputs.first().map_or(1, |entry| entry.meta.replication_factor);
+        let meta = merged.written.meta(id, tenant.as_str(), dedicated, replication_factor);
         let level = inputs.iter().map(|entry| entry.meta.compaction_level).max().unwrap_or(0);
         let meta = BlockMeta {
             compaction_level: level + 1,

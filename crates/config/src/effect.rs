@@ -51,7 +51,10 @@ const WITHOUT_EFFECT: &[(&str, &[&str])] = &[
         "live_store",
         &["live_store.max_block_duration", "live_store.max_block_bytes", "live_store.flush_check_period"],
     ),
-    ("storage.trace.block", &["storage.trace.block.parquet_dedicated_columns"]),
+    (
+        "storage.trace.block",
+        &["storage.trace.block.parquet_dedicated_columns", "storage.trace.block.version"],
+    ),
     ("storage.trace.blocklist_poll_concurrency", &[]),
     ("storage.trace.blocklist_poll_tenant_concurrency", &[]),
     ("storage.trace.blocklist_poll_fallback", &[]),
@@ -111,9 +114,6 @@ impl Config {
             | "backend_worker.compaction.block_retention"
             | "backend_scheduler.provider.compaction.compaction.block_retention" => {
                 self.compaction().block_retention.is_zero()
-            }
-            "storage.trace.block.version" => {
-                matches!(self.storage.trace.block.version.as_str(), "" | "vParquet4")
             }
             _ => false,
         }

@@ -99,9 +99,10 @@ impl Config {
             found.add("storage.trace.backend", message);
         }
         if !matches!(trace.block.version.as_str(), "" | "vParquet4" | "vParquet5") {
+            let version = &trace.block.version;
+            let read = if version == "vParquet3" { "is read but not" } else { "is neither read nor" };
             let message = format!(
-                "storage.trace.block.version is {}, which can be read but not written; vParquet4 is written",
-                trace.block.version
+                "storage.trace.block.version is {version}, which {read} written; vParquet4 is written"
             );
             found.add("storage.trace.block.version", message);
         }

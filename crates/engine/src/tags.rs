@@ -78,28 +78,28 @@ impl TagNames {
         batch: &SpanBatch,
         scopes: &[TagScope],
         mask: Option<&[bool]>,
-        hidden: impl Fn(Level, &[u8], bool) -> bool,
+        hidden: impl Fn(Level, &[u8], ValueKind) -> bool,
     ) {
         for scope in scopes {
             let Some(level) = scope.level() else { continue };
             let owners = mask.map(|mask| owners_of(batch, level, mask));
             let wanted = |owner: u32| owners.as_ref().is_none_or(|owners| owners[owner as usize]);
             let names = self.names.entry(*scope).or_default();
-            let mut keys: BTreeSet<(StrId, bool)> = BTreeSet::new();
+            let mut keys: BTreeSet<(StrId, ValueKind)> = BTreeSet::new();
             let AttrTable { strings, ints, floats, bools, others } = batch.attrs(level);
-            collect(strings, &wanted, |key| _ = keys.insert((key, true)));
-            collect(ints, &wanted, |key| _ = keys.insert((key, false)));
-            collect(floats, &wanted, |key| _ = keys.insert((key, false)));
-            collect(bools, &wanted, |key| _ = keys.insert((key, false)));
-            collect(others, &wanted, |key| _ = keys.insert((key, false)));
-            for (key, is_text) in keys {
-                if !hidden(level, batch.strings.get(key), is_text) {
+            collect(strings, &wanted, |key| _ = keys.insert((key, ValueKind::String)));
+            collect(ints, &wanted, |key| _ = keys.insert((key, ValueKind::Int)));
+            collect(floats, &wanted, |key| _ = keys.insert((key, ValueKind::Float)));
+            collect(bools, &wanted, |key| _ = keys.insert((key, ValueKind::Bool)));
+            collect(others, &wanted, |key| _ = keys.insert((key, ValueKind::Keyword)));
+            for (key, kind) in keys {
+                if !hidden(level, batch.strings.get(key), kind) {
                     names.insert(batch.strings.text(key).into_owned());
                 }
             }
             // Like Tempo, attributes with columns of their own in every block are listed whatever the filter.
             for column in well_known(level) {
-                if column_exists(batch, level, column) {
+                if !hidden(level, column.as_bytes(), kind_of(column)) && column_exists(batch, level, column) {
                     names.insert((*column).to_owned());
                 }
             }
@@ -125,7 +125,7 @@ impl TagNames {
     }
 }
 
-/// Attributes with columns of their own in every vParquet4 block.
+/// Attributes with columns of their own in every vParquet4 block. In vParquet5 they may have dedicated ones.
 fn well_known(level: Level) -> &'static [&'static str] {
     match level {
         Level::Resource => &[
@@ -147,7 +147,15 @@ fn column_exists(batch: &SpanBatch, level: Level, key: &str) -> bool {
     let Some(id) = batch.strings.iter().position(|text| text == key.as_bytes()) else { return false };
     let id = id as StrId;
     let table = batch.attrs(level);
-    if key == "http.status_code" { table.ints.key.contains(&id) } else { table.strings.key.contains(&id) }
+    match kind_of(key) {
+        ValueKind::Int => table.ints.key.contains(&id),
+        _ => table.strings.key.contains(&id),
+    }
+}
+
+/// The type of a well-known attribute's column.
+fn kind_of(key: &str) -> ValueKind {
+    if key == "http.status_code" { ValueKind::Int } else { ValueKind::String }
 }
 
 fn collect<T: arrow_buffer::ArrowNativeType>(
@@ -225,14 +233,14 @@ pub struct TagValues {
 }
 
 impl TagValues {
-    /// Adds the values of a field in a batch, of all spans or of those of the mask. Texts of attributes for which `hidden`
-    /// says true are left out.
+    /// Adds the values of a field in a batch, of all spans or of those of the mask. Texts and integers of attributes for
+    /// which `hidden` says true are left out.
     pub fn add(
         &mut self,
         batch: &SpanBatch,
         field: &Field,
         mask: Option<&[bool]>,
-        hidden: impl Fn(Level, &[u8]) -> bool,
+        hidden: impl Fn(Level, &[u8], ValueKind) -> bool,
     ) {
         match field {
             Field::Attribute { scope, name } => self.attribute(batch, *scope, name, mask, hidden),
@@ -247,21 +255,22 @@ impl TagValues {
         scope: Scope,
         name: &str,
         mask: Option<&[bool]>,
-        hidden: impl Fn(Level, &[u8]) -> bool,
+        hidden: impl Fn(Level, &[u8], ValueKind) -> bool,
     ) {
         // Like Tempo, an unscoped name lists what spans and resources have, not events, links and scopes.
         let levels =
             if scope == Scope::None { &[Level::Span, Level::Resource][..] } else { levels_of(scope) };
         for level in levels {
             let owners = mask.map(|mask| owners_of(batch, *level, mask));
-            let hide = hidden(*level, name.as_bytes());
+            let hide = [ValueKind::String, ValueKind::Int].map(|kind| hidden(*level, name.as_bytes(), kind));
             let mut counts: HashMap<(u8, &[u8], u64), u64> = HashMap::new();
             for (owner, value) in column::attribute(batch, *level, name) {
                 if owners.as_ref().is_some_and(|owners| !owners[owner as usize]) {
                     continue;
                 }
                 let key = match value {
-                    Value::String(_) if hide => continue,
+                    Value::String(_) if hide[0] => continue,
+                    Value::Int(_) if hide[1] => continue,
                     Value::String(text) => (0, text, 0),
                     Value::Int(value) => (1, &b""[..], value.cast_unsigned()),
                     Value::Float(value) => (2, &b""[..], value.to_bits()),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use flate2::bufread::GzDecoder;
 use serde_json::Value;
 
-use crate::question::{Question, invalid, load};
+use crate::question::{Question, invalid, load, load_shifted};
 
 /// The folder of a format's recording: `v4`, `v4-dedicated`, `v5`, `v5-dedicated` or `v3`.
 pub fn folder(format: &str) -> PathBuf {
@@ -17,6 +17,12 @@ pub fn folder(format: &str) -> PathBuf {
 /// The questions recorded for a format; `v3` has none.
 pub fn answers(format: &str) -> io::Result<Vec<Question>> {
     load(&folder(format).join("answers.jsonl.gz"))
+}
+
+/// The questions recorded for `format`, as if they had been asked of the recording `of`, which must have the same input:
+/// only its times are others. Bodies that are not text are left as they are.
+pub fn answers_moved(format: &str, of: &str) -> io::Result<Vec<Question>> {
+    load_shifted(&folder(format).join("answers.jsonl.gz"), (t0(format), t0(of)))
 }
 
 /// Copies the block that Tempo wrote, with its tenant index, so that `to` is a local block store (it then holds the

@@ -14,6 +14,6 @@ mod question;
 mod report;
 
 pub use check::{Endpoints, Verdict, check, judge_answer};
-pub use data::{answers, copy_blocks, folder, odd_json, shop_frames, t0};
+pub use data::{answers, answers_moved, copy_blocks, folder, odd_json, shop_frames, t0};
 pub use question::{Port, Question, load, parameter};
 pub use report::{Failure, Report, run};

@@ -60,8 +60,42 @@ impl Question {
     }
 }
 
+/// A recorded line with all unix times within an hour of the first `t0` moved to the second: numbers of 10 digits
+/// (seconds), 13 (milliseconds) and 19 (nanoseconds), wherever they stand.
+fn shift(line: &str, (from, to): (u64, u64)) -> String {
+    if from == to {
+        return line.to_owned();
+    }
+    let moved = |digits: &str| {
+        let unit = match digits.len() {
+            10 => 1,
+            13 => 1_000,
+            19 => 1_000_000_000,
+            _ => return None,
+        };
+        let time = digits.parse::<u64>().ok().filter(|time| (time / unit).abs_diff(from) < 3600)?;
+        (time + to * unit).checked_sub(from * unit)
+    };
+    let mut out = String::with_capacity(line.len());
+    let mut rest = line;
+    while let Some(start) = rest.find(|c: char| c.is_ascii_digit()) {
+        let (before, digits) = rest.split_at(start);
+        let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
+        let (digits, after) = digits.split_at(end);
+        out.push_str(before);
+        out.push_str(&moved(digits).map_or_else(|| digits.to_owned(), |time| time.to_string()));
+        rest = after;
+    }
+    out + rest
+}
+
 /// Reads `answers.jsonl`, or `answers.jsonl.gz` by its ending.
 pub fn load(path: &Path) -> io::Result<Vec<Question>> {
+    load_shifted(path, (0, 0))
+}
+
+/// The same, as if it had been recorded around the second unix second instead of the first.
+pub(crate) fn load_shifted(path: &Path, t0: (u64, u64)) -> io::Result<Vec<Question>> {
     let file = BufReader::new(File::open(path)?);
     let text: Box<dyn Read> = match path.extension() {
         Some(ending) if ending == "gz" => Box::new(GzDecoder::new(file)),
@@ -71,7 +105,7 @@ pub fn load(path: &Path) -> io::Result<Vec<Question>> {
     for (number, line) in BufReader::new(text).lines().enumerate() {
         let line = line?;
         if !line.trim().is_empty() {
-            let question = parse(&line)
+            let question = parse(&shift(&line, t0))
                 .map_err(|why| invalid(&format!("{} line {}: {why}", path.display(), number + 1)))?;
             questions.push(question);
         }
@@ -176,6 +210,15 @@ pub(crate) fn invalid(why: &str) -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_are_moved_and_other_numbers_are_not() {
+        let line = r#"{"path":"/x?start=1795336020&n=1795336","t":"1795336140500000000","ms":1795336140000,"id":"1795336140ab","f":12.5}"#;
+        let moved = r#"{"path":"/x?start=1795336380&n=1795336","t":"1795336500500000000","ms":1795336500000,"id":"1795336500ab","f":12.5}"#;
+        assert_eq!(shift(line, (1_795_336_140, 1_795_336_500)), moved);
+        assert_eq!(shift(line, (1_795_336_140, 1_795_336_140)), line);
+        assert_eq!(shift(line, (1_700_000_000, 1_700_000_360)), line);
+    }
 
     #[test]
     fn base64_of_all_lengths() {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use trackway_spans::Limits;
-use trackway_vparquet::meta::DedicatedColumn;
+use trackway_vparquet::meta::{DedicatedColumn, Format};
 
 /// Settings of the ingester.
 #[derive(Clone, Debug)]
@@ -38,6 +38,8 @@ pub struct Config {
     pub flush_on_shutdown: bool,
     /// What is cut and refused while reading requests.
     pub limits: Limits,
+    /// Of new blocks.
+    pub format: Format,
     /// Attributes with columns of their own.
     pub dedicated: Vec<DedicatedColumn>,
     /// `replicationFactor` of new blocks.

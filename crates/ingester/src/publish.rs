@@ -36,6 +36,7 @@ impl Ingester {
         chunks: &[Arc<Chunk>],
     ) -> Result<Vec<BlockEntry>, FlushError> {
         let options = WriteOptions {
+            format: self.config.format,
             dedicated: self.config.dedicated.clone(),
             row_group_spans_max: ROW_GROUP_SPANS,
             zstd_level: ZSTD_LEVEL,

@@ -324,8 +324,9 @@ impl Ingester {
 
     /// Tells the log what nobody needs any more. Waits for requests that are between log and head.
     /// Up to which record nothing will be read again from the log with this id; `None` for a log of somebody else.
-    pub fn released_up_to(&self, log: uuid::Uuid) -> Option<u64> {
-        (log == self.log_id).then(|| self.log.low_water().0)
+    pub fn released_up_to(&self, log: Uuid) -> Option<u64> {
+        let own = self.log.as_ref().filter(|_| log == self.log_id)?;
+        Some(own.low_water().0)
     }
 
     pub(crate) async fn release(self: &Arc<Self>) -> Result<(), LogError> {

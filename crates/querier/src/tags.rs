@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use futures::{StreamExt, stream};
 use trackway_common::RequestCtx;
-use trackway_engine::{Filter, TagNames, TagScope, TagValues, complete_traces, tag_needs, value_needs};
+use trackway_engine::{
+    Filter, TagNames, TagScope, TagValues, ValueKind, complete_traces, tag_needs, value_needs,
+};
 use trackway_spans::{Columns, Level, Needs, SpanBatch, merge_traces};
 use trackway_storage::StoreError;
 use trackway_traceql::ast::{Field, FieldExpr, Intrinsic, Scope};
@@ -76,19 +78,18 @@ impl TagQuestion {
                 Some(mask) => mask.iter_mut().zip(matches).for_each(|(bit, other)| *bit |= other),
             }
         }
-        let is_dedicated = |level: Level, key: &[u8]| {
-            self.hide_dedicated
-                && dedicated
-                    .iter()
-                    .any(|column| column.level() == Some(level) && column.name.as_bytes() == key)
+        let hidden = |level: Level, key: &[u8], kind: ValueKind| {
+            let is_it = |column: &DedicatedColumn| {
+                column.level() == Some(level) && column.name.as_bytes() == key && column.kind == kind.name()
+            };
+            self.hide_dedicated && dedicated.iter().any(is_it)
         };
         let mut collected = Collected::default();
         match &self.ask {
             Ask::Names(scopes) => {
-                let hidden = |level, key: &[u8], text| text && is_dedicated(level, key);
                 collected.names.add(batch, scopes, mask.as_deref(), hidden);
             }
-            Ask::Values(field) => collected.values.add(batch, field, mask.as_deref(), is_dedicated),
+            Ask::Values(field) => collected.values.add(batch, field, mask.as_deref(), hidden),
         }
         Ok(collected)
     }

@@ -9,7 +9,7 @@ use crate::strings::StrId;
 const KIND_SERVER: u8 = 2;
 const KIND_CLIENT: u8 = 3;
 
-/// Nested set numbers of one span. All zero when the span hangs on no root.
+/// Nested set numbers of one span. The numbers are zero when the span hangs on no root.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NestedSet {
     /// On entry of the walk, counted from 1.
@@ -18,6 +18,8 @@ pub struct NestedSet {
     pub right: i32,
     /// The parent's `left`; -1 for roots.
     pub parent: i32,
+    /// How many children there are. Spans that hang on no root may have some, too.
+    pub children: i32,
 }
 
 /// What the spans of one trace say together.
@@ -112,6 +114,7 @@ pub fn nested_sets_of(spans: &[TreeSpan]) -> Vec<NestedSet> {
             &mut first_root
         } else {
             let Some(parent) = parent_of(spans, &by_id, at) else { continue };
+            sets[parent].children += 1;
             &mut first_child[parent]
         };
         next_sibling[at] = *head;
@@ -124,7 +127,8 @@ pub fn nested_sets_of(spans: &[TreeSpan]) -> Vec<NestedSet> {
         if next != NONE {
             counter += 1;
             let parent = path.last().map_or(-1, |parent| sets[*parent as usize].left);
-            sets[next as usize] = NestedSet { left: counter, right: 0, parent };
+            let set = &mut sets[next as usize];
+            (set.left, set.parent) = (counter, parent);
             path.push(next);
             next = first_child[next as usize];
         } else if let Some(done) = path.pop() {

@@ -12,7 +12,7 @@ use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex as AsyncMutex;
 use trackway_common::TenantId;
-use trackway_vparquet::meta::BlockMeta;
+use trackway_vparquet::meta::{BlockMeta, Format};
 use uuid::Uuid;
 
 use crate::blocks::{BlockStore, StoreError};
@@ -426,7 +426,7 @@ impl Found {
         while let Some((id, meta)) = metas.next().await {
             let unreadable = |problem: String| UnreadableBlock { id, problem, format: None, range: None };
             match meta {
-                Ok(entry) if readable(&entry.meta.format) => self.blocks.push(entry),
+                Ok(entry) if Format::readable(&entry.meta.format).is_some() => self.blocks.push(entry),
                 Ok(entry) => self.unreadable.push(UnreadableBlock {
                     range: Some((entry.meta.start_time, entry.meta.end_time)),
                     format: Some(entry.meta.format.clone()),
@@ -440,11 +440,6 @@ impl Found {
             }
         }
     }
-}
-
-/// Whether blocks of a format are read.
-fn readable(format: &str) -> bool {
-    format == trackway_vparquet::meta::FORMAT
 }
 
 impl BlockEntry {

@@ -12,14 +12,21 @@ use trackway_ingester::Config as IngesterConfig;
 use trackway_querier::QuerierConfig;
 use trackway_receivers::{CorsConfig, OtlpConfig};
 use trackway_spans::Limits;
-use trackway_vparquet::meta::{DedicatedColumn, default_dedicated_columns, usable_in_vparquet4};
+use trackway_vparquet::meta::{DedicatedColumn, Format, default_dedicated_columns, usable};
 
 use crate::help::TEMPO_VERSION;
 
+/// The format of new blocks. What is configured has been checked: a name that is not written here is one of those that
+/// the configuration replaces, with a warning.
+pub(crate) fn format(config: &Config) -> Format {
+    Format::writable(&config.storage.trace.block.version).unwrap_or_default()
+}
+
 /// The attributes that get columns of their own in new blocks: as configured, or Tempo's default list.
 pub(crate) fn dedicated(config: &Config) -> Vec<DedicatedColumn> {
+    let format = format(config);
     match &config.storage.trace.block.parquet_dedicated_columns {
-        None => default_dedicated_columns(),
+        None => default_dedicated_columns(format),
         Some(columns) => {
             let columns: Vec<DedicatedColumn> = columns
                 .iter()
@@ -27,10 +34,10 @@ pub(crate) fn dedicated(config: &Config) -> Vec<DedicatedColumn> {
                     scope: column.scope.to_string(),
                     name: column.name.clone(),
                     kind: column.r#type.to_string(),
-                    options: Vec::new(),
+                    options: column.options.clone(),
                 })
                 .collect();
-            usable_in_vparquet4(&columns)
+            usable(&columns, format)
         }
     }
 }
@@ -53,6 +60,7 @@ pub(crate) fn ingester(config: &Config, folder: PathBuf) -> IngesterConfig {
         time_slack: config.storage.trace.wal.ingestion_time_range_slack.as_std(),
         flush_on_shutdown: flushing.flush_all_on_shutdown,
         limits: Limits { max_attribute_bytes: config.distributor.max_attribute_bytes as usize },
+        format: format(config),
         dedicated: dedicated(config),
         replication_factor: u32::from(!config.is_2x()),
     }
@@ -64,6 +72,8 @@ pub(crate) fn compactor(config: &Config) -> CompactorConfig {
     let provider = &config.backend_scheduler.provider.compaction;
     CompactorConfig {
         merges: !config.compactor.disabled && !config.overrides.defaults.compaction.compaction_disabled,
+        format: format(config),
+        dedicated: dedicated(config),
         folder: config.wal_path().join("compacting"),
         window: compaction.compaction_window.as_std(),
         max_objects: compaction.max_compaction_objects,

@@ -1,4 +1,5 @@
-//! Tempo's block format, vParquet4: schema, writer, reader, bloom filters and `meta.json`.
+//! Tempo's block formats: schemas, writer, reader, bloom filters and `meta.json`. vParquet3, 4 and 5 are read
+//! (`layout.rs` says where each has what), 4 and 5 are written.
 //!
 //! Reading is sans-I/O: a reader says which byte ranges it needs and is called again when it has them. Nothing here
 //! opens a file or a socket.
@@ -7,14 +8,16 @@ pub mod bloom;
 mod decode;
 mod hybrid;
 mod json;
+mod layout;
 mod leaf;
 pub mod meta;
 mod pages;
 mod read;
-pub mod schema;
+mod schema;
 mod unpage;
 mod write;
 
+pub use layout::ColumnType;
 pub use leaf::LeafError;
 pub use read::{BlockFile, Bytes, Fetched, Outline, Outlined, Read, ReadError, RowGroup};
 pub use write::{BlockStream, BlockWriter, Part, WriteError, WriteOptions, Written};

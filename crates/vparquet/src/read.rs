@@ -1,6 +1,9 @@
 //! Reads blocks: an opened file, its row groups, and the spans in them as [`SpanBatch`]es that hold just the columns
 //! that were asked for.
 //!
+//! The formats differ in where their leaves are, which [`crate::layout`] says, and in few other things, which `read/v3.rs`
+//! does.
+//!
 //! Sans-I/O: [`BlockFile::open`] and [`RowGroup::load`] say which byte ranges they need, the caller fetches them
 //! ([`Fetched::add`]) and asks again. What has been decoded is kept between the calls.
 
@@ -17,14 +20,16 @@ use rayon::prelude::*;
 use trackway_common::TraceId;
 use trackway_spans::{Level, Needs, Prune, SpanBatch};
 
+use crate::layout::Layout;
 use crate::leaf::{self, Leaf, LeafError, Wanted};
-use crate::meta::DedicatedColumn;
+use crate::meta::{DedicatedColumn, Format};
 
 mod assemble;
 mod attributes;
 mod outline;
 mod plan;
 mod prune;
+mod v3;
 
 pub use outline::{Outline, Outlined};
 use plan::Plan;
@@ -126,6 +131,7 @@ pub enum ReadError {
 pub struct BlockFile {
     metadata: ParquetMetaData,
     leaves: HashMap<String, usize>,
+    layout: &'static Layout,
     dedicated: Vec<(Level, Vec<u8>, String)>,
     size: u64,
 }
@@ -156,9 +162,16 @@ impl BlockFile {
         let metadata = reader.finish().map_err(ReadError::Footer)?;
         check(&metadata, size)?;
         let columns = metadata.file_metadata().schema_descr().columns();
-        let leaves = columns.iter().enumerate().map(|(at, column)| (column.path().string(), at)).collect();
-        let dedicated = crate::meta::dedicated_paths(dedicated);
-        Ok(Read::Ready(Arc::new(Self { metadata, leaves, dedicated, size })))
+        let leaves: HashMap<String, usize> =
+            columns.iter().enumerate().map(|(at, column)| (column.path().string(), at)).collect();
+        let layout = Layout::of_file(|path| leaves.contains_key(path));
+        let dedicated = layout.dedicated_paths(dedicated);
+        Ok(Read::Ready(Arc::new(Self { metadata, leaves, layout, dedicated, size })))
+    }
+
+    /// The format that its columns are of.
+    pub fn format(&self) -> Format {
+        self.layout.format
     }
 
     /// Number of row groups.
@@ -173,7 +186,7 @@ impl BlockFile {
 
     /// Spans in a row group, by the footer.
     pub fn spans(&self, row_group: usize) -> usize {
-        let spine = self.leaf(&format!("{}.StatusCode", crate::schema::path::SPAN));
+        let spine = self.leaf(&self.layout.path(Level::Span, "StatusCode"));
         let spans = spine.map_or(0, |leaf| self.metadata.row_group(row_group).column(leaf).num_values());
         usize::try_from(spans).unwrap_or(0)
     }
@@ -441,8 +454,10 @@ pub(crate) mod tests {
             env!("CARGO_MANIFEST_DIR"),
             "/../../tests/golden/v4/single-tenant/728a1849-365c-4c4b-beef-cd37283c2b4d"
         );
-        let (file, bytes) =
-            open(&format!("{folder}/data.parquet"), &crate::meta::default_dedicated_columns());
+        let (file, bytes) = open(
+            &format!("{folder}/data.parquet"),
+            &crate::meta::default_dedicated_columns(Format::VParquet4),
+        );
         let whole = load(&mut RowGroup::new(&file, 0), &bytes, &Needs::everything());
         assert_eq!((whole.traces.len(), whole.len()), (271, 5123));
         let by_id = trackway_spans::encode_traces_by_id(&whole);

@@ -1,8 +1,9 @@
 //! Writes blocks: batches of spans in any order become `data.parquet`, and what goes into the files beside it.
 //!
 //! Each span is encoded once, straight from the columns of its batch: a table of where every span goes is made first,
-//! then leaf after leaf is gathered through it, cut into pages and compressed. No row is ever put together. What must
-//! stay true is what Tempo's reader relies on; [`crate::schema`] and [`crate::pages`] say it.
+//! then leaf after leaf is gathered through it, cut into pages and compressed. No row is ever put together. vParquet4 and
+//! vParquet5 are gathered by the same code; `columns.rs` says which leaves only one of them has. What must stay true is
+//! what Tempo's reader relies on; [`crate::schema`] and [`crate::pages`] say it.
 
 use std::borrow::Borrow;
 use std::io::Write;
@@ -15,14 +16,15 @@ use parquet::column::writer::ColumnCloseResult;
 use parquet::errors::ParquetError;
 use parquet::file::properties::{WriterProperties, WriterVersion};
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
+use parquet::schema::types::{SchemaDescPtr, SchemaDescriptor};
 use trackway_common::TraceId;
 use trackway_spans::SpanBatch;
 use uuid::Uuid;
 
 use crate::bloom::ShardedBloom;
-use crate::meta::{BlockMeta, DedicatedColumn, FORMAT};
+use crate::layout::Layout;
+use crate::meta::{BlockMeta, DedicatedColumn, Format};
 use crate::pages::ChunkEncoder;
-use crate::schema::VPARQUET4;
 
 mod attributes;
 pub(crate) mod bounds;
@@ -54,7 +56,9 @@ use values::Mapper;
 /// How a block is written.
 #[derive(Clone, Debug)]
 pub struct WriteOptions {
-    /// Attributes that get a column of their own; what [`crate::meta::usable_in_vparquet4`] leaves of a list.
+    /// One of [`Format::WRITTEN`].
+    pub format: Format,
+    /// Attributes that get a column of their own: what [`crate::meta::usable`] leaves of a list.
     pub dedicated: Vec<DedicatedColumn>,
     /// Most spans of a row group. A trace is never cut: one that has more is a row group of its own.
     pub row_group_spans_max: usize,
@@ -67,7 +71,8 @@ pub struct WriteOptions {
 impl Default for WriteOptions {
     fn default() -> Self {
         Self {
-            dedicated: crate::meta::default_dedicated_columns(),
+            format: Format::default(),
+            dedicated: crate::meta::default_dedicated_columns(Format::default()),
             row_group_spans_max: 200_000,
             zstd_level: 1,
             created_by: "trackway".to_owned(),
@@ -78,6 +83,9 @@ impl Default for WriteOptions {
 /// A block that could not be written.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
+    /// A format that is only read.
+    #[error("blocks in {} are not written", .0.name())]
+    Format(Format),
     /// A batch that cannot be written.
     #[error("a batch cannot be written: {0}")]
     Batch(&'static str),
@@ -102,6 +110,8 @@ pub struct BlockWriter;
 /// What became of a block, and the contents of the files beside `data.parquet`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Written {
+    /// The format.
+    pub format: Format,
     /// Traces.
     pub traces: u64,
     /// Spans.
@@ -163,6 +173,7 @@ impl<'a> Part<'a> {
 pub struct BlockStream<'o, W: Write + Send> {
     options: &'o WriteOptions,
     own: OwnColumns,
+    schema: SchemaDescPtr,
     file: SerializedFileWriter<Counted<W>>,
     encoder: ChunkEncoder,
     mapper: Mapper,
@@ -178,18 +189,24 @@ impl<'o, W: Write + Send> BlockStream<'o, W> {
     /// # Errors
     /// [`WriteError`] when the sink fails.
     pub fn new(options: &'o WriteOptions, traces: u64, sink: W) -> Result<Self, WriteError> {
+        if !Format::WRITTEN.contains(&options.format) {
+            return Err(WriteError::Format(options.format));
+        }
+        let dedicated = crate::meta::usable(&options.dedicated, options.format);
         let properties = WriterProperties::builder()
             .set_created_by(options.created_by.clone())
             .set_writer_version(WriterVersion::PARQUET_2_0)
             .build();
-        let schema = VPARQUET4.root_schema_ptr();
+        let schema = crate::schema::schema(options.format, &dedicated);
+        let root = schema.root_schema_ptr();
         Ok(Self {
             options,
-            own: OwnColumns::new(&options.dedicated),
-            file: SerializedFileWriter::new(Counted::new(sink), schema, Arc::new(properties))?,
+            own: OwnColumns::new(options.format, &dedicated),
+            schema,
+            file: SerializedFileWriter::new(Counted::new(sink), root, Arc::new(properties))?,
             encoder: ChunkEncoder::new(options.zstd_level)?,
             mapper: Mapper::default(),
-            written: Written { start: u64::MAX, ..Written::default() },
+            written: Written { format: options.format, start: u64::MAX, ..Written::default() },
             bloom: ShardedBloom::new(traces),
             last: Vec::new(),
         })
@@ -213,7 +230,13 @@ impl<'o, W: Write + Send> BlockStream<'o, W> {
         let mut source = Source { chunks: &chunks, owners: &owners, own: &self.own, texts: &mut texts };
         for traces in order.row_groups(self.options.row_group_spans_max) {
             let mut row_group = self.file.next_row_group()?;
-            let mut job = Job { source: &mut source, encoder: &mut self.encoder, mapper: &mut self.mapper };
+            let mut job = Job {
+                source: &mut source,
+                encoder: &mut self.encoder,
+                mapper: &mut self.mapper,
+                schema: &self.schema,
+                layout: Layout::of(self.options.format),
+            };
             job.row_group(&order, traces.clone(), &mut self.written, &mut row_group)?;
             row_group.close()?;
             let ids = &order.traces[traces];
@@ -248,6 +271,8 @@ struct Job<'a, 't, 'j> {
     source: &'j mut Source<'a, 't>,
     encoder: &'j mut ChunkEncoder,
     mapper: &'j mut Mapper,
+    schema: &'j SchemaDescriptor,
+    layout: &'static Layout,
 }
 
 impl Job<'_, '_, '_> {
@@ -258,7 +283,7 @@ impl Job<'_, '_, '_> {
         written: &mut Written,
         row_group: &mut SerializedRowGroupWriter<'_, W>,
     ) -> Result<(), WriteError> {
-        let Self { source, encoder, mapper } = self;
+        let Self { source, encoder, mapper, schema, layout } = self;
         source.texts.forget();
         let shape = Shape::new(source.chunks, order, traces, source.owners, source.texts);
         written.traces += shape.traces.ids.len() as u64;
@@ -267,7 +292,8 @@ impl Job<'_, '_, '_> {
         let mut append = |bytes: Bytes, close: ColumnCloseResult| -> Result<(), WriteError> {
             Ok(row_group.append_column(&bytes, close)?)
         };
-        columns::write(source, &shape, Leaves::new(encoder, mapper, &mut append))
+        let leaves = Leaves::new(schema, layout, encoder, mapper, &mut append);
+        columns::write(source, &shape, leaves)
     }
 }
 
@@ -284,7 +310,7 @@ impl Written {
         // 2^64 nanoseconds are some 584 years: always within what a timestamp can say.
         let time = |seconds: u64| Timestamp::from_second(seconds.cast_signed()).unwrap_or(Timestamp::MAX);
         BlockMeta {
-            format: FORMAT.to_owned(),
+            format: self.format.name().to_owned(),
             block_id,
             tenant_id: tenant.to_owned(),
             start_time: time(self.start / SECOND),

@@ -6,11 +6,13 @@ mod common;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use common::{all_needs, batches, canonical, load, merged, open, random, read, shop_frames, write};
+use common::{
+    all_needs, attributes, batches, canonical, golden, load, merged, open, random, read, shop_frames, write,
+};
 use trackway_common::TraceId;
 use trackway_spans::{Level, SpanBatch, encode_traces_by_id};
-use trackway_vparquet::meta::{DedicatedColumn, usable_in_vparquet4};
-use trackway_vparquet::{BlockWriter, Bytes, RowGroup, WriteError, WriteOptions, bloom};
+use trackway_vparquet::meta::{DedicatedColumn, Format, default_dedicated_columns, usable};
+use trackway_vparquet::{BlockWriter, Bytes, ColumnType, RowGroup, WriteError, WriteOptions, bloom};
 
 fn assert_same(before: &[Arc<SpanBatch>], after: &[SpanBatch], what: &str) {
     let (before, after) = (canonical(&[merged(before)]), canonical(after));
@@ -48,7 +50,7 @@ fn dedicated() -> Vec<DedicatedColumn> {
         (Level::Span, "url.path"),
         (Level::Span, "ip"),
     ];
-    usable_in_vparquet4(&names.map(|(level, name)| DedicatedColumn::text(level, name)))
+    usable(&names.map(|(level, name)| DedicatedColumn::text(level, name)), Format::VParquet4)
 }
 
 #[test]
@@ -65,11 +67,142 @@ fn random_spans_come_back() {
     }
 }
 
+/// Columns for texts and integers of all three levels, among them keys that several have and that are of other types.
+fn dedicated_v5() -> Vec<DedicatedColumn> {
+    let columns = [
+        (Level::Resource, ColumnType::Text, "region"),
+        (Level::Resource, ColumnType::Int, "url.path"),
+        (Level::Resource, ColumnType::Text, "cluster"),
+        (Level::Span, ColumnType::Text, "pod"),
+        (Level::Span, ColumnType::Int, "http.status_code"),
+        (Level::Span, ColumnType::Text, "url.path"),
+        (Level::Span, ColumnType::Text, "http.method"),
+        (Level::Span, ColumnType::Int, "cluster"),
+        (Level::Event, ColumnType::Text, "url.path"),
+        (Level::Event, ColumnType::Int, "pod"),
+        (Level::Event, ColumnType::Text, "cluster"),
+    ];
+    let mut columns = columns.map(|(level, kind, name)| DedicatedColumn::new(level, kind, name)).to_vec();
+    columns[5].options = vec!["blob".to_owned()];
+    usable(&columns, Format::VParquet5)
+}
+
+/// The same spans through both formats, read as wholes and by some of their rows.
+#[test]
+fn random_spans_come_back_from_vparquet5_as_from_vparquet4() {
+    let mut dice = random::Dice(17);
+    for seed in 0..20 {
+        let dedicated = match seed % 3 {
+            0 => dedicated_v5(),
+            1 => default_dedicated_columns(Format::VParquet5),
+            _ => Vec::new(),
+        };
+        let row_group_spans_max = [20, 300, 1_000_000][seed as usize / 3 % 3];
+        let v4 = WriteOptions { row_group_spans_max, ..WriteOptions::default() };
+        let v5 = WriteOptions { format: Format::VParquet5, dedicated, ..v4.clone() };
+        let input = batches(&random::requests(seed, 12, 30, 9), 1 + seed as usize % 5);
+        let (a, old) = write(&input, &v4);
+        let (b, new) = write(&input, &v5);
+        assert_eq!(
+            (a.traces, a.spans, a.start, a.end, a.bloom),
+            (b.traces, b.spans, b.start, b.end, b.bloom)
+        );
+        let (old, groups) = (read(&old, &v4.dedicated), read(&new, &v5.dedicated));
+        assert_same(&input, &groups, &format!("seed {seed}"));
+        for (old, new) in old.iter().zip(&groups) {
+            assert_eq!(traces_of(old), traces_of(new), "seed {seed}");
+            let trees = |batch: &SpanBatch| {
+                let spans = &batch.spans;
+                [&spans.nested_left, &spans.nested_right, &spans.nested_parent].map(|column| column.to_vec())
+            };
+            assert_eq!(trees(old), trees(new));
+        }
+        let file = open(&new, &v5.dedicated);
+        for (group, whole) in groups.iter().enumerate() {
+            let by_id = encode_traces_by_id(whole);
+            let row = dice.below(file.rows(group) as u64) as u32;
+            let one = load(&mut RowGroup::with_rows(&file, group, vec![row]), &new, &all_needs());
+            let id = whole.traces.id(row as usize);
+            assert!(encode_traces_by_id(&one) == BTreeMap::from([(id, by_id[&id].clone())]), "seed {seed}");
+        }
+    }
+}
+
+type Services = Vec<(String, u32, u32)>;
+
+/// What is said of each trace.
+fn traces_of(batch: &SpanBatch) -> Vec<(TraceId, u64, u64, String, String, Services)> {
+    let (traces, text) = (&batch.traces, |id: u32| batch.strings.text(id).into_owned());
+    let of = |row: usize| {
+        let mut services: Services = (0..traces.stats.trace.len())
+            .filter(|at| traces.stats.trace[*at] as usize == row)
+            .map(|at| (text(traces.stats.service[at]), traces.stats.spans[at], traces.stats.errors[at]))
+            .collect();
+        services.sort_unstable();
+        let (service, name) = (text(traces.root_service[row]), text(traces.root_name[row]));
+        (traces.id(row), traces.start[row], traces.end[row], service, name, services)
+    };
+    (0..traces.len()).map(of).collect()
+}
+
 #[test]
 fn pages_of_all_sizes_come_back() {
     let input = batches(&random::requests(1, 50, 150, 100), 3);
-    let (_, bytes) = write(&input, &WriteOptions { dedicated: dedicated(), ..WriteOptions::default() });
-    assert_same(&input, &read(&bytes, &dedicated()), "many pages");
+    for (format, dedicated) in [(Format::VParquet4, dedicated()), (Format::VParquet5, dedicated_v5())] {
+        let options = WriteOptions { format, dedicated, ..WriteOptions::default() };
+        let (_, bytes) = write(&input, &options);
+        assert_same(&input, &read(&bytes, &options.dedicated), "many pages");
+    }
+}
+
+/// Tempo's blocks of the same input say the same in all formats, but for what vParquet3 has no place for; and they do so
+/// still when they are written again in another format.
+#[test]
+fn tempos_blocks_say_the_same_in_all_formats() {
+    let mut said: Vec<(String, Vec<SpanBatch>)> = Vec::new();
+    for recording in ["v3", "v4", "v4-dedicated", "v5", "v5-dedicated"] {
+        let (bytes, meta) = golden(recording);
+        let before = read(&bytes, &meta.dedicated_columns);
+        let input: Vec<Arc<SpanBatch>> = before.iter().cloned().map(Arc::new).collect();
+        for format in Format::WRITTEN {
+            let options = common::options(format);
+            let (_, bytes) = write(&input, &options);
+            let after = read(&bytes, &options.dedicated);
+            assert_same(&input, &after, &format!("{recording} as {}", format.name()));
+            assert_eq!(traces_of(&before[0]), traces_of(&after[0]), "{recording} as {}", format.name());
+        }
+        said.push((recording.to_owned(), before));
+    }
+    let (_, v4) = &said[1];
+    for (recording, batches) in &said {
+        let without_times = |batch: &SpanBatch| {
+            let of = |(id, start, end, service, name, services)| (id, end - start, service, name, services);
+            traces_of(batch).into_iter().map(of).collect::<Vec<_>>()
+        };
+        assert_eq!(without_times(&v4[0]), without_times(&batches[0]), "{recording}");
+        let shape = |batch: &SpanBatch| {
+            let scopes = batch.attrs(Level::Scope);
+            let lost =
+                (scopes.strings.owner.len() + scopes.ints.owner.len()) * usize::from(recording != "v3");
+            // Of resources Tempo stores as many as it happens to.
+            let attributes = [Level::Span, Level::Event, Level::Link].map(|level| {
+                (0..owners(batch, level)).map(|owner| attributes(batch, level, owner).len()).sum::<usize>()
+            });
+            let since = batch.events.since_start.iter().fold(0, |sum: u64, since| sum.wrapping_add(*since));
+            (batch.len(), since, batch.links.span.len(), lost, attributes)
+        };
+        assert_eq!(shape(&v4[0]), shape(&batches[0]), "{recording}");
+    }
+}
+
+fn owners(batch: &SpanBatch, level: Level) -> usize {
+    match level {
+        Level::Resource => batch.resources.service.len(),
+        Level::Scope => batch.scopes.name.len(),
+        Level::Span => batch.len(),
+        Level::Event => batch.events.span.len(),
+        Level::Link => batch.links.span.len(),
+    }
 }
 
 #[test]
@@ -131,6 +264,13 @@ fn no_spans_are_a_block_without_rows() {
         assert_eq!(written.index, br#"{"rowGroups":[]}"#);
         assert_eq!(open(&bytes, &[]).row_groups(), 0);
     }
+}
+
+#[test]
+fn a_format_that_is_only_read_is_not_written() {
+    let options = WriteOptions { format: Format::VParquet3, ..WriteOptions::default() };
+    let refused = BlockWriter::write(&batches(&shop_frames(), 1), &options, Vec::new());
+    assert_eq!(refused.unwrap_err().to_string(), "blocks in vParquet3 are not written");
 }
 
 /// What Tempo computed of whole traces when it wrote the block is what we compute when we write its spans again.

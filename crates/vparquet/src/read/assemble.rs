@@ -8,11 +8,11 @@ use std::sync::Arc;
 use arrow_buffer::ArrowNativeType;
 use trackway_spans::{Column, Columns, Interner, Level, Needs, SpanBatch, StrId};
 
-use super::plan::{Plan, info, value_leaves};
+use super::plan::{Plan, depth, value_leaves};
 use super::{Read, ReadError, RowGroup};
 use crate::decode::ByteValues;
+use crate::layout::{Layout, StatsLeaves};
 use crate::leaf::{Leaf, Values};
-use crate::schema::path;
 
 /// Returns early with the ranges that are missing.
 macro_rules! ready {
@@ -46,6 +46,7 @@ pub(super) fn load(group: &mut RowGroup, needs: &Needs) -> Result<Read<SpanBatch
     assembly.owners(needs.columns);
     assembly.spans(needs.columns);
     assembly.children(needs.columns)?;
+    assembly.finish_traces(needs.columns);
     for (level, hits) in Level::ALL.into_iter().zip(found) {
         let table = assembly.attributes(level, hits.unwrap_or_default(), needs)?;
         assembly.batch.attrs[level as usize] = table;
@@ -66,8 +67,8 @@ pub(super) struct Hit {
 /// The attributes of a level that are needed; `None` when the level has no such column.
 fn hits(group: &RowGroup, needs: &Needs, level: Level, strings: &mut Interner) -> Option<Vec<Hit>> {
     let need = &needs.attrs[level as usize];
-    let info = info(level);
-    let leaf = group.file.leaf(&format!("{}.Attrs.list.element.Key", info.prefix))?;
+    let info = depth(level);
+    let leaf = group.file.leaf(&group.file.layout.path(level, group.file.layout.attrs.key))?;
     let leaf = group.decoded(leaf)?;
     let (ids, dictionary) = leaf.bytes()?;
     let wanted: Vec<Option<StrId>> =
@@ -121,6 +122,10 @@ pub(super) struct Assembly<'g> {
 }
 
 impl Assembly<'_> {
+    pub(super) fn layout(&self) -> &'static Layout {
+        self.group.file.layout
+    }
+
     pub(super) fn leaf(&self, path: &str) -> Option<Arc<Leaf>> {
         self.group.file.leaf(path).and_then(|leaf| self.group.decoded(leaf)).cloned()
     }
@@ -168,7 +173,7 @@ impl Assembly<'_> {
     }
 
     /// A required column of numbers, which must have `rows` of them; missing columns are zeros.
-    fn numbers<T: ArrowNativeType + Default>(
+    pub(super) fn numbers<T: ArrowNativeType + Default>(
         &self,
         path: &str,
         rows: usize,
@@ -201,7 +206,7 @@ impl Assembly<'_> {
     }
 
     /// A required column of strings.
-    fn texts(&mut self, path: &str, rows: usize) -> Column<StrId> {
+    pub(super) fn texts(&mut self, path: &str, rows: usize) -> Column<StrId> {
         let leaf = self.leaf(path);
         let Some((ids, dictionary)) = leaf.as_deref().and_then(Leaf::bytes) else {
             return vec![0; rows].into();
@@ -257,13 +262,19 @@ impl Assembly<'_> {
             self.batch.traces.root_service = self.texts("RootServiceName", rows);
             self.batch.traces.root_name = self.texts("RootSpanName", rows);
         }
-        if columns.has(Columns::TRACE_STATS) {
-            self.stats();
+    }
+
+    /// What is said of traces and stands behind their spans, or is counted from them.
+    fn finish_traces(&mut self, columns: Columns) {
+        match &self.layout().stats {
+            Some(stats) if columns.has(Columns::TRACE_STATS) => self.stats(stats),
+            None if columns.has(Columns::TRACE_STATS) => self.count_stats(),
+            _ => {}
         }
     }
 
-    fn stats(&mut self) {
-        let Some(keys) = self.leaf("ServiceStats.key_value.key") else { return };
+    fn stats(&mut self, leaves: &StatsLeaves) {
+        let Some(keys) = self.leaf(leaves.service) else { return };
         let mut trace = u32::MAX;
         let mut traces = Vec::new();
         for (rep, def) in keys.rep.iter().zip(&keys.def) {
@@ -274,28 +285,32 @@ impl Assembly<'_> {
         }
         let rows = traces.len();
         self.batch.traces.stats.trace = traces.into();
-        self.batch.traces.stats.service = self.texts("ServiceStats.key_value.key", rows);
+        self.batch.traces.stats.service = self.texts(leaves.service, rows);
         let count = |value: i64| value as u32;
-        self.batch.traces.stats.spans = self.numbers("ServiceStats.key_value.value.SpanCount", rows, count);
-        self.batch.traces.stats.errors = self.numbers("ServiceStats.key_value.value.ErrorCount", rows, count);
+        self.batch.traces.stats.spans = self.numbers(leaves.spans, rows, count);
+        self.batch.traces.stats.errors = self.numbers(leaves.errors, rows, count);
     }
 
     fn owners(&mut self, columns: Columns) {
         let (resources, scopes) = (self.batch.resources.service.len(), self.batch.scopes.resource.len());
+        let layout = self.layout();
+        let resource = |name: &str| layout.path(Level::Resource, name);
+        let scope = |name: &str| layout.path(Level::Scope, name);
+        let dropped = "DroppedAttributesCount";
+        self.batch.resources.dropped_attributes = self.counts(&resource(dropped), resources);
+        self.batch.scopes.dropped_attributes = self.counts(&scope(dropped), scopes);
+        let (service, name, version) = (resource("ServiceName"), scope("Name"), scope("Version"));
         if columns.has(Columns::SERVICE) {
-            self.batch.resources.service = self.texts(&format!("{}.ServiceName", path::RESOURCE), resources);
+            self.batch.resources.service = self.texts(&service, resources);
         }
-        self.batch.scopes.name = self.texts(&format!("{}.Name", path::SCOPE), scopes);
-        self.batch.scopes.version = self.texts(&format!("{}.Version", path::SCOPE), scopes);
-        self.batch.resources.dropped_attributes =
-            self.counts(&format!("{}.DroppedAttributesCount", path::RESOURCE), resources);
-        self.batch.scopes.dropped_attributes =
-            self.counts(&format!("{}.DroppedAttributesCount", path::SCOPE), scopes);
+        self.batch.scopes.name = self.texts(&name, scopes);
+        self.batch.scopes.version = self.texts(&version, scopes);
     }
 
     fn spans(&mut self, columns: Columns) {
         let rows = self.batch.len();
-        let span = |name: &str| format!("{}.{name}", path::SPAN);
+        let layout = self.layout();
+        let span = |name: &str| layout.path(Level::Span, name);
         if columns.has(Columns::ID) {
             self.batch.spans.id = self.ids(&span("SpanID"), rows);
         }
@@ -347,24 +362,31 @@ impl Assembly<'_> {
     }
 
     fn children(&mut self, columns: Columns) -> Result<(), ReadError> {
+        let layout = self.layout();
         if columns.has(Columns::EVENTS) {
-            let time = format!("{}.TimeSinceStartNano", path::EVENT);
+            let event = |name: &str| layout.path(Level::Event, name);
+            let time = event(layout.event_time);
             self.batch.events.span = self.child_owners(&time);
             let rows = self.batch.events.span.len();
             self.batch.events.since_start = self.times(&time, rows);
-            self.batch.events.name = self.texts(&format!("{}.Name", path::EVENT), rows);
-            self.batch.events.dropped_attributes =
-                self.counts(&format!("{}.DroppedAttributesCount", path::EVENT), rows);
+            if layout.event_time_absolute {
+                self.since_start();
+            }
+            self.batch.events.name = self.texts(&event("Name"), rows);
+            self.batch.events.dropped_attributes = self.counts(&event("DroppedAttributesCount"), rows);
         }
         if columns.has(Columns::LINKS) {
-            let trace_id = format!("{}.TraceID", path::LINK);
+            let link = |name: &str| layout.path(Level::Link, name);
+            let trace_id = link("TraceID");
             self.batch.links.span = self.child_owners(&trace_id);
             let rows = self.batch.links.span.len();
             self.batch.links.trace_id = self.texts(&trace_id, rows);
-            self.batch.links.span_id = self.texts(&format!("{}.SpanID", path::LINK), rows);
-            self.batch.links.trace_state = self.texts(&format!("{}.TraceState", path::LINK), rows);
-            self.batch.links.dropped_attributes =
-                self.counts(&format!("{}.DroppedAttributesCount", path::LINK), rows);
+            self.batch.links.span_id = self.texts(&link("SpanID"), rows);
+            self.batch.links.trace_state = self.texts(&link("TraceState"), rows);
+            self.batch.links.dropped_attributes = self.counts(&link("DroppedAttributesCount"), rows);
+            if let Some(links) = layout.links_message {
+                self.links_of_messages(&layout.path(Level::Span, links))?;
+            }
         }
         let spans = self.batch.len() as u32;
         let stray = |owners: &Column<u32>| owners.iter().any(|span| *span >= spans);

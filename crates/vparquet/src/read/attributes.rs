@@ -1,12 +1,16 @@
-//! Attributes of a batch: those that have columns of their own, and the generic ones with a list of values a type.
+//! Attributes of a batch: those that have columns of their own, and the generic ones with a list of values a type. Those
+//! that vParquet3 keeps in messages are in `v3.rs`.
+
+use std::sync::Arc;
 
 use arrow_buffer::ArrowNativeType;
 use trackway_spans::{AttrTable, Level, Needs, StrId, TypedAttrs, Value, anyvalue};
 
 use super::ReadError;
 use super::assemble::{Assembly, Hit, Translate};
-use super::plan::{info, well_known};
+use super::plan::depth;
 use crate::json;
+use crate::layout::Values;
 use crate::leaf::Leaf;
 
 impl Assembly<'_> {
@@ -17,15 +21,18 @@ impl Assembly<'_> {
         needs: &Needs,
     ) -> Result<AttrTable, ReadError> {
         let mut rows = Rows::default();
-        if !hits.is_empty() {
-            self.generic(level, &hits, &mut rows)?;
+        let (layout, need) = (self.layout(), &needs.attrs[level as usize]);
+        match layout.values(level) {
+            Values::Typed if !hits.is_empty() => self.generic(level, &hits, &mut rows)?,
+            Values::Messages if !hits.is_empty() => self.messages(level, &hits, &mut rows)?,
+            Values::InLinks => self.attributes_of_links(need, &mut rows)?,
+            _ => {}
         }
-        let need = &needs.attrs[level as usize];
-        let prefix = info(level).prefix;
         let dedicated = self.group.file.dedicated.clone();
         let of_level = dedicated.iter().filter(|(of, ..)| *of == level);
-        let columns: Vec<(String, Vec<u8>)> = well_known(level)
-            .map(|(column, key)| (format!("{prefix}.{column}"), key.as_bytes().to_vec()))
+        let columns: Vec<(String, Vec<u8>)> = layout
+            .fixed(level)
+            .map(|(key, column)| (layout.path(level, column), key.as_bytes().to_vec()))
             .chain(of_level.map(|(_, key, column)| (column.clone(), key.clone())))
             .filter(|(_, key)| need.wants(key))
             .collect();
@@ -42,43 +49,73 @@ impl Assembly<'_> {
         rows.finish(owners).ok_or_else(|| self.group.structure("attributes of more owners than there are"))
     }
 
-    /// A column that holds one attribute: one optional value an owner.
+    /// A column that holds one attribute: an owner has one value or none, and in vParquet5 perhaps several, an array.
     fn dedicated(&mut self, level: Level, column: &str, key: &[u8], rows: &mut Rows) {
         let Some(leaf) = self.leaf(column) else { return };
-        let (info, key) = (info(level), self.strings.intern(key));
+        let (info, key) = (depth(level), self.strings.intern(key));
         let (mut owner, mut value) = (u32::MAX, 0);
         let mut translate = Translate::new(&leaf);
-        for (rep, def) in leaf.rep.iter().zip(&leaf.def) {
+        let several = self.layout().is_dynamic();
+        let is_array = |at: usize| several && leaf.rep.get(at).is_some_and(|rep| *rep > info.rep);
+        let mut array: Option<(u32, std::ops::Range<usize>)> = None;
+        for (at, (rep, def)) in leaf.rep.iter().zip(&leaf.def).enumerate() {
             if *rep <= info.rep && *def >= info.def {
                 owner = owner.wrapping_add(1);
             }
-            if *def > info.def {
-                match &mut translate {
+            if *def <= info.def {
+                continue;
+            }
+            match &mut array {
+                Some((_, values)) if is_array(at) => values.end += 1,
+                _ if is_array(at + 1) => {
+                    self.array(&leaf, key, array.take(), rows);
+                    array = Some((owner, value..value + 1));
+                }
+                _ => match &mut translate {
                     Some(texts) => rows.strings.push((owner, key), texts.get(&mut self.strings, value)),
                     None => rows.ints.push((owner, key), leaf.ints().get(value).copied().unwrap_or(0)),
-                }
-                value += 1;
+                },
             }
+            value += 1;
         }
+        self.array(&leaf, key, array, rows);
+    }
+
+    /// An array from a column that holds one attribute: its owner, and which values of the column are its elements.
+    fn array(
+        &mut self,
+        leaf: &Leaf,
+        key: StrId,
+        array: Option<(u32, std::ops::Range<usize>)>,
+        rows: &mut Rows,
+    ) {
+        let Some((owner, values)) = array else { return };
+        let message = match leaf.bytes() {
+            Some((ids, dictionary)) => {
+                let text = |id: &u32| Value::String(dictionary.get(*id as usize));
+                anyvalue::array_message(ids.get(values).unwrap_or_default().iter().map(text))
+            }
+            None => {
+                let ints = leaf.ints().get(values).unwrap_or_default();
+                anyvalue::array_message(ints.iter().map(|int| Value::Int(*int)))
+            }
+        };
+        rows.others.push((owner, key), self.strings.intern(&message));
     }
 
     /// The generic attributes: each has a list of values a type, all but one of them empty.
     fn generic(&mut self, level: Level, hits: &[Hit], rows: &mut Rows) -> Result<(), ReadError> {
-        let prefix = info(level).prefix;
-        let leaf = |name: &str| self.leaf(&format!("{prefix}.Attrs.list.element.{name}"));
-        let is_array = leaf("IsArray");
+        let (layout, leaves) = (self.layout(), &self.layout().attrs);
+        let leaf = |name: &str| self.leaf(&layout.path(level, name));
+        let is_array = leaf(leaves.is_array);
         let array = |hit: &Hit| {
             is_array.as_ref().is_some_and(|leaf| {
                 leaf.bools().get(hit.attribute as usize).is_some_and(|is_array| *is_array != 0)
             })
         };
-        let (texts, ints, floats, bools, unsupported) = (
-            leaf("Value.list.element"),
-            leaf("ValueInt.list.element"),
-            leaf("ValueDouble.list.element"),
-            leaf("ValueBool.list.element"),
-            leaf("ValueUnsupported"),
-        );
+        let (texts, ints, floats, bools) =
+            (leaf(leaves.text), leaf(leaves.int), leaf(leaves.float), leaf(leaves.bool));
+        let json: Vec<_> = leaves.json.iter().filter_map(|name| leaf(name)).collect();
         // Arrays are rare: room for their elements is made only where there are any.
         let has_arrays = is_array.as_ref().is_some_and(|leaf| leaf.bools().contains(&1));
         let mut arrays: Vec<Option<Vec<u8>>> =
@@ -139,7 +176,10 @@ impl Assembly<'_> {
                 });
             });
         }
-        self.others(level, hits, arrays, unsupported.as_deref(), rows);
+        self.others(level, hits, arrays, &json, rows);
+        if is_array.is_none() {
+            self.without_value(level, hits, rows);
+        }
         Ok(())
     }
 
@@ -149,7 +189,7 @@ impl Assembly<'_> {
         level: Level,
         hits: &[Hit],
         arrays: Vec<Option<Vec<u8>>>,
-        unsupported: Option<&Leaf>,
+        json: &[Arc<Leaf>],
         rows: &mut Rows,
     ) {
         let mut others: Vec<(usize, StrId)> = Vec::new();
@@ -160,15 +200,15 @@ impl Assembly<'_> {
                 others.push((at, self.strings.intern(&message)));
             }
         }
-        if let Some(leaf) = unsupported
-            && let Some(translate) = Translate::new(leaf)
-        {
+        for leaf in json {
+            let Some((ids, dictionary)) = leaf.bytes() else { continue };
             let strings = &mut self.strings;
             values_of(leaf, level, hits, |at, value| {
-                let text =
-                    translate.ids.get(value).map_or(&b""[..], |id| translate.dictionary.get(*id as usize));
-                let message = json::any_value_from_json(text).unwrap_or_default();
-                others.push((at, strings.intern(&message)));
+                let text = ids.get(value).map_or(&b""[..], |id| dictionary.get(*id as usize));
+                if !text.is_empty() {
+                    let message = json::any_value_from_json(text).unwrap_or_default();
+                    others.push((at, strings.intern(&message)));
+                }
             });
         }
         // As they were sent: of an attribute that stands several times the first one counts.
@@ -181,11 +221,11 @@ impl Assembly<'_> {
 
 /// Calls `each` with (place of the hit, place of the value) for every value of the wanted attributes in a leaf.
 #[inline(always)] // a call for each value would cost as much as what is done with it
-fn values_of(leaf: &Leaf, level: Level, hits: &[Hit], mut each: impl FnMut(usize, usize)) {
+pub(super) fn values_of(leaf: &Leaf, level: Level, hits: &[Hit], mut each: impl FnMut(usize, usize)) {
     if leaf.values.is_empty() {
         return;
     }
-    let info = info(level);
+    let info = depth(level);
     let (attribute_rep, attribute_def) = (info.rep + 1, info.def + 1);
     let (mut attribute, mut value, mut at) = (u32::MAX, 0, 0);
     for (rep, def) in leaf.rep.iter().zip(&leaf.def) {
@@ -207,7 +247,7 @@ fn values_of(leaf: &Leaf, level: Level, hits: &[Hit], mut each: impl FnMut(usize
 }
 
 /// Attribute rows of one type, in the order in which they were found.
-struct Found<T> {
+pub(super) struct Found<T> {
     owner: Vec<u32>,
     key: Vec<StrId>,
     value: Vec<T>,
@@ -243,7 +283,7 @@ impl<T> Room<'_, T> {
 
 impl<T: ArrowNativeType> Found<T> {
     #[inline]
-    fn push(&mut self, (owner, key): (u32, StrId), value: T) {
+    pub(super) fn push(&mut self, (owner, key): (u32, StrId), value: T) {
         self.owner.push(owner);
         self.key.push(key);
         self.value.push(value);
@@ -300,12 +340,12 @@ impl<T: ArrowNativeType> Found<T> {
 
 /// Attribute rows before they are put in the order of their owners.
 #[derive(Default)]
-struct Rows {
-    strings: Found<StrId>,
-    ints: Found<i64>,
-    floats: Found<f64>,
-    bools: Found<u8>,
-    others: Found<StrId>,
+pub(super) struct Rows {
+    pub(super) strings: Found<StrId>,
+    pub(super) ints: Found<i64>,
+    pub(super) floats: Found<f64>,
+    pub(super) bools: Found<u8>,
+    pub(super) others: Found<StrId>,
 }
 
 impl Rows {

@@ -4,10 +4,10 @@
 use trackway_spans::Level;
 
 use super::assemble::ready;
-use super::prune::{dictionary, own_columns, prefix_of};
+use super::prune::{dictionary, own_columns};
 use super::{Read, ReadError, RowGroup};
+use crate::layout;
 use crate::leaf::Values;
-use crate::schema::path;
 
 /// A question that columns can answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,15 +47,20 @@ pub(super) fn outline(group: &mut RowGroup, question: &Outline) -> Result<Read<O
     match question {
         Outline::Names { level, hide_dedicated } => names(group, *level, *hide_dedicated),
         Outline::Texts { level, key } => texts(group, *level, key),
-        Outline::SpanNames => counts(group, &[format!("{}.Name", path::SPAN)]),
-        Outline::StatusMessages => counts(group, &[format!("{}.StatusMessage", path::SPAN)]),
+        Outline::SpanNames => counts(group, &[group.file.layout.path(Level::Span, "Name")]),
+        Outline::StatusMessages => counts(group, &[group.file.layout.path(Level::Span, "StatusMessage")]),
     }
 }
 
 fn names(group: &mut RowGroup, level: Level, hide_dedicated: bool) -> Result<Read<Outlined>, ReadError> {
-    let keys = keys_path(level);
-    let mut names: Vec<Vec<u8>> =
-        ready!(entries(group, &keys)).into_iter().filter(|key| !key.is_empty()).collect();
+    let layout = group.file.layout;
+    if layout.values(level) == layout::Values::InLinks {
+        return Ok(Read::Ready(Outlined::Unknown));
+    }
+    let mut names: Vec<Vec<u8>> = ready!(entries(group, &layout.path(level, layout.attrs.key)))
+        .into_iter()
+        .filter(|key| !key.is_empty())
+        .collect();
     let dedicated: Vec<(Vec<u8>, String)> = group
         .file
         .dedicated
@@ -63,16 +68,14 @@ fn names(group: &mut RowGroup, level: Level, hide_dedicated: bool) -> Result<Rea
         .filter(|(of, ..)| *of == level && !hide_dedicated)
         .map(|(_, key, column)| (key.clone(), column.clone()))
         .collect();
-    let prefix = prefix_of(level);
-    let own = super::plan::well_known(level);
-    let own = own.map(|(column, key)| (key.as_bytes().to_vec(), format!("{prefix}.{column}")));
+    let own = layout.fixed(level).map(|(key, column)| (key.as_bytes().to_vec(), layout.path(level, column)));
     for (key, column) in own.chain(dedicated).collect::<Vec<_>>() {
         if ready!(has_value(group, &column)) {
             names.push(key);
         }
     }
     if level == Level::Resource
-        && ready!(entries(group, &format!("{prefix}.ServiceName"))).iter().any(|name| !name.is_empty())
+        && ready!(entries(group, &layout.path(level, "ServiceName"))).iter().any(|name| !name.is_empty())
     {
         names.push(b"service.name".to_vec());
     }
@@ -80,17 +83,18 @@ fn names(group: &mut RowGroup, level: Level, hide_dedicated: bool) -> Result<Rea
 }
 
 fn texts(group: &mut RowGroup, level: Level, key: &[u8]) -> Result<Read<Outlined>, ReadError> {
+    let layout = group.file.layout;
+    if layout.values(level) == layout::Values::InLinks {
+        return Ok(Read::Ready(Outlined::Unknown));
+    }
     let columns = if level == Level::Resource && key == b"service.name" {
-        vec![format!("{}.ServiceName", path::RESOURCE)]
+        vec![layout.path(level, "ServiceName")]
     } else {
         own_columns(group, level, key)
     };
-    let among_others = ready!(entries(group, &keys_path(level))).iter().any(|other| other == key);
+    let keys = ready!(entries(group, &layout.path(level, layout.attrs.key)));
+    let among_others = keys.iter().any(|other| other == key);
     if among_others { Ok(Read::Ready(Outlined::Unknown)) } else { counts(group, &columns) }
-}
-
-fn keys_path(level: Level) -> String {
-    format!("{}.Attrs.list.element.Key", prefix_of(level))
 }
 
 /// The values of columns with how often each occurs.
@@ -125,7 +129,7 @@ fn entries(group: &mut RowGroup, column: &str) -> Result<Read<Vec<Vec<u8>>>, Rea
 }
 
 /// Whether a column has any value.
-pub(super) fn has_value(group: &mut RowGroup, column: &str) -> Result<Read<bool>, ReadError> {
+fn has_value(group: &mut RowGroup, column: &str) -> Result<Read<bool>, ReadError> {
     let Some(leaf) = group.file.leaf(column) else { return Ok(Read::Ready(false)) };
     if let Some(dictionary) = ready!(dictionary(group, column)) {
         return Ok(Read::Ready(dictionary.bytes().is_some_and(|(_, texts)| texts.len() > 0)));
@@ -137,4 +141,9 @@ pub(super) fn has_value(group: &mut RowGroup, column: &str) -> Result<Read<bool>
         Values::Floats(values) => !values.is_empty(),
         Values::Bools(values) => !values.is_empty(),
     })))
+}
+
+/// Whether a column of texts has any that is not empty.
+pub(super) fn has_text(group: &mut RowGroup, column: &str) -> Result<Read<bool>, ReadError> {
+    Ok(Read::Ready(ready!(entries(group, column)).iter().any(|text| !text.is_empty())))
 }

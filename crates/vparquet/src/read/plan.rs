@@ -3,35 +3,21 @@
 use trackway_spans::{AttrNeed, Columns, Level, Needs};
 
 use super::{ReadError, RowGroup};
-use crate::schema::{RESOURCE_COLUMNS, SPAN_COLUMNS, SPAN_INT_COLUMN, path};
 
-/// Where the leaves of a level are, and how deep.
-pub(super) struct LevelInfo {
-    pub(super) prefix: &'static str,
-    /// Repetition and definition level of the owner.
+/// How deep the owners of a level's attributes are: repetition and definition level. The same in all formats.
+pub(super) struct Depth {
     pub(super) rep: u8,
     pub(super) def: u8,
 }
 
-pub(super) fn info(level: Level) -> LevelInfo {
+pub(super) fn depth(level: Level) -> Depth {
     match level {
-        Level::Resource => LevelInfo { prefix: path::RESOURCE, rep: 1, def: 1 },
-        Level::Scope => LevelInfo { prefix: path::SCOPE, rep: 2, def: 2 },
-        Level::Span => LevelInfo { prefix: path::SPAN, rep: 3, def: 3 },
-        Level::Event => LevelInfo { prefix: path::EVENT, rep: 4, def: 4 },
-        Level::Link => LevelInfo { prefix: path::LINK, rep: 4, def: 4 },
+        Level::Resource => Depth { rep: 1, def: 1 },
+        Level::Scope => Depth { rep: 2, def: 2 },
+        Level::Span => Depth { rep: 3, def: 3 },
+        Level::Event | Level::Link => Depth { rep: 4, def: 4 },
     }
 }
-
-/// Leaves of an attribute's value, and whether their levels are needed.
-const VALUE_LEAVES: [(&str, bool); 6] = [
-    ("IsArray", false),
-    ("Value.list.element", true),
-    ("ValueInt.list.element", true),
-    ("ValueDouble.list.element", true),
-    ("ValueBool.list.element", true),
-    ("ValueUnsupported", true),
-];
 
 /// What is decoded in any case.
 pub(super) struct Plan {
@@ -42,7 +28,8 @@ pub(super) struct Plan {
 impl Plan {
     pub(super) fn new(group: &RowGroup, needs: &Needs) -> Result<Self, ReadError> {
         let file = &group.file;
-        let spine = file.leaf(&format!("{}.StatusCode", path::SPAN));
+        let layout = file.layout;
+        let spine = file.leaf(&layout.path(Level::Span, "StatusCode"));
         let spine = spine.ok_or_else(|| group.structure("no span columns"))?;
         let mut first = vec![(spine, true)];
         let mut add = |path: String, levels: bool| {
@@ -56,9 +43,40 @@ impl Plan {
             add("TraceID".to_owned(), false);
         }
         let columns = needs.columns;
-        for (set, prefix, names, levels) in COLUMN_LEAVES {
+        for (set, names) in TRACE_LEAVES {
             if columns.has(*set) {
-                names.iter().for_each(|name| add(format!("{prefix}{name}"), *levels));
+                names.iter().for_each(|name| add((*name).to_owned(), false));
+            }
+        }
+        for (set, level, names) in COLUMN_LEAVES {
+            if columns.has(*set) {
+                names.iter().for_each(|name| add(layout.path(*level, name), false));
+            }
+        }
+        match &layout.stats {
+            Some(stats) if columns.has(Columns::TRACE_STATS) => {
+                add(stats.service.to_owned(), true);
+                [stats.spans, stats.errors].iter().for_each(|path| add((*path).to_owned(), false));
+            }
+            Some(_) => {}
+            None if columns.has(Columns::TRACE_STATS) => {
+                add(layout.path(Level::Resource, "ServiceName"), false)
+            }
+            None => {}
+        }
+        if columns.has(Columns::EVENTS) {
+            add(layout.path(Level::Event, layout.event_time), true);
+            if layout.event_time_absolute {
+                add(layout.path(Level::Span, "StartTimeUnixNano"), false);
+            }
+        }
+        if columns.has(Columns::LINKS) {
+            match layout.links_message {
+                Some(links) => add(layout.path(Level::Span, links), false),
+                None => {
+                    add(layout.path(Level::Link, "TraceID"), true);
+                    add(layout.path(Level::Link, "SpanID"), false);
+                }
             }
         }
         for level in Level::ALL {
@@ -66,11 +84,10 @@ impl Plan {
             if *need == AttrNeed::None {
                 continue;
             }
-            let prefix = info(level).prefix;
-            add(format!("{prefix}.Attrs.list.element.Key"), true);
-            for (column, key) in well_known(level) {
+            add(layout.path(level, layout.attrs.key), true);
+            for (key, column) in layout.fixed(level) {
                 if need.wants(key.as_bytes()) {
-                    add(format!("{prefix}.{column}"), true);
+                    add(layout.path(level, column), true);
                 }
             }
             for (_, key, column) in file.dedicated.iter().filter(|(of, ..)| *of == level) {
@@ -92,62 +109,41 @@ impl Plan {
 
 /// The leaves of the values of a level's attributes, and whether their levels are needed.
 pub(super) fn value_leaves(group: &RowGroup, level: Level) -> impl Iterator<Item = (usize, bool)> {
-    let prefix = info(level).prefix;
-    VALUE_LEAVES.iter().filter_map(move |(name, levels)| {
-        let leaf = group.file.leaf(&format!("{prefix}.Attrs.list.element.{name}"))?;
-        Some((leaf, *levels))
+    let layout = group.file.layout;
+    layout.attrs.values().filter_map(move |(name, levels)| {
+        let leaf = group.file.leaf(&layout.path(level, name))?;
+        Some((leaf, levels))
     })
 }
 
-/// Columns with the leaves behind them: set, prefix, names, whether levels are needed.
-const COLUMN_LEAVES: &[(Columns, &str, &[&str], bool)] = &[
-    (Columns::TRACE_TIMES, "", &["StartTimeUnixNano", "EndTimeUnixNano"], false),
-    (Columns::TRACE_ROOT, "", &["RootServiceName", "RootSpanName"], false),
-    (Columns::TRACE_STATS, "ServiceStats.key_value.", &["key"], true),
-    (Columns::TRACE_STATS, "ServiceStats.key_value.value.", &["SpanCount", "ErrorCount"], false),
-    (Columns::SERVICE, "rs.list.element.Resource.", &["ServiceName"], false),
-    (Columns::SCOPE_NAME, "rs.list.element.ss.list.element.Scope.", &["Name"], false),
-    (Columns::SCOPE_VERSION, "rs.list.element.ss.list.element.Scope.", &["Version"], false),
-    (Columns::ID, SPAN_DOT, &["SpanID"], false),
-    (Columns::PARENT, SPAN_DOT, &["ParentSpanID"], false),
-    (Columns::NAME, SPAN_DOT, &["Name"], false),
-    (Columns::KIND, SPAN_DOT, &["Kind"], false),
-    (Columns::STATUS, SPAN_DOT, &["StatusCode"], false),
-    (Columns::STATUS_MESSAGE, SPAN_DOT, &["StatusMessage"], false),
-    (Columns::START, SPAN_DOT, &["StartTimeUnixNano"], false),
-    (Columns::DURATION, SPAN_DOT, &["DurationNano"], false),
-    (Columns::NESTED_SET, SPAN_DOT, &["ParentID", "NestedSetLeft", "NestedSetRight"], false),
-    (Columns::EVENTS, SPAN_DOT, &["Events.list.element.TimeSinceStartNano"], true),
-    (Columns::EVENT_NAME, SPAN_DOT, &["Events.list.element.Name"], false),
-    (Columns::LINKS, SPAN_DOT, &["Links.list.element.TraceID"], true),
-    (Columns::LINKS, SPAN_DOT, &["Links.list.element.SpanID"], false),
-    (
-        Columns::REST,
-        SPAN_DOT,
-        &[
-            "TraceState",
-            "DroppedAttributesCount",
-            "DroppedEventsCount",
-            "DroppedLinksCount",
-            "Events.list.element.DroppedAttributesCount",
-            "Links.list.element.TraceState",
-            "Links.list.element.DroppedAttributesCount",
-        ],
-        false,
-    ),
-    (Columns::REST, "rs.list.element.Resource.", &["DroppedAttributesCount"], false),
-    (Columns::REST, "rs.list.element.ss.list.element.Scope.", &["DroppedAttributesCount"], false),
+/// Columns about traces with the leaves behind them.
+const TRACE_LEAVES: &[(Columns, &[&str])] = &[
+    (Columns::TRACE_TIMES, &["StartTimeUnixNano", "EndTimeUnixNano"]),
+    (Columns::TRACE_ROOT, &["RootServiceName", "RootSpanName"]),
 ];
 
-const SPAN_DOT: &str = "rs.list.element.ss.list.element.Spans.list.element.";
-
-/// Text columns that a level has in every block, with their keys.
-pub(super) fn well_known(level: Level) -> impl Iterator<Item = (&'static str, &'static str)> {
-    let texts: &[(&str, &str)] = match level {
-        Level::Resource => &RESOURCE_COLUMNS,
-        Level::Span => &SPAN_COLUMNS,
-        _ => &[],
-    };
-    let ints = (level == Level::Span).then_some(SPAN_INT_COLUMN);
-    texts.iter().copied().chain(ints).map(|(key, column)| (column, key))
-}
+/// Columns with the leaves behind them whose levels are not needed: set, level, names.
+const COLUMN_LEAVES: &[(Columns, Level, &[&str])] = &[
+    (Columns::SERVICE, Level::Resource, &["ServiceName"]),
+    (Columns::SCOPE_NAME, Level::Scope, &["Name"]),
+    (Columns::SCOPE_VERSION, Level::Scope, &["Version"]),
+    (Columns::ID, Level::Span, &["SpanID"]),
+    (Columns::PARENT, Level::Span, &["ParentSpanID"]),
+    (Columns::NAME, Level::Span, &["Name"]),
+    (Columns::KIND, Level::Span, &["Kind"]),
+    (Columns::STATUS, Level::Span, &["StatusCode"]),
+    (Columns::STATUS_MESSAGE, Level::Span, &["StatusMessage"]),
+    (Columns::START, Level::Span, &["StartTimeUnixNano"]),
+    (Columns::DURATION, Level::Span, &["DurationNano"]),
+    (Columns::NESTED_SET, Level::Span, &["ParentID", "NestedSetLeft", "NestedSetRight"]),
+    (Columns::EVENT_NAME, Level::Event, &["Name"]),
+    (
+        Columns::REST,
+        Level::Span,
+        &["TraceState", "DroppedAttributesCount", "DroppedEventsCount", "DroppedLinksCount"],
+    ),
+    (Columns::REST, Level::Event, &["DroppedAttributesCount"]),
+    (Columns::REST, Level::Link, &["TraceState", "DroppedAttributesCount"]),
+    (Columns::REST, Level::Resource, &["DroppedAttributesCount"]),
+    (Columns::REST, Level::Scope, &["DroppedAttributesCount"]),
+];

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use trackway_spans::{Level, Prune, PruneOn};
 
 use super::assemble::ready;
-use super::outline::has_value;
+use super::outline::has_text;
 use super::{Read, ReadError, RowGroup};
+use crate::layout::Values;
 use crate::leaf::Leaf;
-use crate::schema::{RESOURCE_COLUMNS, SPAN_COLUMNS, SPAN_INT_COLUMN, path};
 
 pub(super) fn may_match(group: &mut RowGroup, prunes: &[Prune]) -> Result<Read<bool>, ReadError> {
     for prune in prunes {
@@ -21,7 +21,7 @@ pub(super) fn may_match(group: &mut RowGroup, prunes: &[Prune]) -> Result<Read<b
 
 fn one(group: &mut RowGroup, prune: &Prune) -> Result<Read<bool>, ReadError> {
     match &prune.on {
-        PruneOn::Name => any_entry(group, &format!("{}.Name", path::SPAN), prune),
+        PruneOn::Name => any_entry(group, &group.file.layout.path(Level::Span, "Name"), prune),
         PruneOn::Status(code) => Ok(Read::Ready(in_range(group, "StatusCode", i64::from(*code)))),
         PruneOn::Kind(code) => Ok(Read::Ready(in_range(group, "Kind", i64::from(*code)))),
         PruneOn::Attr { levels, key, value } => {
@@ -38,7 +38,7 @@ fn one(group: &mut RowGroup, prune: &Prune) -> Result<Read<bool>, ReadError> {
 /// Whether a number lies between the least and the greatest of a span column.
 fn in_range(group: &RowGroup, column: &str, wanted: i64) -> bool {
     use parquet::file::statistics::Statistics;
-    let Some(leaf) = group.file.leaf(&format!("{}.{column}", path::SPAN)) else { return true };
+    let Some(leaf) = group.file.leaf(&group.file.layout.path(Level::Span, column)) else { return true };
     match group.file.metadata.row_group(group.index).column(leaf).statistics() {
         Some(Statistics::Int64(range)) => {
             let (low, high) = (range.min_opt(), range.max_opt());
@@ -55,9 +55,9 @@ fn attribute(
     value: bool,
     prune: &Prune,
 ) -> Result<Read<bool>, ReadError> {
-    let prefix = prefix_of(level);
+    let layout = group.file.layout;
     if level == Level::Resource && key == b"service.name" {
-        return any_entry(group, &format!("{prefix}.ServiceName"), prune);
+        return any_entry(group, &layout.path(level, "ServiceName"), prune);
     }
     for column in own_columns(group, level, key) {
         let holds = if value { any_entry(group, &column, prune)? } else { any_value(group, &column)? };
@@ -66,44 +66,32 @@ fn attribute(
             other => return Ok(other),
         }
     }
-    let keys = format!("{prefix}.Attrs.list.element.Key");
+    let keys = layout.path(level, layout.attrs.key);
     let Some(dictionary) = ready!(dictionary(group, &keys)) else { return Ok(Read::Ready(true)) };
     let has_key = dictionary.bytes().is_none_or(|(_, entries)| entries.iter().any(|entry| entry == key));
     if !has_key {
         return Ok(Read::Ready(false));
     }
-    if !value {
+    if !value || layout.values(level) != Values::Typed {
         return Ok(Read::Ready(true));
     }
-    match any_entry(group, &format!("{prefix}.Attrs.list.element.Value.list.element"), prune)? {
-        // Arrays of mixed types stand in a column of their own, as JSON.
-        Read::Ready(false) => has_value(group, &format!("{prefix}.Attrs.list.element.ValueUnsupported")),
-        other => Ok(other),
+    if ready!(any_entry(group, &layout.path(level, layout.attrs.text), prune)) {
+        return Ok(Read::Ready(true));
     }
-}
-
-/// What the paths of a level's columns begin with.
-pub(super) fn prefix_of(level: Level) -> &'static str {
-    match level {
-        Level::Resource => path::RESOURCE,
-        Level::Scope => path::SCOPE,
-        Level::Span => path::SPAN,
-        Level::Event => path::EVENT,
-        Level::Link => path::LINK,
+    // Arrays of mixed types stand in columns of their own, as JSON.
+    for json in layout.attrs.json {
+        if ready!(has_text(group, &layout.path(level, json))) {
+            return Ok(Read::Ready(true));
+        }
     }
+    Ok(Read::Ready(false))
 }
 
 /// Paths of the columns that hold just this attribute.
 pub(super) fn own_columns(group: &RowGroup, level: Level, key: &[u8]) -> Vec<String> {
-    let of = |list: &[(&str, &str)], prefix: &str| -> Vec<String> {
-        let mine = list.iter().filter(|(name, _)| name.as_bytes() == key);
-        mine.map(|(_, column)| format!("{prefix}.{column}")).collect()
-    };
-    let mut columns = match level {
-        Level::Resource => of(&RESOURCE_COLUMNS, path::RESOURCE),
-        Level::Span => [of(&SPAN_COLUMNS, path::SPAN), of(&[SPAN_INT_COLUMN], path::SPAN)].concat(),
-        _ => Vec::new(),
-    };
+    let layout = group.file.layout;
+    let fixed = layout.fixed(level).filter(|(name, _)| name.as_bytes() == key);
+    let mut columns: Vec<String> = fixed.map(|(_, column)| layout.path(level, column)).collect();
     let dedicated = group.file.dedicated.iter().filter(|(at, name, _)| *at == level && name == key);
     columns.extend(dedicated.map(|(.., column)| column.clone()));
     columns

@@ -7,6 +7,7 @@ use trackway_spans::Value;
 use trackway_spans::anyvalue::{self, AnyValue, ArrayType};
 
 use super::chunks::Attributes;
+use super::own::Own;
 use super::texts::{TextId, Texts};
 use crate::json;
 
@@ -214,8 +215,44 @@ impl AttrRows {
         }
     }
 
+    /// All attributes of the owner at `place`: those that have a column of their own go to `own`.
+    #[inline]
+    pub(crate) fn all(
+        &mut self,
+        texts: &mut Texts<'_>,
+        (chunk, from): (usize, &Attributes<'_>),
+        owner: u32,
+        own: &mut Own<'_>,
+        place: u32,
+    ) {
+        let (strings, ints) = (&from.table.strings, &from.table.ints);
+        for at in from.strings.of(owner) {
+            let key = texts.number_of(chunk, strings.key[at]);
+            let value = texts.number_of(chunk, strings.value[at]);
+            if !own.text(key, place, value) {
+                self.text(key, value);
+            }
+        }
+        for at in from.ints.of(owner) {
+            let (key, value) = (texts.number_of(chunk, ints.key[at]), ints.value[at]);
+            if !own.int(key, place, value) {
+                self.int(key, value);
+            }
+        }
+        if !from.only_strings_and_ints() {
+            self.rare(texts, (chunk, from), owner, own, place);
+        }
+    }
+
     /// Attributes of the types that are rare.
-    pub(crate) fn rare(&mut self, texts: &mut Texts<'_>, chunk: usize, from: &Attributes<'_>, owner: u32) {
+    fn rare(
+        &mut self,
+        texts: &mut Texts<'_>,
+        (chunk, from): (usize, &Attributes<'_>),
+        owner: u32,
+        own: &mut Own<'_>,
+        place: u32,
+    ) {
         let table = from.table;
         for at in from.floats.of(owner) {
             self.float(texts.number_of(chunk, table.floats.key[at]), table.floats.value[at]);
@@ -227,22 +264,9 @@ impl AttrRows {
             let key = texts.number_of(chunk, table.others.key[at]);
             let message = texts.message(chunk, table.others.value[at]);
             let value = Other::new(message, texts);
-            self.other(key, &value);
-        }
-    }
-
-    /// All attributes of an owner none of which has a column of its own.
-    pub(crate) fn all(&mut self, texts: &mut Texts<'_>, chunk: usize, from: &Attributes<'_>, owner: u32) {
-        let table = from.table;
-        for at in from.strings.of(owner) {
-            let value = texts.number_of(chunk, table.strings.value[at]);
-            self.text(texts.number_of(chunk, table.strings.key[at]), value);
-        }
-        for at in from.ints.of(owner) {
-            self.int(texts.number_of(chunk, table.ints.key[at]), table.ints.value[at]);
-        }
-        if !from.only_strings_and_ints() {
-            self.rare(texts, chunk, from, owner);
+            if !own.array(key, place, &value) {
+                self.other(key, &value);
+            }
         }
     }
 

@@ -2,24 +2,25 @@
 
 use bytes::Bytes;
 use parquet::column::writer::ColumnCloseResult;
-use parquet::schema::types::ColumnDescPtr;
+use parquet::schema::types::{ColumnDescPtr, SchemaDescriptor};
+use trackway_spans::Level;
 
 use super::WriteError;
 use super::attributes::{AttrRows, Kind};
-use super::own::Sparse;
+use super::own::{Own, OwnValues};
 use super::texts::{TextId, Texts};
 use super::values::{Mapper, RawBytes, Values};
+use crate::layout::Layout;
+use crate::meta::Format;
 use crate::pages::{ChunkEncoder, Levels};
-use crate::schema::{VPARQUET4, path};
 
 /// Where finished column chunks go.
 pub(crate) type Append<'a> = dyn FnMut(Bytes, ColumnCloseResult) -> Result<(), WriteError> + 'a;
 
-/// Leaves whose values do not get smaller: ids that are random by their specification.
-const INCOMPRESSIBLE: [&str; 2] = ["TraceID", "SpanID"];
-
 /// Writes leaf after leaf of one row group.
 pub(crate) struct Leaves<'a> {
+    schema: &'a SchemaDescriptor,
+    layout: &'static Layout,
     next: usize,
     encoder: &'a mut ChunkEncoder,
     mapper: &'a mut Mapper,
@@ -28,17 +29,31 @@ pub(crate) struct Leaves<'a> {
 
 impl<'a> Leaves<'a> {
     pub(crate) fn new(
+        schema: &'a SchemaDescriptor,
+        layout: &'static Layout,
         encoder: &'a mut ChunkEncoder,
         mapper: &'a mut Mapper,
         append: &'a mut Append<'a>,
     ) -> Self {
-        Self { next: 0, encoder, mapper, append }
+        Self { schema, layout, next: 0, encoder, mapper, append }
+    }
+
+    /// Whether the format is vParquet5, which has some leaves more, and some in another place.
+    pub(crate) fn is_v5(&self) -> bool {
+        self.layout.format == Format::VParquet5
     }
 
     fn descriptor(&mut self) -> Result<(ColumnDescPtr, bool), WriteError> {
-        let leaf = VPARQUET4.columns().get(self.next).ok_or(WriteError::Schema)?;
+        let leaf = self.schema.columns().get(self.next).ok_or(WriteError::Schema)?;
         self.next += 1;
-        Ok((leaf.clone(), compressed(leaf)))
+        Ok((leaf.clone(), self.compressed(leaf)))
+    }
+
+    /// Whether a leaf is compressed: the same in all blocks, since readers take one codec for a column of a file. Ids are
+    /// random by their specification and do not get smaller.
+    fn compressed(&self, leaf: &ColumnDescPtr) -> bool {
+        let path = leaf.path().string();
+        path != "TraceID" && path != self.layout.path(Level::Span, "SpanID")
     }
 
     /// Writes a leaf whose values are no strings.
@@ -66,26 +81,43 @@ impl<'a> Leaves<'a> {
         (self.append)(bytes, close)
     }
 
+    /// Writes a leaf of strings without a dictionary.
+    fn blobs(&mut self, levels: Levels<'_>, numbers: &[TextId], texts: &Texts<'_>) -> Result<(), WriteError> {
+        let bytes = numbers.iter().map(|number| texts.get(*number).len()).sum();
+        self.values(levels, &Values::Texts(numbers, texts, bytes))
+    }
+
     /// Writes byte strings of a fixed length.
     pub(crate) fn raw(&mut self, levels: Levels<'_>, raw: &RawBytes) -> Result<(), WriteError> {
         self.values(levels, &Values::Raw(raw))
     }
 
-    /// Writes a column of texts that few spans have.
-    pub(crate) fn sparse_texts(
+    /// Writes the columns of the attributes that have one of their own.
+    pub(crate) fn own(
         &mut self,
-        levels: Levels<'_>,
-        column: &Sparse<TextId>,
+        owners: Levels<'_>,
+        own: &Own<'_>,
         texts: &Texts<'_>,
     ) -> Result<(), WriteError> {
-        let def = optional(levels.def, &column.at);
-        self.texts(Levels { def: &def, ..levels }, &column.values, texts)
-    }
-
-    /// Writes a column of numbers that few spans have.
-    pub(crate) fn sparse_ints(&mut self, levels: Levels<'_>, column: &Sparse<i64>) -> Result<(), WriteError> {
-        let def = optional(levels.def, &column.at);
-        self.values(Levels { def: &def, ..levels }, &Values::Plain(&column.values))
+        for (column, values) in own.columns() {
+            let max_rep = self.schema.columns().get(self.next).map_or(0, |leaf| leaf.max_rep_level());
+            match values {
+                OwnValues::Texts(values) => {
+                    let levels = OwnLevels::new(owners, &values.at, max_rep);
+                    let levels = levels.levels(owners);
+                    if column.is_blob {
+                        self.blobs(levels, &values.values, texts)?;
+                    } else {
+                        self.texts(levels, &values.values, texts)?;
+                    }
+                }
+                OwnValues::Ints(values) => {
+                    let levels = OwnLevels::new(owners, &values.at, max_rep);
+                    self.values(levels.levels(owners), &Values::Plain(&values.values))?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Writes the seven leaves of a level's attributes.
@@ -118,20 +150,63 @@ impl<'a> Leaves<'a> {
 
     /// Checks that no leaf was left out.
     pub(crate) fn finish(self) -> Result<(), WriteError> {
-        if self.next == VPARQUET4.num_columns() { Ok(()) } else { Err(WriteError::Schema) }
+        if self.next == self.schema.num_columns() { Ok(()) } else { Err(WriteError::Schema) }
     }
 }
 
-/// Whether a leaf is compressed: the same in all blocks, since readers take one codec for a column of a file.
-fn compressed(leaf: &ColumnDescPtr) -> bool {
-    let of_trace = leaf.path().string() == INCOMPRESSIBLE[0];
-    let of_span = leaf.path().string() == format!("{}.{}", path::SPAN, INCOMPRESSIBLE[1]);
-    !of_trace && !of_span
+/// Levels of a leaf, where they are not those of its owners.
+struct OwnLevels {
+    /// Repetition levels and row starts, where owners have several values.
+    repeated: Option<(Vec<u8>, Vec<u32>)>,
+    def: Vec<u8>,
 }
 
-/// Definition levels with one more where there is a value.
-fn optional(owners: &[u8], present: &[u32]) -> Vec<u8> {
-    let mut def = owners.to_vec();
-    present.iter().for_each(|at| def[*at as usize] += 1);
-    def
+impl OwnLevels {
+    /// The levels of a column in which the owners at these places have a value, or several.
+    fn new(owners: Levels<'_>, at: &[u32], max_rep: i16) -> Self {
+        if at.is_sorted_by(|a, b| a < b) {
+            let mut def = owners.def.to_vec();
+            at.iter().for_each(|at| def[*at as usize] += 1);
+            return Self { repeated: None, def };
+        }
+        let entries = owners.def.len() + at.len();
+        let (mut rep, mut def) = (Vec::with_capacity(entries), Vec::with_capacity(entries));
+        let mut rows = Vec::with_capacity(owners.rows.len());
+        let mut values = at.chunk_by(|a, b| a == b).peekable();
+        for (owner, (owner_rep, owner_def)) in (0_u32..).zip(owners.rep.iter().zip(owners.def)) {
+            while owners.rows.get(rows.len()) == Some(&owner) {
+                rows.push(rep.len() as u32);
+            }
+            let count = values.next_if(|of| of[0] == owner).map_or(0, <[u32]>::len);
+            rep.push(*owner_rep);
+            rep.resize(rep.len() + count.max(1) - 1, max_rep as u8);
+            def.resize(def.len() + count.max(1), owner_def + u8::from(count > 0));
+        }
+        rows.resize(owners.rows.len(), rep.len() as u32);
+        Self { repeated: Some((rep, rows)), def }
+    }
+
+    fn levels<'l>(&'l self, owners: Levels<'l>) -> Levels<'l> {
+        match &self.repeated {
+            Some((rep, rows)) => Levels { rep, def: &self.def, rows },
+            None => Levels { def: &self.def, ..owners },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn owners_with_several_values_take_several_entries() {
+        // Two rows: owners 0 and 1, then owner 2.
+        let owners = Levels { rep: &[0, 3, 0], def: &[3, 3, 3], rows: &[0, 2, 3] };
+        let levels = OwnLevels::new(owners, &[0, 2], 4);
+        assert!(levels.repeated.is_none());
+        assert_eq!(levels.def, [4, 3, 4]);
+        let levels = OwnLevels::new(owners, &[1, 1, 1, 2, 2], 4);
+        assert_eq!(levels.def, [3, 4, 4, 4, 4, 4]);
+        assert_eq!(levels.repeated, Some((vec![0, 3, 4, 4, 0, 4], vec![0, 4, 6])));
+    }
 }

@@ -5,19 +5,20 @@
 
 use std::collections::BTreeMap;
 
-use trackway_spans::{AttrTable, SpanBatch, put_resource, put_scope};
+use trackway_spans::{AttrTable, Level, SpanBatch, put_resource, put_scope};
 
 use super::WriteError;
 use super::attributes::{Attr, Other};
 use super::chunks::or_zero;
-use super::own::{NOTHING, OfResource, OwnColumns};
-use super::texts::{NONE, TextId, Texts};
+use super::own::OwnColumns;
+use super::texts::{TextId, Texts};
 
 /// A resource, ready to be written as often as it takes.
 pub(crate) struct Resource {
     pub(crate) service: TextId,
     pub(crate) dropped: i32,
-    pub(crate) own: OfResource,
+    /// Attributes that go to a column of their own, with its number.
+    pub(crate) own: Vec<(usize, Attr)>,
     pub(crate) attrs: Vec<(TextId, Attr)>,
 }
 
@@ -123,18 +124,16 @@ impl Owners {
 }
 
 fn resource(batch: &SpanBatch, chunk: usize, row: u32, own: &OwnColumns, texts: &mut Texts<'_>) -> Resource {
-    let table = &batch.attrs[trackway_spans::Level::Resource as usize];
-    let mut columns = NOTHING;
-    let mut attrs = Vec::new();
-    for at in table.strings.of(row) {
-        let key = texts.number_of(chunk, table.strings.key[at]);
-        let value = texts.number_of(chunk, table.strings.value[at]);
-        match own.of_resource(key) {
-            Some(column) if columns[column] == NONE => columns[column] = value,
-            _ => attrs.push((key, Attr::Text(value))),
+    let table = &batch.attrs[Level::Resource as usize];
+    let mut columns: Vec<(usize, Attr)> = Vec::new();
+    let mut attrs = attributes(table, chunk, row, texts);
+    attrs.retain_mut(|(key, value)| match own.of(Level::Resource).column(*key, value) {
+        Some(column) if columns.iter().all(|(other, _)| *other != column) => {
+            columns.push((column, value.clone()));
+            false
         }
-    }
-    push_all_but_texts(&mut attrs, table, chunk, row, texts);
+        _ => true,
+    });
     Resource {
         service: texts.number_of(chunk, batch.resources.service[row as usize]),
         dropped: or_zero(&batch.resources.dropped_attributes, row as usize).cast_signed(),
@@ -144,13 +143,8 @@ fn resource(batch: &SpanBatch, chunk: usize, row: u32, own: &OwnColumns, texts: 
 }
 
 fn scope(batch: &SpanBatch, chunk: usize, row: usize, resource: u32, texts: &mut Texts<'_>) -> Scope {
-    let table = &batch.attrs[trackway_spans::Level::Scope as usize];
-    let mut attrs = Vec::new();
-    for at in table.strings.of(row as u32) {
-        let key = texts.number_of(chunk, table.strings.key[at]);
-        attrs.push((key, Attr::Text(texts.number_of(chunk, table.strings.value[at]))));
-    }
-    push_all_but_texts(&mut attrs, table, chunk, row as u32, texts);
+    let table = &batch.attrs[Level::Scope as usize];
+    let attrs = attributes(table, chunk, row as u32, texts);
     Scope {
         resource,
         name: texts.number_of(chunk, batch.scopes.name[row]),
@@ -160,13 +154,13 @@ fn scope(batch: &SpanBatch, chunk: usize, row: usize, resource: u32, texts: &mut
     }
 }
 
-fn push_all_but_texts(
-    attrs: &mut Vec<(TextId, Attr)>,
-    table: &AttrTable,
-    chunk: usize,
-    row: u32,
-    texts: &mut Texts<'_>,
-) {
+/// The attributes of a resource or scope.
+fn attributes(table: &AttrTable, chunk: usize, row: u32, texts: &mut Texts<'_>) -> Vec<(TextId, Attr)> {
+    let mut attrs = Vec::new();
+    for at in table.strings.of(row) {
+        let value = texts.number_of(chunk, table.strings.value[at]);
+        attrs.push((texts.number_of(chunk, table.strings.key[at]), Attr::Text(value)));
+    }
     for at in table.ints.of(row) {
         attrs.push((texts.number_of(chunk, table.ints.key[at]), Attr::Int(table.ints.value[at])));
     }
@@ -181,4 +175,5 @@ fn push_all_but_texts(
         let other = Other::new(message, texts);
         attrs.push((texts.number_of(chunk, table.others.key[at]), Attr::Other(other)));
     }
+    attrs
 }

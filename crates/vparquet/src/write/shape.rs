@@ -64,6 +64,7 @@ pub(crate) struct SpanColumns {
     pub(crate) left: Vec<i32>,
     pub(crate) right: Vec<i32>,
     pub(crate) nested_parent: Vec<i32>,
+    pub(crate) children: Vec<i32>,
 }
 
 /// The shape of one row group.
@@ -196,6 +197,7 @@ impl Shape {
         columns.left.push(set.left);
         columns.right.push(set.right);
         columns.nested_parent.push(set.parent);
+        columns.children.push(set.children);
     }
 }
 

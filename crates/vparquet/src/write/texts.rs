@@ -11,9 +11,6 @@ use trackway_spans::{Interner, SpanBatch, StrId, Strings};
 /// Number of a string across all chunks.
 pub(crate) type TextId = u32;
 
-/// Stands for no string.
-pub(crate) const NONE: TextId = TextId::MAX;
-
 /// Chunk number of the strings that are known beforehand.
 const KNOWN: u32 = u32::MAX;
 

@@ -10,7 +10,7 @@ use trackway_spans::anyvalue::{self, AnyValue};
 use trackway_spans::{
     BatchBuilder, Columns, Level, Limits, Needs, SpanBatch, Value, append_request, merge_traces,
 };
-use trackway_vparquet::meta::DedicatedColumn;
+use trackway_vparquet::meta::{BlockMeta, DedicatedColumn, Format, default_dedicated_columns};
 use trackway_vparquet::{BlockFile, BlockWriter, Bytes, Read, RowGroup, WriteOptions, Written};
 
 pub(crate) mod random;
@@ -20,6 +20,21 @@ pub(crate) const GOLDEN: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
     "/../../tests/golden/v4/single-tenant/728a1849-365c-4c4b-beef-cd37283c2b4d/data.parquet"
 );
+
+/// The recorded block of a format: its data and what `meta.json` says of it.
+pub(crate) fn golden(format: &str) -> (Bytes, BlockMeta) {
+    let folder = format!("{}/../../tests/golden/{format}/single-tenant", env!("CARGO_MANIFEST_DIR"));
+    let block = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let block = block.into_iter().find(|path| path.join("meta.json").exists()).unwrap();
+    let meta = serde_json::from_slice(&std::fs::read(block.join("meta.json")).unwrap()).unwrap();
+    (std::fs::read(block.join("data.parquet")).unwrap().into(), meta)
+}
+
+/// The options that write a block in a format with Tempo's default columns.
+pub(crate) fn options(format: Format) -> WriteOptions {
+    let dedicated = default_dedicated_columns(format);
+    WriteOptions { format, dedicated, ..WriteOptions::default() }
+}
 
 /// The recorded OTLP messages.
 pub(crate) fn shop_frames() -> Vec<Vec<u8>> {
@@ -166,7 +181,7 @@ fn span(batch: &SpanBatch, row: usize) -> String {
     )
 }
 
-fn attributes(batch: &SpanBatch, level: Level, owner: usize) -> Vec<String> {
+pub(crate) fn attributes(batch: &SpanBatch, level: Level, owner: usize) -> Vec<String> {
     let mut all = Vec::new();
     batch.attrs(level).for_each(&batch.strings, owner as u32, |key, value| {
         let value = match value {
