@@ -52,6 +52,8 @@ const WITHOUT_EFFECT: &[(&str, &[&str])] = &[
         &["live_store.max_block_duration", "live_store.max_block_bytes", "live_store.flush_check_period"],
     ),
     ("storage.trace.block", &["storage.trace.block.parquet_dedicated_columns"]),
+    ("storage.trace.s3.list_blocks_concurrency", &[]),
+    ("storage.trace.gcs.list_blocks_concurrency", &[]),
     ("storage.trace.blocklist_poll_concurrency", &[]),
     ("storage.trace.blocklist_poll_tenant_concurrency", &[]),
     ("storage.trace.blocklist_poll_fallback", &[]),

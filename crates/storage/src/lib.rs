@@ -5,6 +5,7 @@ mod catalog;
 mod cpu;
 mod index;
 mod reader;
+pub mod stores;
 
 pub use blocks::{BlockStore, StoreError, Upload};
 pub use catalog::{BlockCatalog, BlockEntry, Catalog, CatalogError, LogRanges, UnreadableBlock};

@@ -6,14 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::Context;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use trackway_api::{Admin, ApiState};
 use trackway_common::{Clock, Random, SystemClock, SystemRandom};
 use trackway_config::Config;
-use trackway_config::sections::Backend;
 use trackway_distributor::{Distributor, Push};
 use trackway_ingester::Ingester;
 use trackway_querier::Querier;
@@ -21,8 +19,9 @@ use trackway_storage::{BlockCatalog, BlockReader, BlockStore, Catalog, CpuPool};
 
 use crate::admin::Process;
 use crate::lock::FolderLock;
+use crate::store::Blocks;
 use crate::welcome::Welcome;
-use crate::{address, logging, settings};
+use crate::{address, logging, settings, store};
 
 /// Runs the server until it is told to stop.
 pub(crate) fn run(config: Config) -> anyhow::Result<()> {
@@ -41,12 +40,6 @@ fn refuse_what_is_not_there(config: &Config) -> anyhow::Result<()> {
         anyhow::bail!(
             "target {:?} is not supported yet; this version runs everything in one process: -target=all",
             config.target
-        );
-    }
-    if config.storage.trace.backend != Backend::Local {
-        anyhow::bail!(
-            "storage.trace.backend {:?} is not supported yet; this version keeps blocks in a local folder: set it to local",
-            config.storage.trace.backend
         );
     }
     let server = &config.server;
@@ -126,17 +119,9 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let random: Arc<dyn Random> = Arc::new(SystemRandom);
     let ports = bind(&config).await?;
     let wal = config.wal_path();
-    let blocks = config.blocks_path();
     let _lock = if config.trackway.read_only { None } else { Some(FolderLock::take(&wal)?) };
     let cpu = CpuPool::new(config.trackway.query.threads as usize)?;
-    if config.trackway.read_only && !blocks.is_dir() {
-        anyhow::bail!(
-            "{}: there is no such folder to read; name it with storage.trace.local.path or --data",
-            blocks.display()
-        );
-    }
-    let store = BlockStore::local(&blocks)
-        .with_context(|| format!("{}: choose another folder with --data", blocks.display()))?;
+    let Blocks { store, bucket } = store::open(&config, &*random).await?;
     let reader = BlockReader::new(store.clone(), cpu);
     let catalog = Arc::new(Catalog::default());
     look_for_blocks(&catalog, &store).await?;
@@ -149,6 +134,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         ready: AtomicBool::new(false),
         stop: stop.clone(),
         addresses: facts(&ports),
+        bucket,
         config,
     });
     let admin: Arc<dyn Admin> = Arc::clone(&process) as Arc<dyn Admin>;
@@ -214,7 +200,7 @@ fn welcome(process: &Process, ports: &Ports, clock: &dyn Clock) -> Welcome {
         let stored: u64 = view.blocks.iter().map(|entry| entry.meta.total_objects).sum();
         stored + view.chunks.iter().map(|chunk| chunk.ids.len() as u64).sum::<u64>()
     });
-    let data = config.blocks_path();
+    let folder = config.blocks_path();
     Welcome {
         took_ms: clock.monotonic().as_millis(),
         otlp_grpc: ports.otlp_grpc.clone(),
@@ -222,8 +208,11 @@ fn welcome(process: &Process, ports: &Ports, clock: &dyn Clock) -> Welcome {
         api: local(&ports.http),
         traces: traces.sum(),
         retention: "kept until deleted".to_owned(),
-        free: free_bytes(&data),
-        data: data.display().to_string(),
+        free: if process.bucket.is_none() { free_bytes(&folder) } else { None },
+        data: match &process.bucket {
+            Some(bucket) => bucket.name.clone(),
+            None => folder.display().to_string(),
+        },
         memory: config.trackway.head.max_bytes.bytes(),
         loopback: ports.http.local_addr().is_ok_and(|address| address.ip().is_loopback()),
         read_only: config.trackway.read_only,

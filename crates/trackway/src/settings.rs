@@ -5,12 +5,16 @@ use std::time::Duration;
 
 use trackway_api::ApiConfig;
 use trackway_config::Config;
-use trackway_config::sections::WalSync;
+use trackway_config::sections::{Azure, Backend, Gcs, S3, WalSync};
 use trackway_distributor::{DistributorConfig, LogSpans};
 use trackway_ingester::Config as IngesterConfig;
 use trackway_querier::QuerierConfig;
 use trackway_receivers::{CorsConfig, OtlpConfig};
 use trackway_spans::Limits;
+use trackway_storage::stores::{
+    AzureConfig, AzureLogin, BucketLookup, GcsConfig, HdfsConfig, Hedge, Hidden, Retry, S3Config, Sse,
+    StoreConfig, TlsConfig,
+};
 use trackway_vparquet::meta::{DedicatedColumn, default_dedicated_columns, usable_in_vparquet4};
 
 use crate::help::TEMPO_VERSION;
@@ -67,6 +71,110 @@ pub(crate) fn querier(config: &Config) -> QuerierConfig {
         concurrent_per_tenant: config.trackway.query.max_concurrent_per_tenant as usize,
         waiting_per_tenant: config.query_frontend.max_outstanding_per_tenant as usize,
         max_bytes_per_trace: config.overrides.defaults.global.max_bytes_per_trace.as_usize(),
+    }
+}
+
+/// How blocks are stored.
+pub(crate) fn store(config: &Config) -> StoreConfig {
+    let trace = &config.storage.trace;
+    match trace.backend {
+        Backend::Local => StoreConfig::Local { folder: config.blocks_path() },
+        Backend::S3 => StoreConfig::S3(Box::new(s3(&trace.s3))),
+        Backend::Gcs => StoreConfig::Gcs(gcs(&trace.gcs)),
+        Backend::Azure => StoreConfig::Azure(azure(&trace.azure)),
+        Backend::Hdfs => StoreConfig::Hdfs(HdfsConfig {
+            section: "storage.trace.hdfs".to_owned(),
+            endpoint: trace.hdfs.endpoint.clone(),
+            prefix: trace.hdfs.prefix.clone(),
+            user: trace.hdfs.user.clone(),
+            kerberos_principal: trace.hdfs.kerberos_principal.clone(),
+            kerberos_keytab: trace.hdfs.kerberos_keytab.clone(),
+            options: trace.hdfs.options.clone(),
+        }),
+    }
+}
+
+fn s3(s3: &S3) -> S3Config {
+    S3Config {
+        section: "storage.trace.s3".to_owned(),
+        bucket: s3.bucket.clone(),
+        prefix: s3.prefix.clone(),
+        endpoint: s3.endpoint.clone(),
+        region: s3.region.clone(),
+        access_key: s3.access_key.clone(),
+        secret_key: Hidden::new(s3.secret_key.expose()),
+        session_token: Hidden::new(s3.session_token.expose()),
+        insecure: s3.insecure,
+        dual_stack: s3.enable_dual_stack,
+        lookup: match (s3.forcepathstyle, s3.bucket_lookup_type) {
+            (true, _) | (_, 2) => BucketLookup::Path,
+            (_, 1) => BucketLookup::Dns,
+            _ => BucketLookup::Auto,
+        },
+        part_bytes: s3.part_size.bytes(),
+        one_piece: s3.disable_multipart_upload,
+        hedge: Hedge { at: s3.hedge_requests_at.as_std(), up_to: s3.hedge_requests_up_to },
+        retry: Retry {
+            attempts: s3.retry_max_attempts,
+            backoff_initial: s3.retry_backoff_initial.as_std(),
+            backoff_max: s3.retry_backoff_max.as_std(),
+        },
+        tags: s3.tags.clone(),
+        metadata: s3.metadata.clone(),
+        storage_class: s3.storage_class.clone(),
+        sse: match s3.sse.r#type.as_str() {
+            "SSE-S3" => Sse::S3,
+            "SSE-KMS" => Sse::Kms(s3.sse.kms_key_id.clone()),
+            "SSE-C" => Sse::Customer(Hidden::new(s3.sse.encryption_key.expose())),
+            _ => Sse::Default,
+        },
+        tls: TlsConfig {
+            cert_path: s3.tls_cert_path.clone(),
+            key_path: s3.tls_key_path.clone(),
+            ca_path: s3.tls_ca_path.clone(),
+            server_name: s3.tls_server_name.clone(),
+            insecure_skip_verify: s3.tls_insecure_skip_verify,
+            cipher_suites: s3.tls_cipher_suites.clone(),
+            min_version: s3.tls_min_version.clone(),
+        },
+    }
+}
+
+fn gcs(gcs: &Gcs) -> GcsConfig {
+    GcsConfig {
+        section: "storage.trace.gcs".to_owned(),
+        bucket: gcs.bucket_name.clone(),
+        prefix: gcs.prefix.clone(),
+        endpoint: gcs.endpoint.clone(),
+        insecure: gcs.insecure,
+        part_bytes: gcs.chunk_buffer_size.bytes(),
+        hedge: Hedge { at: gcs.hedge_requests_at.as_std(), up_to: gcs.hedge_requests_up_to },
+        max_retries: gcs.max_retries,
+        cache_control: gcs.object_cache_control.clone(),
+        metadata: gcs.object_metadata.clone(),
+    }
+}
+
+fn azure(azure: &Azure) -> AzureConfig {
+    let login = if azure.use_federated_token {
+        AzureLogin::FederatedToken
+    } else if azure.use_managed_identity {
+        AzureLogin::ManagedIdentity(azure.user_assigned_id.clone())
+    } else if azure.storage_account_key.is_empty() {
+        AzureLogin::Environment
+    } else {
+        AzureLogin::Key(Hidden::new(azure.storage_account_key.expose()))
+    };
+    AzureConfig {
+        section: "storage.trace.azure".to_owned(),
+        account: azure.storage_account_name.clone(),
+        container: azure.container_name.clone(),
+        prefix: azure.prefix.clone(),
+        login,
+        endpoint_suffix: azure.endpoint_suffix.clone(),
+        part_bytes: azure.buffer_size.as_usize(),
+        parts_at_once: azure.max_buffers as usize,
+        hedge: Hedge { at: azure.hedge_requests_at.as_std(), up_to: azure.hedge_requests_up_to },
     }
 }
 
