@@ -6,6 +6,7 @@
 #![allow(clippy::disallowed_methods)] // a test measures real time and reads the environment
 
 mod authority;
+mod azure;
 mod process;
 mod real;
 mod s3;

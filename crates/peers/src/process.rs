@@ -90,11 +90,11 @@ pub(crate) fn free_port() -> u16 {
     listener.local_addr().expect("an address").port()
 }
 
-/// Where `.ci/run` puts servers: `peers` in the target folder.
+/// Where `.ci/run` puts servers: `peers` in the target folder, which tests lie below.
 pub(crate) fn installed() -> PathBuf {
     let program = std::env::current_exe().expect("a program");
-    let target = program.ancestors().find(|folder| folder.join("CACHEDIR.TAG").exists());
-    target.map(|target| target.join("peers")).unwrap_or_default()
+    let found = program.ancestors().map(|folder| folder.join("peers")).find(|peers| peers.is_dir());
+    found.unwrap_or_default()
 }
 
 /// A program that `.ci/run` installed, or one in `PATH`.

@@ -73,6 +73,11 @@ impl Azurite {
         peer.until_listening(&endpoint)?;
         Ok(Self { endpoint, _peer: peer })
     }
+
+    /// Makes a container.
+    pub fn create_container(&self, name: &str) {
+        crate::azure::create_container(&self.endpoint, Self::ACCOUNT, Self::KEY, name);
+    }
 }
 
 /// An HDFS of one name node and one data node.

@@ -1,6 +1,7 @@
 //! S3 in this process, over a folder, that fails, waits or forgets conditions on demand, and counts what it is asked.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -105,14 +106,20 @@ impl S3Server {
         let mut builder = S3ServiceBuilder::new(s3s_fs::FileSystem::new(folder.path()).expect("a folder"));
         builder.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
         let state = Arc::new(Mutex::new(State::default()));
-        let service = Faulty { inner: builder.build(), state: Arc::clone(&state) };
+        let service = Faulty {
+            inner: builder.build(),
+            state: Arc::clone(&state),
+            folder: folder.path().to_owned(),
+            creation: Arc::default(),
+        };
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
             .build()
             .expect("a runtime");
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let listener = runtime.block_on(TcpListener::bind(address)).expect("a free port");
+        let listener = std::net::TcpListener::bind(address).expect("a free port");
+        listener.set_nonblocking(true).expect("a socket");
         let endpoint = listener.local_addr().expect("an address").to_string();
         runtime.spawn(serve(listener, service, tls.map(|tls| acceptor(&tls))));
         Self { endpoint, folder, state, runtime: Some(runtime) }
@@ -139,7 +146,7 @@ impl S3Server {
     }
 
     /// The folder that a bucket is.
-    pub fn bucket(&self, name: &str) -> std::path::PathBuf {
+    pub fn bucket(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 }
@@ -172,7 +179,8 @@ fn acceptor(tls: &Tls) -> TlsAcceptor {
     TlsAcceptor::from(Arc::new(config))
 }
 
-async fn serve(listener: TcpListener, service: Faulty, tls: Option<TlsAcceptor>) {
+async fn serve(listener: std::net::TcpListener, service: Faulty, tls: Option<TlsAcceptor>) {
+    let listener = TcpListener::from_std(listener).expect("a socket");
     while let Ok((socket, _)) = listener.accept().await {
         let (service, tls) = (service.clone(), tls.clone());
         tokio::spawn(async move {
@@ -194,6 +202,21 @@ async fn serve(listener: TcpListener, service: Faulty, tls: Option<TlsAcceptor>)
 struct Faulty {
     inner: S3Service,
     state: Arc<Mutex<State>>,
+    folder: PathBuf,
+    /// s3s-fs looks first and writes then; between the two, others wait.
+    creation: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl Faulty {
+    async fn ask(self, request: Request<Incoming>, forget: bool) -> Result<HttpResponse, HttpError> {
+        let conditional = request.headers().contains_key(http::header::IF_NONE_MATCH);
+        let _turn = if conditional { Some(self.creation.lock().await) } else { None };
+        if conditional && forget {
+            // The header is signed and must stay: what it asks about goes instead.
+            let _ = std::fs::remove_file(self.folder.join(request.uri().path().trim_start_matches('/')));
+        }
+        hyper::service::Service::call(&self.inner, request).await
+    }
 }
 
 impl hyper::service::Service<Request<Incoming>> for Faulty {
@@ -201,28 +224,26 @@ impl hyper::service::Service<Request<Incoming>> for Faulty {
     type Error = HttpError;
     type Future = BoxFuture<'static, Result<HttpResponse, HttpError>>;
 
-    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
         let target = request.uri().path_and_query().map(ToString::to_string).unwrap_or_default();
-        let fault = {
+        let (fault, forget) = {
             let mut state = self.state.lock().expect("no panic");
             state.seen.push((request.method().clone(), target.clone(), request.headers().clone()));
-            if state.ignore_conditions {
-                request.headers_mut().remove(http::header::IF_NONE_MATCH);
-            }
             let fits = |fault: &&mut Fault| {
                 fault.times > 0 && fault.method == *request.method() && target.contains(&fault.at)
             };
-            state.faults.iter_mut().find(fits).map(|fault| {
+            let fault = state.faults.iter_mut().find(fits).map(|fault| {
                 fault.times -= 1;
                 fault.clone()
-            })
+            });
+            (fault, state.ignore_conditions)
         };
-        let inner = self.inner.clone();
+        let inner = self.clone();
         Box::pin(async move {
-            let Some(fault) = fault else { return hyper::service::Service::call(&inner, request).await };
+            let Some(fault) = fault else { return inner.ask(request, forget).await };
             tokio::time::sleep(fault.delay).await;
             match fault.answer {
-                None => hyper::service::Service::call(&inner, request).await,
+                None => inner.ask(request, forget).await,
                 Some((status, code)) => Ok(refusal(status, code)),
             }
         })

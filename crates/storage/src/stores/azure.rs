@@ -5,6 +5,7 @@ use std::sync::Arc;
 use object_store::ObjectStore;
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 
+use super::dress::{Dress, Dressed};
 use super::{
     AzureConfig, AzureLogin, Environment, OpenError, Retry, client_options, innermost, retry_config,
 };
@@ -23,7 +24,10 @@ pub(super) fn open(
         .with_client_options(client_options().with_allow_http(config.is_emulator()))
         .with_retry(retry_config(&Retry::default()));
     let store = log_in(builder, config, environment)?.build();
-    Ok(Arc::new(store.map_err(|error| failed("storage_account_key", innermost(&error)))?))
+    let store = store.map_err(|error| failed("storage_account_key", innermost(&error)))?;
+    // Azurite ignores `startFrom`.
+    let dress = Dress { lists_from_the_start: config.is_emulator(), ..Dress::default() };
+    Ok(Dressed::around(Arc::new(store), dress))
 }
 
 fn log_in(

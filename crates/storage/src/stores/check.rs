@@ -232,6 +232,10 @@ fn advice(config: &StoreConfig, action: Action, fault: &Fault) -> String {
         Fault::ExpiredCertificate => {
             format!("the certificate of {at} is out of date, or this machine's clock is wrong; renew it")
         }
+        Fault::ClientCertificate => {
+            let way = tls("name it in $.tls_cert_path and $.tls_key_path");
+            format!("{at} wants a certificate of ours; {way}")
+        }
         Fault::Tls(problem) => format!("TLS with {at}: {problem}"),
         Fault::ServerWantsTls => {
             format!("{at} speaks TLS and was asked in plain HTTP; set {section}.insecure to false")

@@ -1,5 +1,5 @@
 //! A store whose new objects carry what the configuration says: storage class, tags, metadata, `Cache-Control`; and whose
-//! uploads go in one piece where the server knows no parts.
+//! uploads go in one piece where the server knows no parts; and a listing begins where it shall.
 
 use std::fmt;
 use std::ops::Range;
@@ -8,6 +8,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{
     Attribute, Attributes, CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload,
@@ -28,6 +29,8 @@ pub(super) struct Dress {
     pub(super) tags: TagSet,
     /// Whether uploads go in one piece.
     pub(super) one_piece: bool,
+    /// Whether the server does not know where a listing shall begin, and says nothing about it.
+    pub(super) lists_from_the_start: bool,
 }
 
 impl Dress {
@@ -58,8 +61,12 @@ pub(super) struct Dressed {
 impl Dressed {
     /// Around a store, when there is anything to carry.
     pub(super) fn around(inner: Arc<dyn ObjectStore>, dress: Dress) -> Arc<dyn ObjectStore> {
-        let nothing = dress.attributes.is_empty() && dress.tags.encoded().is_empty() && !dress.one_piece;
-        if nothing { inner } else { Arc::new(Self { inner, dress }) }
+        let nothing = dress.attributes.is_empty() && dress.tags.encoded().is_empty();
+        if nothing && !dress.one_piece && !dress.lists_from_the_start {
+            inner
+        } else {
+            Arc::new(Self { inner, dress })
+        }
     }
 }
 
@@ -112,7 +119,12 @@ impl ObjectStore for Dressed {
         prefix: Option<&Path>,
         offset: &Path,
     ) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.inner.list_with_offset(prefix, offset)
+        if !self.dress.lists_from_the_start {
+            return self.inner.list_with_offset(prefix, offset);
+        }
+        let offset = offset.clone();
+        let later = move |object: &ObjectMeta| std::future::ready(object.location > offset);
+        self.inner.list(prefix).try_filter(later).boxed()
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {

@@ -37,6 +37,8 @@ pub enum Fault {
     WrongName,
     /// The certificate has run out, or is not valid yet.
     ExpiredCertificate,
+    /// The server wants a certificate of ours.
+    ClientCertificate,
     /// Another failure of TLS.
     Tls(String),
     /// We spoke plain HTTP and the server speaks TLS.
@@ -66,7 +68,7 @@ pub fn explain(error: &Error) -> Fault {
     if let Some(fault) = chain.iter().find_map(|cause| of_cause(*cause)) {
         return fault;
     }
-    let text = chain.iter().map(ToString::to_string).max_by_key(String::len).unwrap_or_default();
+    let text = chain.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
     if let Some(fault) = tag(&text, "Code").and_then(|code| of_code(code, &text)) {
         return fault;
     }
@@ -116,6 +118,9 @@ fn of_tls(error: &rustls::Error) -> Fault {
             | CertificateError::NotValidYetContext { .. },
         ) => Fault::ExpiredCertificate,
         rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => Fault::ServerIsPlain,
+        rustls::Error::AlertReceived(rustls::AlertDescription::CertificateRequired) => {
+            Fault::ClientCertificate
+        }
         other => Fault::Tls(other.to_string()),
     }
 }
@@ -130,6 +135,8 @@ fn of_code(code: &str, text: &str) -> Option<Fault> {
         | "InvalidAuthenticationInfo"
         | "InvalidSecurity" => Fault::WrongSecret,
         "ExpiredToken" | "InvalidToken" | "TokenRefreshRequired" => Fault::ExpiredToken,
+        // Azurite says so of a wrong key; Azure says so of a network that is closed to us.
+        "AuthorizationFailure" if text.contains("failed to authenticate") => Fault::WrongSecret,
         "AccessDenied"
         | "AllAccessDisabled"
         | "AccountProblem"
