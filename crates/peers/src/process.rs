@@ -90,17 +90,16 @@ pub(crate) fn free_port() -> u16 {
     listener.local_addr().expect("an address").port()
 }
 
-/// Where `.ci/run` puts servers: `peers` in the target folder, which tests lie below.
-pub(crate) fn installed() -> PathBuf {
+/// A file where `.ci/run` puts servers: `peers` in the target folder, which tests lie below.
+pub(crate) fn installed(file: &str) -> Option<PathBuf> {
     let program = std::env::current_exe().expect("a program");
-    let found = program.ancestors().map(|folder| folder.join("peers")).find(|peers| peers.is_dir());
-    found.unwrap_or_default()
+    let peers = program.ancestors().map(|folder| folder.join("peers")).find(|peers| peers.is_dir())?;
+    Some(peers.join(file)).filter(|file| file.exists())
 }
 
 /// A program that `.ci/run` installed, or one in `PATH`.
 pub(crate) fn find(name: &str) -> Option<PathBuf> {
-    let own = installed().join("bin").join(name);
-    if own.is_file() {
+    if let Some(own) = installed(&format!("bin/{name}")) {
         return Some(own);
     }
     let path = std::env::var_os("PATH")?;

@@ -57,10 +57,8 @@ impl Azurite {
 
     /// Starts it; why not otherwise.
     pub fn start() -> Result<Self, String> {
-        let script = installed().join("azurite/node_modules/azurite/dist/src/blob/main.js");
-        if !script.is_file() {
-            return Err("azurite is not in target/peers/azurite".to_owned());
-        }
+        let script = installed("azurite/node_modules/azurite/dist/src/blob/main.js")
+            .ok_or("azurite is not in target/peers/azurite")?;
         let node = find("node").ok_or("node is not in PATH")?;
         let port = free_port().to_string();
         let endpoint = format!("127.0.0.1:{port}");
@@ -91,10 +89,7 @@ pub struct Hdfs {
 impl Hdfs {
     /// Starts it; why not otherwise.
     pub fn start() -> Result<Self, String> {
-        let jars = installed().join("hdfs/lib");
-        if !jars.is_dir() {
-            return Err("the jars of HDFS are not in target/peers/hdfs/lib".to_owned());
-        }
+        let jars = installed("hdfs/lib").ok_or("the jars of HDFS are not in target/peers/hdfs/lib")?;
         let java = find("java").ok_or("java is not in PATH")?;
         let source = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/peers/hdfs/MiniCluster.java");
         let mut peer = Peer::start(|folder| {

@@ -38,13 +38,15 @@ pub struct Fault {
     pub delay: Duration,
     /// What they are answered, with S3's code; `None` lets them through.
     pub answer: Option<(u16, &'static str)>,
+    /// Whether they are done first, so that only the answer is lost.
+    pub lost: bool,
 }
 
 impl Fault {
     /// Answers every request of a method with this status and code.
     pub fn always(method: Method, status: u16, code: &'static str) -> Self {
         let answer = Some((status, code));
-        Self { method, at: String::new(), times: u32::MAX, delay: Duration::ZERO, answer }
+        Self { method, at: String::new(), times: u32::MAX, delay: Duration::ZERO, answer, lost: false }
     }
 
     /// Only the next ones.
@@ -61,7 +63,12 @@ impl Fault {
 
     /// Lets the next request of a method through, late.
     pub fn late(method: Method, delay: Duration) -> Self {
-        Self { method, at: String::new(), times: 1, delay, answer: None }
+        Self { method, at: String::new(), times: 1, delay, answer: None, lost: false }
+    }
+
+    /// Does the next request of a method and loses the answer.
+    pub fn lost(method: Method) -> Self {
+        Self { lost: true, ..Self::always(method, 500, "InternalError").times(1) }
     }
 }
 
@@ -244,7 +251,12 @@ impl hyper::service::Service<Request<Incoming>> for Faulty {
             tokio::time::sleep(fault.delay).await;
             match fault.answer {
                 None => inner.ask(request, forget).await,
-                Some((status, code)) => Ok(refusal(status, code)),
+                Some((status, code)) => {
+                    if fault.lost {
+                        drop(inner.ask(request, forget).await);
+                    }
+                    Ok(refusal(status, code))
+                }
             }
         })
     }

@@ -19,8 +19,8 @@ use object_store::{
 };
 use trackway_peers::{ACCESS_KEY, Azurite, Fault, Hdfs, Minio, S3Server, SECRET_KEY, skipped};
 use trackway_storage::stores::{
-    AzureConfig, AzureLogin, BucketFacts, HdfsConfig, Hedge, Hidden, OpenStore, Retry, S3Config, StoreConfig,
-    check, open,
+    AzureConfig, AzureLogin, BucketFacts, HdfsConfig, Hedge, Hidden, OpenStore, Retry, S3Config, Sse,
+    StoreConfig, check, open,
 };
 use uuid::Uuid;
 
@@ -403,10 +403,23 @@ async fn a_failing_server_is_asked_again_and_one_that_refuses_is_not() {
             server.heal();
         }
     }
-    // A creation whose answer was lost and that is repeated meets its own object.
-    let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+    // A creation whose answer is lost is repeated and meets its own object: whoever creates must look whose it is.
+    let create = |at: &'static str| {
+        let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+        let store = Arc::clone(&store);
+        async move { store.put_opts(&path(at), PutPayload::from_static(b"once"), options).await }
+    };
     server.fault(Fault::always(Method::PUT, 503, "SlowDown").times(2));
-    store.put_opts(&path("created"), PutPayload::from_static(b"once"), options).await.unwrap();
+    create("created").await.unwrap();
+    server.fault(Fault::lost(Method::PUT));
+    let met = create("met").await;
+    assert!(matches!(met, Err(Error::AlreadyExists { .. })), "{met:?}");
+    assert_eq!(body(&store, &path("met")).await, "once");
+    // The look at the bucket is not deceived by it.
+    server.fault(Fault::lost(Method::PUT));
+    let opened = opened_s3(s3(&server.endpoint)).await;
+    let facts = check(&opened, false, Uuid::nil()).await.unwrap();
+    assert_eq!(facts, BucketFacts { conditional_put: true });
 }
 
 #[tokio::test]
@@ -432,7 +445,7 @@ async fn new_objects_carry_what_is_configured() {
         storage_class: "STANDARD".to_owned(),
         tags: map("team", "obs"),
         metadata: map("kept-by", "trackway"),
-        sse: trackway_storage::stores::Sse::Kms("key-1".to_owned()),
+        sse: Sse::Kms("key-1".to_owned()),
         ..s3(&server.endpoint)
     };
     let store = opened_s3(config.clone()).await.store;
@@ -453,6 +466,16 @@ async fn new_objects_carry_what_is_configured() {
         ] {
             assert_eq!(headers.get(name).and_then(|v| v.to_str().ok()), Some(value), "{at}: {name}");
         }
+    }
+    // A key of ours comes with every request for the object, in reading too.
+    let sse = Sse::Customer(Hidden::new("0123456789abcdef0123456789abcdef"));
+    let store = opened_s3(S3Config { sse, ..s3(&server.endpoint) }).await.store;
+    server.seen();
+    store.put(&path("secret"), PutPayload::from_static(b"x")).await.unwrap();
+    assert_eq!(body(&store, &path("secret")).await, "x");
+    for (method, _, headers) in server.seen() {
+        let key = headers.get("x-amz-server-side-encryption-customer-key").and_then(|v| v.to_str().ok());
+        assert_eq!(key, Some("MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="), "{method}");
     }
     // Without parts, an upload is one request.
     let store = opened_s3(S3Config { one_piece: true, ..config }).await.store;

@@ -245,3 +245,100 @@ pub(crate) fn api(config: &Config) -> ApiConfig {
         revision: String::new(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn store_of(yaml: &str) -> StoreConfig {
+        let text = format!("storage: {{trace: {{{yaml}}}}}");
+        let config = Config::from_yaml("tempo.yaml", &text).unwrap();
+        assert_eq!(config.validate(), []);
+        assert_eq!(config.without_effect(), Vec::<String>::new());
+        store(&config)
+    }
+
+    /// Tempo's settings, each with a value that is not its default, and what becomes of them.
+    #[test]
+    fn every_setting_of_a_store_arrives() {
+        let StoreConfig::S3(s3) = store_of(
+            "backend: s3, s3: {bucket: b, prefix: p, endpoint: 'minio:9000', region: r, access_key: a, secret_key: s, \
+             session_token: t, insecure: true, part_size: 6MiB, hedge_requests_at: 500ms, hedge_requests_up_to: 3, \
+             retry_max_attempts: 4, retry_backoff_initial: 1s, retry_backoff_max: 2s, enable_dual_stack: true, \
+             bucket_lookup_type: 1, tags: {x: y}, storage_class: c, metadata: {m: n}, disable_multipart_upload: true, \
+             sse: {type: SSE-KMS, kms_key_id: k}, tls_cert_path: /c, tls_key_path: /k, tls_ca_path: /ca, \
+             tls_server_name: n, tls_insecure_skip_verify: true, tls_cipher_suites: z, tls_min_version: VersionTLS13}",
+        ) else {
+            panic!()
+        };
+        assert_eq!((&*s3.bucket, &*s3.prefix, &*s3.endpoint, &*s3.region), ("b", "p", "minio:9000", "r"));
+        assert_eq!((&*s3.access_key, s3.secret_key.expose(), s3.session_token.expose()), ("a", "s", "t"));
+        assert!(s3.insecure && s3.dual_stack && s3.one_piece);
+        assert_eq!((s3.part_bytes, s3.lookup), (6 * 1024 * 1024, BucketLookup::Dns));
+        assert_eq!(s3.hedge, Hedge { at: Duration::from_millis(500), up_to: 3 });
+        let (backoff_initial, backoff_max) = (Duration::from_secs(1), Duration::from_secs(2));
+        assert_eq!(s3.retry, Retry { attempts: 4, backoff_initial, backoff_max });
+        assert_eq!((&*s3.tags["x"], &*s3.metadata["m"], &*s3.storage_class), ("y", "n", "c"));
+        assert_eq!(s3.sse, Sse::Kms("k".to_owned()));
+        let tls = TlsConfig {
+            cert_path: "/c".to_owned(),
+            key_path: "/k".to_owned(),
+            ca_path: "/ca".to_owned(),
+            server_name: "n".to_owned(),
+            insecure_skip_verify: true,
+            cipher_suites: "z".to_owned(),
+            min_version: "VersionTLS13".to_owned(),
+        };
+        assert_eq!(s3.tls, tls);
+
+        let StoreConfig::Gcs(gcs) = store_of(
+            "backend: gcs, gcs: {bucket_name: b, prefix: p, chunk_buffer_size: 7MiB, endpoint: 'http://e', insecure: true, \
+             hedge_requests_at: 1s, object_cache_control: no-cache, object_metadata: {m: n}, max_retries: 5}",
+        ) else {
+            panic!()
+        };
+        assert_eq!((&*gcs.bucket, &*gcs.prefix, &*gcs.endpoint), ("b", "p", "http://e"));
+        assert_eq!((gcs.insecure, gcs.part_bytes, gcs.max_retries), (true, 7 * 1024 * 1024, 5));
+        assert_eq!(gcs.hedge, Hedge { at: Duration::from_secs(1), up_to: 2 });
+        assert_eq!((&*gcs.cache_control, &*gcs.metadata["m"]), ("no-cache", "n"));
+
+        let account = "container_name: c, storage_account_name: a, prefix: p";
+        let azure = |more: &str| match store_of(&format!("backend: azure, azure: {{{account}, {more}}}")) {
+            StoreConfig::Azure(azure) => azure,
+            other => panic!("{other:?}"),
+        };
+        let keyed =
+            azure("storage_account_key: k, endpoint_suffix: 'azurite:1', max_buffers: 5, buffer_size: 4MiB");
+        assert!(matches!(&keyed.login, AzureLogin::Key(key) if key.expose() == "k"));
+        assert_eq!((&*keyed.account, &*keyed.container, &*keyed.prefix), ("a", "c", "p"));
+        assert_eq!((&*keyed.endpoint_suffix, keyed.parts_at_once), ("azurite:1", 5));
+        assert_eq!(keyed.part_bytes, 4 * 1024 * 1024);
+        assert!(matches!(azure("use_federated_token: true").login, AzureLogin::FederatedToken));
+        let machine = azure("use_managed_identity: true, user_assigned_id: u").login;
+        assert!(matches!(machine, AzureLogin::ManagedIdentity(id) if id == "u"));
+        assert!(matches!(azure("max_buffers: 1").login, AzureLogin::Environment));
+
+        let StoreConfig::Hdfs(hdfs) = store_of(
+            "backend: hdfs, hdfs: {endpoint: 'hdfs://n:9000', prefix: p, user: u, kerberos_principal: k, \
+             kerberos_keytab: /t, options: {o: v}}",
+        ) else {
+            panic!()
+        };
+        assert_eq!((&*hdfs.endpoint, &*hdfs.prefix, &*hdfs.user), ("hdfs://n:9000", "p", "u"));
+        assert_eq!((&*hdfs.kerberos_principal, &*hdfs.kerberos_keytab), ("k", "/t"));
+        assert_eq!(hdfs.options["o"], "v");
+    }
+
+    #[test]
+    fn the_path_has_the_bucket_when_asked_to() {
+        for (more, want) in [
+            ("forcepathstyle: true", BucketLookup::Path),
+            ("bucket_lookup_type: 2", BucketLookup::Path),
+            ("bucket_lookup_type: 0", BucketLookup::Auto),
+            ("forcepathstyle: true, bucket_lookup_type: 1", BucketLookup::Path),
+        ] {
+            let yaml = format!("backend: s3, s3: {{bucket: b, endpoint: e, {more}}}");
+            assert!(matches!(store_of(&yaml), StoreConfig::S3(s3) if s3.lookup == want), "{more}");
+        }
+    }
+}

@@ -234,7 +234,8 @@ mod tests {
         let other = [("AWS_SHARED_CREDENTIALS_FILE", file.as_str()), ("AWS_PROFILE", "other")];
         let missing = [("AWS_SHARED_CREDENTIALS_FILE", file.as_str()), ("AWS_PROFILE", "missing")];
         let nowhere = [("AWS_SHARED_CREDENTIALS_FILE", "/nowhere/credentials")];
-        let cases: [(&S3Config, &[(&str, &str)], Result<&str, &str>); 7] = [
+        type Variables<'a> = &'a [(&'a str, &'a str)];
+        let cases: [(&S3Config, Variables<'_>, Result<&str, &str>); 7] = [
             (&with_keys, &keys, Ok("K")),
             (&plain, &keys, Ok("E")),
             (&plain, &from_file, Ok("A")),
