@@ -106,18 +106,30 @@ impl S3Server {
 
     /// The same, with TLS.
     pub fn start_with(buckets: &[&str], tls: Option<Tls>) -> Self {
+        Self::begin(buckets, tls, Speech::S3)
+    }
+
+    /// The same as Google's XML API, which is S3's but for the keys and the condition of a creation. Anybody may ask.
+    pub fn start_like_google(buckets: &[&str]) -> Self {
+        Self::begin(buckets, None, Speech::Google)
+    }
+
+    fn begin(buckets: &[&str], tls: Option<Tls>, speech: Speech) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         for bucket in buckets {
             std::fs::create_dir(folder.path().join(bucket)).expect("a bucket");
         }
         let mut builder = S3ServiceBuilder::new(s3s_fs::FileSystem::new(folder.path()).expect("a folder"));
-        builder.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
+        if speech == Speech::S3 {
+            builder.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
+        }
         let state = Arc::new(Mutex::new(State::default()));
         let service = Faulty {
             inner: builder.build(),
             state: Arc::clone(&state),
             folder: folder.path().to_owned(),
             creation: Arc::default(),
+            speech,
         };
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -212,10 +224,26 @@ struct Faulty {
     folder: PathBuf,
     /// s3s-fs looks first and writes then; between the two, others wait.
     creation: Arc<tokio::sync::Mutex<()>>,
+    speech: Speech,
+}
+
+/// Whose dialect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Speech {
+    S3,
+    Google,
 }
 
 impl Faulty {
-    async fn ask(self, request: Request<Incoming>, forget: bool) -> Result<HttpResponse, HttpError> {
+    async fn ask(self, mut request: Request<Incoming>, forget: bool) -> Result<HttpResponse, HttpError> {
+        if self.speech == Speech::Google {
+            request.headers_mut().remove(http::header::AUTHORIZATION);
+        }
+        if self.speech == Speech::Google
+            && request.headers().get("x-goog-if-generation-match").is_some_and(|generation| generation == "0")
+        {
+            request.headers_mut().insert(http::header::IF_NONE_MATCH, http::HeaderValue::from_static("*"));
+        }
         let conditional = request.headers().contains_key(http::header::IF_NONE_MATCH);
         let _turn = if conditional { Some(self.creation.lock().await) } else { None };
         if conditional && forget {

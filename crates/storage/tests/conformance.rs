@@ -19,8 +19,8 @@ use object_store::{
 };
 use trackway_peers::{ACCESS_KEY, Azurite, Fault, Hdfs, Minio, S3Server, SECRET_KEY, skipped};
 use trackway_storage::stores::{
-    AzureConfig, AzureLogin, BucketFacts, HdfsConfig, Hedge, Hidden, OpenStore, Retry, S3Config, Sse,
-    StoreConfig, check, open,
+    AzureConfig, AzureLogin, BucketFacts, GcsConfig, HdfsConfig, Hedge, Hidden, OpenStore, Retry, S3Config,
+    Sse, StoreConfig, check, open,
 };
 use uuid::Uuid;
 
@@ -298,6 +298,35 @@ async fn s3_in_this_process() {
     let server = S3Server::start(&["tempo-traces"]);
     // Its folder is its bucket, and it takes a moment for each.
     bucket(&opened_s3(s3(&server.endpoint)).await, Manner { many: 1100, odd_keys: true }).await;
+}
+
+/// Google's client, its condition and what its objects carry. Not its keys, which need Google.
+#[tokio::test]
+async fn gcs_in_this_process() {
+    let server = S3Server::start_like_google(&["tempo-traces"]);
+    let config = GcsConfig {
+        section: "storage.trace.gcs".to_owned(),
+        bucket: "tempo-traces".to_owned(),
+        endpoint: format!("http://{}/storage/v1/", server.endpoint),
+        insecure: true,
+        max_retries: 1,
+        cache_control: "no-store".to_owned(),
+        metadata: BTreeMap::from([("kept-by".to_owned(), "trackway".to_owned())]),
+        ..GcsConfig::default()
+    };
+    let store = opened(StoreConfig::Gcs(config.clone())).await;
+    bucket(&store, Manner { many: 1100, odd_keys: true }).await;
+    server.seen();
+    store.store.put(&path("one"), PutPayload::from_static(b"x")).await.unwrap();
+    let (_, _, headers) = server.seen().remove(0);
+    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    assert_eq!(
+        (header("cache-control"), header("x-goog-meta-kept-by")),
+        (Some("no-store"), Some("trackway"))
+    );
+    let other = opened(StoreConfig::Gcs(GcsConfig { bucket: "other".to_owned(), ..config })).await;
+    let said = check(&other, false, Uuid::nil()).await.unwrap_err().to_string();
+    assert!(said.contains("no such bucket") && said.contains("storage.trace.gcs.bucket_name"), "{said}");
 }
 
 #[tokio::test]

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use object_store::gcp::GoogleCloudStorageBuilder;
-use object_store::{Attribute, ObjectStore};
+use object_store::gcp::{GcpCredential, GoogleCloudStorageBuilder};
+use object_store::{Attribute, ObjectStore, StaticCredentialProvider};
 
 use super::dress::{Dress, Dressed};
 use super::s3::MIN_PART_BYTES;
@@ -28,7 +28,11 @@ pub(super) fn open(
         .with_skip_signature(config.insecure)
         .with_client_options(options);
     let keys = environment("GOOGLE_APPLICATION_CREDENTIALS").filter(|path| !path.is_empty());
-    if let Some(path) = keys.filter(|_| !config.insecure) {
+    if config.insecure {
+        // Without a signature, object_store 0.14 still wants a credential when it writes; an empty one is none.
+        let nobody = GcpCredential { bearer: String::new() };
+        builder = builder.with_credentials(Arc::new(StaticCredentialProvider::new(nobody)));
+    } else if let Some(path) = keys {
         builder = builder.with_application_credentials(path);
     }
     if !config.endpoint.is_empty() {
