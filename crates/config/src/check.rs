@@ -157,6 +157,22 @@ impl Config {
                 found.required("storage.trace.s3.endpoint", &trace.s3.endpoint, why);
                 let sse = &trace.s3.sse.r#type;
                 found.one_of("storage.trace.s3.sse.type", sse, &["", "SSE-S3", "SSE-KMS", "SSE-C"]);
+                let key = "storage.trace.s3.bucket_lookup_type";
+                if trace.s3.bucket_lookup_type > 2 {
+                    let message = format!("{key} is {}; use 0, 1 or 2", trace.s3.bucket_lookup_type);
+                    found.add(key, message);
+                }
+                if trace.s3.signature_v2 {
+                    let key = "storage.trace.s3.signature_v2";
+                    let way =
+                        "this version signs the new way only; remove it, or use a store that knows version 4";
+                    found.add(key, format!("{key} is true; {way}"));
+                }
+                if !trace.s3.sse.kms_encryption_context.is_empty() {
+                    let key = "storage.trace.s3.sse.kms_encryption_context";
+                    let way = "this version cannot send a context; remove it, or make encryption the bucket's default";
+                    found.add(key, format!("{key} is set; {way}"));
+                }
             }
             Backend::Gcs => {
                 let why = "name the bucket (storage.trace.backend is gcs)";
@@ -168,6 +184,18 @@ impl Config {
                 found.required("storage.trace.azure.container_name", container, why);
                 let why = "name the storage account (storage.trace.backend is azure)";
                 found.required("storage.trace.azure.storage_account_name", account, why);
+                if trace.azure.use_managed_identity && trace.azure.use_federated_token {
+                    let key = "storage.trace.azure.use_managed_identity";
+                    let message =
+                        format!("{key} and storage.trace.azure.use_federated_token are both true; keep one");
+                    found.add(key, message);
+                }
+            }
+            Backend::Hdfs => {
+                let why = "name the name node, such as hdfs://namenode:9000 (storage.trace.backend is hdfs)";
+                found.required("storage.trace.hdfs.endpoint", &trace.hdfs.endpoint, why);
+                let why = "name a folder; every folder at the top would count as a tenant";
+                found.required("storage.trace.hdfs.prefix", trace.hdfs.prefix.trim_matches('/'), why);
             }
         }
         let block = &trace.block;

@@ -11,10 +11,21 @@ use crate::config::Config;
 
 /// Keys without effect, with what is below them; and the keys below that do work.
 const WITHOUT_EFFECT: &[(&str, &[&str])] = &[
-    ("overrides", &["overrides.defaults.global.max_bytes_per_trace"]),
-    ("compactor", &[]),
-    ("backend_scheduler", &[]),
-    ("backend_worker", &[]),
+    (
+        "overrides",
+        &[
+            "overrides.defaults.global.max_bytes_per_trace",
+            "overrides.defaults.compaction.block_retention",
+            "overrides.defaults.compaction.compaction_window",
+            "overrides.defaults.compaction.compaction_disabled",
+        ],
+    ),
+    ("compactor.compaction.retention_concurrency", &[]),
+    ("backend_scheduler.work", &[]),
+    ("backend_scheduler.provider.compaction.compaction.retention_concurrency", &[]),
+    ("backend_worker.backend_scheduler_addr", &[]),
+    ("backend_worker.finish_on_shutdown_timeout", &[]),
+    ("backend_worker.compaction.retention_concurrency", &[]),
     ("cache", &[]),
     ("querier", &[]),
     (
@@ -55,16 +66,14 @@ const WITHOUT_EFFECT: &[(&str, &[&str])] = &[
         "storage.trace.block",
         &["storage.trace.block.parquet_dedicated_columns", "storage.trace.block.version"],
     ),
-    ("storage.trace.blocklist_poll_concurrency", &[]),
-    ("storage.trace.blocklist_poll_tenant_concurrency", &[]),
+    ("storage.trace.s3.list_blocks_concurrency", &[]),
+    ("storage.trace.gcs.list_blocks_concurrency", &[]),
     ("storage.trace.blocklist_poll_fallback", &[]),
     ("storage.trace.blocklist_poll_tenant_index_builders", &[]),
     ("storage.trace.blocklist_poll_stale_tenant_index", &[]),
     ("storage.trace.blocklist_poll_jitter_ms", &[]),
     ("storage.trace.blocklist_poll_tolerate_consecutive_errors", &[]),
     ("storage.trace.blocklist_poll_tolerate_tenant_failures", &[]),
-    ("storage.trace.empty_tenant_deletion_enabled", &[]),
-    ("storage.trace.empty_tenant_deletion_age", &[]),
     (
         "server",
         &[
@@ -103,20 +112,7 @@ impl Config {
         let is_block =
             |key: &str| WITHOUT_EFFECT.iter().any(|(above, _)| key == *above && !key.contains('.'));
         let named = set.iter().filter(|key| !has_more_below(key) && !is_block(key) && does_nothing(key));
-        named.filter(|key| !self.asks_for_what_happens(key)).map(|key| (*key).to_owned()).collect()
-    }
-
-    /// Whether the value is the one thing that this version does.
-    fn asks_for_what_happens(&self, key: &str) -> bool {
-        match key {
-            "compactor.disabled" => self.compactor.disabled,
-            "compactor.compaction.block_retention"
-            | "backend_worker.compaction.block_retention"
-            | "backend_scheduler.provider.compaction.compaction.block_retention" => {
-                self.compaction().block_retention.is_zero()
-            }
-            _ => false,
-        }
+        named.map(|key| (*key).to_owned()).collect()
     }
 }
 

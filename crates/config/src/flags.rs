@@ -328,6 +328,44 @@ mod tests {
     }
 
     #[test]
+    fn stores_have_tempos_flags() {
+        let flags = parse(&[
+            "-storage.trace.backend=azure",
+            "-storage.trace.s3.bucket=tempo-traces",
+            "-storage.trace.s3.prefix=p",
+            "-storage.trace.s3.endpoint=tempo-minio:9000",
+            "-storage.trace.s3.access_key=a",
+            "-storage.trace.s3.session_token=t",
+            "-storage.trace.s3.insecure",
+            "-storage.trace.s3.sse.type=SSE-S3",
+            "-storage.trace.s3.tls-server-name=n",
+            "-storage.trace.gcs.bucket=g",
+            "-storage.trace.azure.storage_account_name=account",
+            "-storage.trace.azure.storage_account_key=key",
+            "-storage.trace.azure.container_name=traces",
+            "-storage.trace.azure.endpoint=blob.core.example",
+            "-storage.trace.azure.max_buffers=5",
+            "-storage.trace.hdfs.endpoint=hdfs://n:9000",
+        ])
+        .unwrap();
+        let config = Config::load(None, &flags, &|_| None).unwrap();
+        let trace = &config.storage.trace;
+        assert_eq!(
+            (&*trace.s3.bucket, &*trace.s3.prefix, &*trace.s3.endpoint),
+            ("tempo-traces", "p", "tempo-minio:9000")
+        );
+        assert_eq!((&*trace.s3.access_key, trace.s3.session_token.expose()), ("a", "t"));
+        assert!(trace.s3.insecure);
+        assert_eq!((&*trace.s3.sse.r#type, &*trace.s3.tls_server_name), ("SSE-S3", "n"));
+        assert_eq!(trace.gcs.bucket_name, "g");
+        let azure = &trace.azure;
+        assert_eq!((&*azure.storage_account_name, azure.storage_account_key.expose()), ("account", "key"));
+        assert_eq!((&*azure.container_name, &*azure.endpoint_suffix), ("traces", "blob.core.example"));
+        assert_eq!((azure.max_buffers, &*trace.hdfs.endpoint), (5, "hdfs://n:9000"));
+        assert_eq!(config.validate(), []);
+    }
+
+    #[test]
     fn errors_end_the_matter() {
         let message = |args: &[&str]| parse(args).unwrap_err().to_string();
         assert_eq!(

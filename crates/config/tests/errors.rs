@@ -36,7 +36,7 @@ fn wrong_types_name_key_value_and_expectation() {
             "tempo.yaml:3: server.graceful_shutdown_timeout is \"30\"; expected a duration with a unit, such as 300ms, 30s, 1h30m or 14d",
             "tempo.yaml:4: server.grpc_server_max_recv_msg_size is \"big\"; expected a number of bytes, such as 16777216, 256MB or 1GiB",
             "tempo.yaml:5: multitenancy_enabled is \"maybe\"; expected true or false",
-            "tempo.yaml:8: storage.trace.backend is \"s4\"; expected one of local, s3, gcs, azure",
+            "tempo.yaml:8: storage.trace.backend is \"s4\"; expected one of local, s3, gcs, azure, hdfs",
             "tempo.yaml:9: storage.trace.local is \"x\"; expected a block of settings",
             "tempo.yaml:12: storage.trace.block.parquet_dedicated_columns[0].scope is a list; expected text",
             "tempo.yaml:14: compactor.ring.heartbeat_period is \"soon\"; expected a duration such as 30s or 1h30m",
@@ -113,6 +113,37 @@ fn contradictions_name_the_way_out() {
     assert!(found.iter().any(|found| found.contains("both want")), "{found:#?}");
     assert_eq!(Config::default().validate(), []);
     assert_eq!(Config::default().warnings(), []);
+}
+
+#[test]
+fn what_a_store_cannot_do_is_refused() {
+    for (text, want) in [
+        (
+            "backend: s3, s3: {bucket: b, endpoint: e, signature_v2: true}",
+            "storage.trace.s3.signature_v2 is true; this version signs the new way only",
+        ),
+        (
+            "backend: s3, s3: {bucket: b, endpoint: e, sse: {type: SSE-KMS, kms_encryption_context: '{}'}}",
+            "storage.trace.s3.sse.kms_encryption_context is set; this version cannot send a context",
+        ),
+        (
+            "backend: s3, s3: {bucket: b, endpoint: e, bucket_lookup_type: 3}",
+            "storage.trace.s3.bucket_lookup_type is 3; use 0, 1 or 2",
+        ),
+        (
+            "backend: azure, azure: {container_name: c, storage_account_name: a, use_managed_identity: true, use_federated_token: true}",
+            "storage.trace.azure.use_managed_identity and storage.trace.azure.use_federated_token are both true",
+        ),
+        ("backend: hdfs, hdfs: {prefix: p}", "storage.trace.hdfs.endpoint is empty; name the name node"),
+        (
+            "backend: hdfs, hdfs: {endpoint: 'hdfs://n', prefix: /}",
+            "storage.trace.hdfs.prefix is empty; name a folder; every folder at the top would count as a tenant",
+        ),
+    ] {
+        let config = Config::from_yaml("f", &format!("storage: {{trace: {{{text}}}}}")).unwrap();
+        let found: Vec<String> = config.validate().iter().map(ToString::to_string).collect();
+        assert!(found.len() == 1 && found[0].contains(want), "{want}\nnot in {found:#?}");
+    }
 }
 
 #[test]

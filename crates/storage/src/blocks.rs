@@ -13,11 +13,7 @@ use trackway_vparquet::meta::BlockMeta;
 use uuid::Uuid;
 
 use crate::catalog::BlockEntry;
-
-/// Bytes of one part of an upload.
-const PART_BYTES: usize = 8 * 1024 * 1024;
-/// Parts of one upload that are on their way at once.
-const PARTS_AT_ONCE: usize = 2;
+use crate::stores::{BucketFacts, OpenStore, PART_BYTES, PARTS_AT_ONCE};
 
 /// A store that did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -77,12 +73,32 @@ pub struct Upload<'a> {
 pub struct BlockStore {
     store: Arc<dyn ObjectStore>,
     prefix: Path,
+    part_bytes: usize,
+    parts_at_once: usize,
+    facts: BucketFacts,
 }
 
 impl BlockStore {
     /// Blocks below `prefix` of a store.
     pub fn new(store: Arc<dyn ObjectStore>, prefix: &str) -> Self {
-        Self { store, prefix: Path::from(prefix) }
+        Self {
+            store,
+            prefix: Path::from(prefix),
+            part_bytes: PART_BYTES,
+            parts_at_once: PARTS_AT_ONCE,
+            facts: BucketFacts::default(),
+        }
+    }
+
+    /// Blocks in a store that was opened and looked at.
+    pub fn opened(opened: &OpenStore, facts: BucketFacts) -> Self {
+        let store = Self::new(Arc::clone(&opened.store), &opened.prefix);
+        Self { part_bytes: opened.part_bytes, parts_at_once: opened.parts_at_once, facts, ..store }
+    }
+
+    /// What is known about the store.
+    pub fn facts(&self) -> BucketFacts {
+        self.facts
     }
 
     /// Blocks in a local folder, which is made when it is not there. Files and folders are synced before a block counts
@@ -100,7 +116,8 @@ impl BlockStore {
                 source,
             })?
             .with_fsync(true);
-        Ok(Self::new(Arc::new(store), ""))
+        let facts = BucketFacts { conditional_put: true };
+        Ok(Self { facts, ..Self::new(Arc::new(store), "") })
     }
 
     pub(crate) fn root(&self) -> &Path {
@@ -113,7 +130,7 @@ impl BlockStore {
 
     /// Whether the store refuses to create what is there already.
     pub(crate) fn is_conditional(&self) -> bool {
-        true
+        self.facts.conditional_put
     }
 
     pub(crate) fn tenant_path(&self, tenant: &TenantId) -> Path {
@@ -171,15 +188,15 @@ impl BlockStore {
         let unreadable = |source| StoreError::File { path: from.display().to_string(), source };
         let mut file = tokio::fs::File::open(from).await.map_err(unreadable)?;
         let upload = self.store.put_multipart(to).await.map_err(failed)?;
-        let mut upload = WriteMultipart::new_with_chunk_size(upload, PART_BYTES);
+        let mut upload = WriteMultipart::new_with_chunk_size(upload, self.part_bytes);
         loop {
-            let mut part = vec![0; PART_BYTES];
+            let mut part = vec![0; self.part_bytes];
             let length = read_full(&mut file, &mut part).await.map_err(unreadable)?;
             if length == 0 {
                 break;
             }
             part.truncate(length);
-            upload.wait_for_capacity(PARTS_AT_ONCE).await.map_err(failed)?;
+            upload.wait_for_capacity(self.parts_at_once).await.map_err(failed)?;
             upload.put(part.into());
         }
         upload.finish().await.map(|_| ()).map_err(failed)

@@ -239,6 +239,17 @@ pub struct Polled {
     pub unreadable: Vec<UnreadableBlock>,
     /// Tenants that could not be looked at, with the reason; what was known of them stays.
     pub failed: Vec<(TenantId, String)>,
+    /// What was found in the folders of the others.
+    pub looked: Vec<(TenantId, Looked)>,
+}
+
+/// How the store is looked at.
+#[derive(Clone, Copy, Debug)]
+pub struct PollOptions {
+    /// Blocks of a tenant that are looked at at once.
+    pub blocks_at_once: usize,
+    /// Tenants that are looked at at once.
+    pub tenants_at_once: usize,
 }
 
 /// What lies in a tenant's folder, with what is to be done there.
@@ -255,16 +266,29 @@ impl Catalog {
     ///
     /// # Errors
     /// [`StoreError`] when the tenants cannot be listed.
-    pub async fn poll(&self, store: &BlockStore, concurrency: usize) -> Result<Polled, StoreError> {
+    pub async fn poll(&self, store: &BlockStore, options: PollOptions) -> Result<Polled, StoreError> {
         let mut polled = Polled::default();
         let mut tenants = store.tenants().await?;
         // Also those whose folder is gone.
         tenants.extend(self.tenants());
         tenants.sort();
         tenants.dedup();
-        for tenant in tenants {
-            if let Err(error) = self.poll_tenant(store, &tenant, concurrency, &mut polled).await {
-                polled.failed.push((tenant, error.to_string()));
+        let looks = futures::stream::iter(tenants).map(|tenant| async move {
+            let looked = self.poll_tenant(store, &tenant, options.blocks_at_once).await;
+            (tenant, looked)
+        });
+        let mut looks = looks.buffer_unordered(options.tenants_at_once.max(1));
+        while let Some((tenant, looked)) = looks.next().await {
+            match looked {
+                Ok((looked, added, unreadable)) => {
+                    polled.added += added;
+                    polled.unreadable.extend(unreadable);
+                    polled.looked.push((tenant, looked));
+                }
+                Err(error) => {
+                    self.not_seen(&tenant, &error);
+                    polled.failed.push((tenant, error.to_string()));
+                }
             }
         }
         Ok(polled)
@@ -274,17 +298,28 @@ impl Catalog {
         Arc::clone(self.committing.lock().entry(tenant.clone()).or_default())
     }
 
-    /// Looks at one tenant. Up to `concurrency` blocks are looked at at once.
+    /// Of a tenant whose folder was never listed nobody knows what is missing: every answer says so.
+    fn not_seen(&self, tenant: &TenantId, error: &StoreError) {
+        let mut tenants = self.tenants.write();
+        let state = tenants.entry(tenant.clone()).or_default();
+        if state.sequence == 0 {
+            let problem = format!("the blocks of {tenant} cannot be listed: {error}");
+            let all = UnreadableBlock { id: Uuid::nil(), problem, format: None, range: None };
+            state.unreadable = Arc::new(vec![all]);
+        }
+    }
+
+    /// Looks at one tenant, up to `concurrency` blocks at once. Returns what is to be done there, how many blocks were found,
+    /// and those that cannot be read as far as the look before did not find the same.
     ///
     /// # Errors
     /// [`StoreError`] when its folder cannot be listed, or its commits cannot be read; nothing changes then.
-    pub async fn poll_tenant(
+    async fn poll_tenant(
         &self,
         store: &BlockStore,
         tenant: &TenantId,
         concurrency: usize,
-        polled: &mut Polled,
-    ) -> Result<Looked, StoreError> {
+    ) -> Result<(Looked, usize, Vec<UnreadableBlock>), StoreError> {
         let before = self.blocks(tenant);
         let before: HashMap<Uuid, &BlockEntry> =
             before.iter().map(|entry| (entry.meta.block_id, entry)).collect();
@@ -309,32 +344,31 @@ impl Catalog {
                 gone.push(*id);
             }
         }
-        self.adopt(tenant, found, &gone, polled);
+        let (added, unreadable) = self.adopt(tenant, found, &gone);
         let live: HashSet<Uuid> = self.blocks(tenant).iter().map(|entry| entry.meta.block_id).collect();
         let now_live = |commit: Commit| {
             let is_live = live.contains(&commit.added().meta.block_id);
             (commit, is_live)
         };
         let unfinished = known.unfinished(&listing).into_iter().map(now_live).collect();
-        let looked = Looked { unfinished, listing };
         drop(known);
-        Ok(looked)
+        Ok((Looked { unfinished, listing }, added, unreadable))
     }
 
-    fn adopt(&self, tenant: &TenantId, mut found: Found, gone: &[Uuid], polled: &mut Polled) {
+    fn adopt(&self, tenant: &TenantId, mut found: Found, gone: &[Uuid]) -> (usize, Vec<UnreadableBlock>) {
         let mut tenants = self.tenants.write();
         let state = tenants.entry(tenant.clone()).or_default();
         let announced = self.announced.read();
         let ours = |id: &Uuid| state.removed.contains(id) || announced.contains(id);
         found.blocks.retain(|entry| !ours(&entry.meta.block_id));
         found.unreadable.retain(|block| !ours(&block.id));
-        polled
-            .unreadable
-            .extend(found.unreadable.iter().filter(|block| !state.unreadable.contains(block)).cloned());
+        let new = |block: &&UnreadableBlock| !state.unreadable.contains(block);
+        let unreadable = found.unreadable.iter().filter(new).cloned().collect();
         state.unreadable = Arc::new(found.unreadable);
-        polled.added += found.blocks.len();
+        let added = found.blocks.len();
         // A block that was committed while the listing ran is in neither list: `gone` holds only what was known before.
         state.change(found.blocks, gone);
+        (added, unreadable)
     }
 
     /// Puts a block in the place of others, for every process that looks at the store: in one step, and once for each of

@@ -7,10 +7,11 @@ mod cpu;
 mod index;
 mod listing;
 mod reader;
+pub mod stores;
 
 pub use blocks::{BlockStore, StoreError, Upload};
 pub use catalog::{
-    BlockCatalog, BlockEntry, Catalog, CatalogError, LogRanges, Looked, Polled, UnreadableBlock,
+    BlockCatalog, BlockEntry, Catalog, CatalogError, LogRanges, Looked, PollOptions, Polled, UnreadableBlock,
 };
 pub use commits::{Commit, CommitError};
 pub use cpu::CpuPool;

@@ -12,6 +12,7 @@ use trackway_compactor::Compactor;
 use trackway_config::{Config, YamlMode};
 use trackway_ingester::Ingester;
 use trackway_querier::service::QueryError;
+use trackway_storage::stores::OpenStore;
 
 /// The process, for its API.
 #[derive(Debug)]
@@ -26,6 +27,8 @@ pub(crate) struct Process {
     pub(crate) ready: AtomicBool,
     /// Stops it.
     pub(crate) stop: CancellationToken,
+    /// The bucket of its blocks; `None` for a local folder.
+    pub(crate) bucket: Option<OpenStore>,
     /// Where it is reached, for the first page.
     pub(crate) addresses: Vec<(String, String)>,
 }
@@ -88,6 +91,9 @@ impl Admin for Process {
     fn metrics_text(&self) -> String {
         let mut text = String::new();
         self.ingester.metrics.write(&mut text);
+        if let Some(bucket) = &self.bucket {
+            bucket.metrics.write(&mut text);
+        }
         let (spans, bytes) = self.ingester.live();
         if let Some(compactor) = &self.compactor {
             compactor.metrics.write(&mut text);

@@ -2,6 +2,7 @@
 
 mod address;
 mod admin;
+mod blocklist;
 mod cli;
 mod help;
 mod lock;
@@ -9,6 +10,7 @@ mod logging;
 mod memory;
 mod server;
 mod settings;
+mod store;
 mod welcome;
 
 use std::io::Write;
@@ -18,6 +20,7 @@ use trackway_config::{Config, Flags};
 
 fn main() -> ExitCode {
     memory::keep_together();
+    trackway_storage::stores::install_crypto_provider();
     let args: Vec<String> = std::env::args().skip(1).collect();
     if let Some(code) = cli::run(&args) {
         return code;

@@ -1,28 +1,28 @@
 //! The server: binds ports, opens the data, wires the parts together, and stops them in order.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::Context;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use trackway_api::{Admin, ApiState};
 use trackway_common::{Clock, Random, SystemClock, SystemRandom};
+use trackway_compactor::Compactor;
 use trackway_config::Config;
-use trackway_config::sections::Backend;
 use trackway_distributor::{Distributor, Push};
 use trackway_ingester::Ingester;
 use trackway_querier::Querier;
-use trackway_storage::{BlockCatalog, BlockReader, BlockStore, Catalog, CpuPool};
+use trackway_storage::{BlockCatalog, BlockReader, Catalog, CpuPool};
 
 use crate::admin::Process;
+use crate::blocklist::{BlockList, Work};
 use crate::lock::FolderLock;
+use crate::store::Blocks;
 use crate::welcome::Welcome;
-use crate::{address, logging, settings};
+use crate::{address, logging, settings, store};
 
 /// Runs the server until it is told to stop.
 pub(crate) fn run(config: Config) -> anyhow::Result<()> {
@@ -41,12 +41,6 @@ fn refuse_what_is_not_there(config: &Config) -> anyhow::Result<()> {
         anyhow::bail!(
             "target {:?} is not supported yet; this version runs everything in one process: -target=all",
             config.target
-        );
-    }
-    if config.storage.trace.backend != Backend::Local {
-        anyhow::bail!(
-            "storage.trace.backend {:?} is not supported yet; this version keeps blocks in a local folder: set it to local",
-            config.storage.trace.backend
         );
     }
     let server = &config.server;
@@ -126,56 +120,45 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let random: Arc<dyn Random> = Arc::new(SystemRandom);
     let ports = bind(&config).await?;
     let wal = config.wal_path();
-    let blocks = config.blocks_path();
     let _lock = if config.trackway.read_only { None } else { Some(FolderLock::take(&wal)?) };
     let cpu = CpuPool::new(config.trackway.query.threads as usize)?;
-    if config.trackway.read_only && !blocks.is_dir() {
-        anyhow::bail!(
-            "{}: there is no such folder to read; name it with storage.trace.local.path or --data",
-            blocks.display()
-        );
-    }
-    let store = BlockStore::local(&blocks)
-        .with_context(|| format!("{}: choose another folder with --data", blocks.display()))?;
+    let Blocks { store, bucket } = store::open(&config, &*random).await?;
     let reader = BlockReader::new(store.clone(), cpu);
     let catalog = Arc::new(Catalog::default());
-    look_for_blocks(&catalog, &store).await?;
+    let block_list = BlockList::new(&config, &catalog, &store);
+    let polled = block_list.look().await?;
     let ingester = open_ingester(&config, wal, reader.clone(), &catalog, &clock, &random).await?;
+    let work = if config.trackway.read_only || config.compactor.disabled {
+        None
+    } else {
+        let compactor = compactor(&config, &reader, &catalog, (&clock, &random), &ingester);
+        Some(Work::new(compactor, Arc::clone(&clock)).await?)
+    };
 
     let stop = CancellationToken::new();
     let querier = Querier::new(Arc::clone(&ingester), reader, Arc::clone(&clock), settings::querier(&config));
     let process = Arc::new(Process {
+        compactor: work.as_ref().map(Work::compactor),
         ingester: Arc::clone(&ingester),
         ready: AtomicBool::new(false),
         stop: stop.clone(),
         addresses: facts(&ports),
+        bucket,
         config,
     });
     let admin: Arc<dyn Admin> = Arc::clone(&process) as Arc<dyn Admin>;
     let state = ApiState::new(settings::api(&process.config), Arc::new(querier), admin, Arc::clone(&clock));
     let welcome = welcome(&process, &ports, &*clock);
 
-    let parts = Parts::start(&process, ports, state, catalog, store);
+    let mut parts = Parts::start(&process, ports, state);
+    if let Some(work) = &work {
+        parts.loops.spawn(work.clone().run(polled, parts.stop_loops.clone()));
+    }
+    parts.loops.spawn(block_list.run(work, parts.stop_loops.clone()));
     process.ready.store(true, Ordering::Release);
     welcome.say();
     wait_for_stop(&stop).await;
     parts.stop(&process).await
-}
-
-async fn look_for_blocks(catalog: &Catalog, store: &BlockStore) -> anyhow::Result<()> {
-    let polled = catalog.poll(store).await?;
-    let mut formats: BTreeMap<&str, usize> = BTreeMap::new();
-    for block in &polled.unreadable {
-        match &block.format {
-            // There may be thousands.
-            Some(format) => *formats.entry(format).or_default() += 1,
-            None => tracing::warn!(problem = block.problem, "block cannot be read and is left out"),
-        }
-    }
-    for (format, count) in formats {
-        tracing::warn!(format, count, "blocks of this format are not read by this version and are left out");
-    }
-    Ok(())
 }
 
 async fn open_ingester(
@@ -191,6 +174,24 @@ async fn open_ingester(
     let (clock, random) = (Arc::clone(clock), Arc::clone(random));
     let open = move || Ingester::open(settings, reader, catalog, clock, random);
     Ok(tokio::task::spawn_blocking(open).await??)
+}
+
+fn compactor(
+    config: &Config,
+    reader: &BlockReader,
+    catalog: &Arc<Catalog>,
+    (clock, random): (&Arc<dyn Clock>, &Arc<dyn Random>),
+    ingester: &Arc<Ingester>,
+) -> Arc<Compactor> {
+    let of_log = Arc::clone(ingester);
+    Arc::new(Compactor::new(
+        settings::compactor(config),
+        reader.clone(),
+        Arc::clone(catalog),
+        Arc::clone(clock),
+        Arc::clone(random),
+        Arc::new(move |log| of_log.released_up_to(log)),
+    ))
 }
 
 fn facts(ports: &Ports) -> Vec<(String, String)> {
@@ -214,16 +215,22 @@ fn welcome(process: &Process, ports: &Ports, clock: &dyn Clock) -> Welcome {
         let stored: u64 = view.blocks.iter().map(|entry| entry.meta.total_objects).sum();
         stored + view.chunks.iter().map(|chunk| chunk.ids.len() as u64).sum::<u64>()
     });
-    let data = config.blocks_path();
+    let folder = config.blocks_path();
     Welcome {
         took_ms: clock.monotonic().as_millis(),
         otlp_grpc: ports.otlp_grpc.clone(),
         otlp_http: ports.otlp_http.clone(),
         api: local(&ports.http),
         traces: traces.sum(),
-        retention: "kept until deleted".to_owned(),
-        free: free_bytes(&data),
-        data: data.display().to_string(),
+        retention: match settings::block_retention(config) {
+            retention if retention.is_zero() => "kept until deleted".to_owned(),
+            retention => format!("kept for {retention}"),
+        },
+        free: if process.bucket.is_none() { free_bytes(&folder) } else { None },
+        data: match &process.bucket {
+            Some(bucket) => bucket.name.clone(),
+            None => folder.display().to_string(),
+        },
         memory: config.trackway.head.max_bytes.bytes(),
         loopback: ports.http.local_addr().is_ok_and(|address| address.ip().is_loopback()),
         read_only: config.trackway.read_only,
@@ -250,13 +257,7 @@ struct Parts {
 }
 
 impl Parts {
-    fn start(
-        process: &Arc<Process>,
-        ports: Ports,
-        state: ApiState,
-        catalog: Arc<Catalog>,
-        store: BlockStore,
-    ) -> Self {
+    fn start(process: &Arc<Process>, ports: Ports, state: ApiState) -> Self {
         let mut parts = Self {
             receivers: JoinSet::new(),
             stop_receivers: CancellationToken::new(),
@@ -284,8 +285,6 @@ impl Parts {
         if !config.trackway.read_only {
             parts.loops.spawn(Arc::clone(&process.ingester).run(parts.stop_loops.clone()));
         }
-        let (period, stop) = (config.storage.trace.blocklist_poll.as_std(), parts.stop_loops.clone());
-        parts.loops.spawn(poll(catalog, store, period, stop));
         parts
     }
 
@@ -311,20 +310,6 @@ impl Parts {
         tokio::task::spawn_blocking(move || ingester.close()).await?;
         tracing::info!("stopped");
         Ok(())
-    }
-}
-
-/// Looks for blocks that others wrote, again and again.
-async fn poll(catalog: Arc<Catalog>, store: BlockStore, period: Duration, stop: CancellationToken) {
-    let period = period.max(Duration::from_secs(1));
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(period) => {}
-        }
-        if let Err(error) = look_for_blocks(&catalog, &store).await {
-            tracing::warn!(%error, "the store cannot be listed; what is known is searched");
-        }
     }
 }
 

@@ -24,6 +24,7 @@ choice! {
         S3 = "s3", "Amazon S3, or what speaks like it.";
         Gcs = "gcs", "Google Cloud Storage.";
         Azure = "azure", "Azure Blob Storage.";
+        Hdfs = "hdfs", "Hadoop's file system, in builds that have it.";
     }
 }
 
@@ -35,6 +36,7 @@ section! {
         s3: S3 = S3::default(), "Amazon S3, or what speaks like it.";
         gcs: Gcs = Gcs::default(), "Google Cloud Storage.";
         azure: Azure = Azure::default(), "Azure Blob Storage.";
+        hdfs: Hdfs = Hdfs::default(), "Hadoop's file system.";
         wal: Wal = Wal::default(), "The log of what is not yet in blocks.";
         block: BlockFormat = BlockFormat::default(), "How blocks are written.";
         blocklist_poll: GoDuration = mins(5), "How often to look for blocks that others wrote.";
@@ -118,18 +120,18 @@ section! {
         bucket: String = String::new(), "The bucket.";
         prefix: String = String::new(), "Path inside the bucket.";
         endpoint: String = String::new(), "Host and port, such as `s3.eu-central-1.amazonaws.com`.";
-        region: String = String::new(), "Region; empty asks the endpoint.";
+        region: String = String::new(), "Region; empty takes it from the endpoint's name or asks AWS, and is `us-east-1` elsewhere.";
         access_key: String = String::new(), "Access key; empty takes AWS' usual sources.";
         secret_key: Secret = Secret::default(), "Secret key.";
         session_token: Secret = Secret::default(), "Session token.";
         insecure: bool = false, "Plain HTTP.";
-        part_size: ByteSize = ByteSize::new(0), "Part of a multipart upload; 0 chooses.";
+        part_size: ByteSize = ByteSize::new(0), "Part of a multipart upload, at least 5MiB; 0 chooses.";
         hedge_requests_at: GoDuration = GoDuration::ZERO, "When a second request is sent for a slow one; 0 is never.";
         hedge_requests_up_to: u32 = 2, "Most requests for one answer.";
         retry_max_attempts: u32 = 10, "Most attempts.";
         retry_backoff_initial: GoDuration = GoDuration::from_millis(200), "First wait between attempts.";
         retry_backoff_max: GoDuration = secs(1), "Longest wait between attempts.";
-        signature_v2: bool = false, "Sign requests the old way.";
+        signature_v2: bool = false, "Sign requests the old way; refused.";
         forcepathstyle: bool = false, "Bucket in the path instead of in the host name.";
         enable_dual_stack: bool = false, "Use AWS' addresses with IPv6.";
         bucket_lookup_type: u32 = 0, "0 automatic, 1 host name, 2 path.";
@@ -142,11 +144,11 @@ section! {
         sse: Sse = Sse::default(), "Encryption by the server.";
         tls_cert_path: String = String::new(), "Client certificate, PEM.";
         tls_key_path: String = String::new(), "Its private key, PEM.";
-        tls_ca_path: String = String::new(), "Authorities, PEM; empty is the system's.";
+        tls_ca_path: String = String::new(), "Authorities instead of the system's, PEM.";
         tls_server_name: String = String::new(), "Name expected in the server's certificate.";
         tls_insecure_skip_verify: bool = false, "Do not check the server's certificate.";
-        tls_cipher_suites: String = String::new(), "Cipher suites.";
-        tls_min_version: String = "VersionTLS12".to_owned(), "Oldest TLS version.";
+        tls_cipher_suites: String = String::new(), "Cipher suites of TLS 1.2 in Go's names, with commas between them; empty is all that are safe.";
+        tls_min_version: String = "VersionTLS12".to_owned(), "Oldest TLS version: `VersionTLS12` or `VersionTLS13`; older ones are never spoken.";
     }
     ignored &[]
 }
@@ -156,8 +158,8 @@ section! {
     Sse {
         r#type: String = String::new(), "`SSE-S3`, `SSE-KMS` or `SSE-C`.";
         kms_key_id: String = String::new(), "Key of `SSE-KMS`.";
-        kms_encryption_context: String = String::new(), "Context of `SSE-KMS`, JSON.";
-        encryption_key: Secret = Secret::default(), "Key of `SSE-C`.";
+        kms_encryption_context: String = String::new(), "Context of `SSE-KMS`, JSON; refused.";
+        encryption_key: Secret = Secret::default(), "Key of `SSE-C`, 32 bytes.";
     }
     ignored &[]
 }
@@ -168,7 +170,7 @@ section! {
         bucket_name: String = String::new(), "The bucket.";
         prefix: String = String::new(), "Path inside the bucket.";
         chunk_buffer_size: ByteSize = ByteSize::new(10_485_760), "Part of an upload.";
-        endpoint: String = String::new(), "Another address than Google's.";
+        endpoint: String = String::new(), "Another address than Google's, with `https://` or `http://`.";
         hedge_requests_at: GoDuration = GoDuration::ZERO, "When a second request is sent for a slow one; 0 is never.";
         hedge_requests_up_to: u32 = 2, "Most requests for one answer.";
         insecure: bool = false, "No authentication, and TLS unchecked.";
@@ -184,17 +186,30 @@ section! {
     /// `azure:`.
     Azure {
         storage_account_name: String = String::new(), "The storage account.";
-        storage_account_key: Secret = Secret::default(), "Its key.";
+        storage_account_key: Secret = Secret::default(), "Its key; empty takes `AZURE_STORAGE_KEY` or what the environment has of a login.";
         use_managed_identity: bool = false, "Authenticate as the machine.";
         use_federated_token: bool = false, "Authenticate as the workload.";
         user_assigned_id: String = String::new(), "Which of the machine's identities.";
         container_name: String = String::new(), "The container.";
         prefix: String = String::new(), "Path inside the container.";
-        endpoint_suffix: String = "blob.core.windows.net".to_owned(), "Domain of the account.";
+        endpoint_suffix: String = "blob.core.windows.net".to_owned(), "Domain of the account; what does not begin with `blob.` is host and port of an emulator.";
         max_buffers: u32 = 4, "Parts uploaded at the same time.";
         buffer_size: ByteSize = ByteSize::mib(3), "Part of an upload.";
         hedge_requests_at: GoDuration = GoDuration::ZERO, "When a second request is sent for a slow one; 0 is never.";
         hedge_requests_up_to: u32 = 2, "Most requests for one answer.";
     }
     ignored &[("use_v2_sdk", crate::table::Shape::Bool)]
+}
+
+section! {
+    /// `hdfs:`, which Tempo does not have.
+    Hdfs {
+        endpoint: String = String::new(), "`hdfs://host:port` or `hdfs://nameservice`.";
+        prefix: String = String::new(), "Folder that everything lies in.";
+        user: String = String::new(), "Our name; empty takes `HADOOP_USER_NAME`, or the process's user.";
+        kerberos_principal: String = String::new(), "Kerberos principal.";
+        kerberos_keytab: String = String::new(), "Its keytab, a file.";
+        options: BTreeMap<String, String> = BTreeMap::new(), "Hadoop's own client settings, over those in `HADOOP_CONF_DIR`.";
+    }
+    ignored &[]
 }

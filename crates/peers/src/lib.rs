@@ -1,0 +1,17 @@
+//! Servers that tests speak with: an S3 in this process that fails on demand, and real ones (MinIO, Azurite, HDFS) that
+//! are started on loopback where they are installed.
+//!
+//! For tests only: nothing that is shipped depends on this crate.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // helpers of tests are tests
+#![allow(clippy::disallowed_methods)] // a test measures real time and reads the environment
+
+mod authority;
+mod azure;
+mod process;
+mod real;
+mod s3;
+
+pub use authority::Authority;
+pub use process::Peer;
+pub use real::{Azurite, Hdfs, Minio, skipped};
+pub use s3::{ACCESS_KEY, Fault, S3Server, SECRET_KEY, Tls};
