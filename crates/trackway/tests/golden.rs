@@ -6,65 +6,11 @@
 mod support;
 
 use support::Server;
-use trackway_golden::{Endpoints, Question, Verdict, check};
-
-const QUERY_SETTINGS: &str = "query_frontend: {query_end_cutoff: 0s, search: {query_backend_after: 0s}, metrics: {query_backend_after: 0s}}";
-
-/// `{ .nothing = nil }` finds all spans without the attribute here. Tempo passes over those that have no generic
-/// attributes at all, an artefact of its storage (and over one more, by the order of a block). Tempo estimates what it is
-/// asked to sample; here every span is counted all the same. It refuses arithmetic between metrics queries.
-const BETTER_THAN_TEMPO: [&str; 4] =
-    ["{ .nothing = nil }", "{ } | rate() with (sample=true)", "{ } | rate() with (sample=0.5)", ARITHMETIC];
-
-const ARITHMETIC: &str = "({ status = error } | count_over_time() by (resource.service.name)) / \
-     ({ } | count_over_time() by (resource.service.name)) * 100";
-
-fn ask(server: &Server, what: &str, format: &str, wanted: impl Fn(&Question) -> bool) -> usize {
-    ask_these(server, what, &trackway_golden::answers(format).unwrap(), wanted)
-}
-
-fn ask_these(
-    server: &Server,
-    what: &str,
-    questions: &[Question],
-    wanted: impl Fn(&Question) -> bool,
-) -> usize {
-    let at = Endpoints { api: server.api.clone(), otlp: server.otlp_http.clone(), zipkin: None };
-    let (mut right, mut wrong) = (0, Vec::new());
-    for question in questions.iter().filter(|question| wanted(question)) {
-        if question.traceql.as_deref().is_some_and(|text| BETTER_THAN_TEMPO.contains(&text)) {
-            continue;
-        }
-        match check(question, &at) {
-            Verdict::Pass => right += 1,
-            Verdict::Skipped(_) => {}
-            Verdict::Fail(problem) => {
-                wrong.push(format!("[{}] {}: {problem}", question.group, question.label()))
-            }
-        }
-    }
-    assert!(wrong.is_empty(), "{what}: {} wrong, {right} right\n{}", wrong.len(), wrong.join("\n"));
-    right
-}
-
-/// Of what was pushed here the siblings are numbered by start and id, so that the numbers do not depend on the order in
-/// which requests happened to arrive. Tempo numbers them as they came, and in one recorded trace that is another order.
-fn asks_of_pushed(question: &Question) -> bool {
-    asks_only(question) && question.traceql.as_deref() != Some("{ nestedSetRight < 5 }")
-}
-
-fn asks_only(question: &Question) -> bool {
-    !matches!(question.group.as_str(), "push" | "zipkin")
-}
-
-fn push_recorded(server: &Server, format: &str) {
-    for frame in trackway_golden::shop_frames(format).unwrap() {
-        assert_eq!(server.push("application/x-protobuf", &frame).status, 200);
-    }
-    let odd = trackway_golden::odd_json(format).unwrap();
-    let answer = server.push("application/json", &odd);
-    assert_eq!(answer.status, 200, "{}", String::from_utf8_lossy(&answer.body));
-}
+use support::golden::{
+    ARITHMETIC, QUERY_SETTINGS, ask, ask_these, asks_of_pushed, asks_of_v5, asks_only, copy_a_block, metas,
+    push_recorded,
+};
+use trackway_golden::Question;
 
 #[test]
 fn tempos_own_blocks_give_tempos_answers() {
@@ -88,17 +34,6 @@ fn blocks_with_other_dedicated_columns_give_tempos_answers() {
             && !question.traceql.as_deref().is_some_and(|text| text.contains("select(resource.dup"))
     });
     server.stop();
-}
-
-/// In vParquet5 Tempo's old search for tags, which compares texts, finds an integer that has a dedicated column; asked of
-/// any other place it does not, and neither does this. A span's integer in a column for texts is shown as the text "nil".
-/// With a filter, names that have a column in every vParquet4 block are listed whatever the filter, as Tempo does there;
-/// in vParquet5 they are names like others for it.
-fn asks_of_v5(question: &Question) -> bool {
-    let old_search = question.path.contains("&tags=http.response.status_code");
-    let nil = question.traceql.as_deref().is_some_and(|text| text.contains("select(resource.dup"));
-    let names = question.group == "tags" && question.path.contains("/tags?q=");
-    asks_only(question) && !old_search && !nil && !names
 }
 
 #[test]
@@ -176,13 +111,6 @@ fn pushed_spans_give_tempos_answers_from_vparquet5_blocks() {
     }
 }
 
-/// The contents of all `meta.json` of a tenant.
-fn metas(tenant: &std::path::Path) -> Vec<serde_json::Value> {
-    let blocks = std::fs::read_dir(tenant).unwrap().map(|entry| entry.unwrap().path().join("meta.json"));
-    let texts = blocks.filter(|file| file.exists()).map(|file| std::fs::read_to_string(file).unwrap());
-    texts.map(|text| serde_json::from_str(&text).unwrap()).collect()
-}
-
 #[test]
 fn pushed_spans_give_tempos_answers_before_and_after_a_flush_and_a_restart() {
     let folder = tempfile::tempdir().unwrap();
@@ -237,23 +165,8 @@ fn refused_questions_for_series_are_refused_in_tempos_words() {
 fn copies_of_a_block_change_no_answer() {
     let folder = tempfile::tempdir().unwrap();
     trackway_golden::copy_blocks("v4", &folder.path().join("blocks")).unwrap();
-    let tenant = folder.path().join("blocks/single-tenant");
-    let is_block = |path: &std::path::PathBuf| path.join("meta.json").exists();
-    let original =
-        std::fs::read_dir(&tenant).unwrap().map(|entry| entry.unwrap().path()).find(is_block).unwrap();
-    let id = original.file_name().unwrap().to_str().unwrap().to_owned();
-    for (copy, factor) in [(1, 0), (2, 0), (3, 0)] {
-        let other = format!("0000000{copy}{}", &id[8..]);
-        let to = tenant.join(&other);
-        std::fs::create_dir(&to).unwrap();
-        for file in std::fs::read_dir(&original).unwrap().map(|entry| entry.unwrap().path()) {
-            std::fs::copy(&file, to.join(file.file_name().unwrap())).unwrap();
-        }
-        let text = std::fs::read_to_string(to.join("meta.json")).unwrap();
-        let mut meta: serde_json::Value = serde_json::from_str(&text).unwrap();
-        meta["blockID"] = other.into();
-        meta["replicationFactor"] = factor.into();
-        std::fs::write(to.join("meta.json"), meta.to_string()).unwrap();
+    for factor in [0, 0, 0] {
+        copy_a_block(folder.path(), factor);
     }
     let server = Server::start(folder.path(), QUERY_SETTINGS);
     let right = ask(&server, "four copies of Tempo's block", "v4", asks_of_pushed);

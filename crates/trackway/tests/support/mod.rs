@@ -5,6 +5,7 @@
 #![allow(clippy::disallowed_methods)] // a test measures real time
 
 pub mod dice;
+pub mod golden;
 pub mod python;
 pub mod requests;
 
