@@ -1,7 +1,7 @@
 //! What writing a block costs: CPU time and bytes of a span, and the columns that take the most.
 //!
-//! `cargo run --release -p trackway-vparquet --example write_speed -- [traces] [file]`; with a file, the block is left
-//! there for other readers to look at.
+//! `cargo run --release -p trackway-vparquet --example write_speed -- [traces] [format] [file]`; the format is `vParquet4`
+//! unless another is named, and with a file the block is left there for other readers to look at.
 #![allow(clippy::print_stdout)]
 
 use std::error::Error;
@@ -9,6 +9,7 @@ use std::error::Error;
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
 use trackway_loadgen::Workload;
 use trackway_spans::{BatchBuilder, Limits, SpanBatch, append_request};
+use trackway_vparquet::meta::{Format, default_dedicated_columns};
 use trackway_vparquet::{BlockWriter, Bytes, WriteOptions};
 
 /// About as many as the ingester freezes together.
@@ -18,6 +19,10 @@ const ROUNDS: usize = 5;
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let traces = arguments.next().map_or(Ok(20_000), |text| text.parse())?;
+    let format = arguments.next().unwrap_or_else(|| Format::default().name().to_owned());
+    let format = Format::writable(&format).ok_or("such blocks are not written")?;
+    let dedicated = default_dedicated_columns(format);
+    let options = WriteOptions { format, dedicated, ..WriteOptions::default() };
     let chunks = chunks(traces)?;
     let spans: usize = chunks.iter().map(SpanBatch::len).sum();
     let input: usize = chunks.iter().map(SpanBatch::size_bytes).sum();
@@ -28,7 +33,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     );
     for _ in 0..ROUNDS {
         let (before, memory) = (cpu_nanoseconds()?, peak_memory()?);
-        let written = BlockWriter::write(&chunks, &WriteOptions::default(), std::io::sink())?;
+        let written = BlockWriter::write(&chunks, &options, std::io::sink())?;
         let cpu = (cpu_nanoseconds()? - before) as f64 / 1000.0 / spans as f64;
         println!(
             "{cpu:.3} µs and {:.2} bytes a span; {} row groups; {} MB more memory at the peak",
@@ -38,7 +43,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         );
     }
     let mut file = Vec::new();
-    BlockWriter::write(&chunks, &WriteOptions::default(), &mut file)?;
+    BlockWriter::write(&chunks, &options, &mut file)?;
     let metadata = ParquetMetaDataReader::new()
         .with_page_index_policy(PageIndexPolicy::Required)
         .parse_and_finish(&Bytes::from(file.clone()))?;

@@ -6,6 +6,7 @@
 
 pub mod bloom;
 mod decode;
+pub mod dedicate;
 mod hybrid;
 mod json;
 mod layout;

@@ -238,19 +238,22 @@ fn attributes_go_to_the_first_place_that_is_theirs() {
     }
 }
 
+/// Appends a value.
+type Put<'a> = &'a dyn Fn(&mut Vec<u8>);
+
 /// One span with an event: in vParquet5 each of the three levels has columns for texts and integers, which take arrays of
 /// two elements and more, too. Blobs have no dictionary.
 #[test]
 fn vparquet5_has_columns_for_texts_integers_and_arrays_of_events_too() {
     let text = |out: &mut Vec<u8>, text: &str| put_bytes(out, 1, text.as_bytes());
     let int = |out: &mut Vec<u8>, int: u64| put_number(out, 3, int);
-    let attribute = |out: &mut Vec<u8>, number: u32, key: &str, value: &dyn Fn(&mut Vec<u8>)| {
+    let attribute = |out: &mut Vec<u8>, number: u32, key: &str, value: Put<'_>| {
         put_message(out, number, |out| {
             put_bytes(out, 1, key.as_bytes());
             put_message(out, 2, |out| value(out));
         });
     };
-    let array = |out: &mut Vec<u8>, elements: &[&dyn Fn(&mut Vec<u8>)]| {
+    let array = |out: &mut Vec<u8>, elements: &[Put<'_>]| {
         put_message(out, 5, |out| {
             elements.iter().for_each(|element| put_message(out, 1, |out| element(out)))
         });

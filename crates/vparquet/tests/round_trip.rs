@@ -10,7 +10,7 @@ use common::{
     all_needs, attributes, batches, canonical, golden, load, merged, open, random, read, shop_frames, write,
 };
 use trackway_common::TraceId;
-use trackway_spans::{Level, SpanBatch, encode_traces_by_id};
+use trackway_spans::{Columns, Level, Needs, SpanBatch, encode_traces_by_id};
 use trackway_vparquet::meta::{DedicatedColumn, Format, default_dedicated_columns, usable};
 use trackway_vparquet::{BlockWriter, Bytes, ColumnType, RowGroup, WriteError, WriteOptions, bloom};
 
@@ -193,6 +193,23 @@ fn tempos_blocks_say_the_same_in_all_formats() {
         };
         assert_eq!(shape(&v4[0]), shape(&batches[0]), "{recording}");
     }
+}
+
+/// vParquet3 has the times of events: with and without those of their spans they come to the same distances.
+#[test]
+fn events_are_as_far_from_their_spans_whatever_else_is_read() {
+    let (bytes, meta) = golden("v3");
+    let file = open(&bytes, &meta.dedicated_columns);
+    let load = |columns: &[Columns]| {
+        let mut needs = Needs::default();
+        columns.iter().for_each(|column| needs.add(*column));
+        load(&mut RowGroup::new(&file, 0), &bytes, &needs).events.since_start.to_vec()
+    };
+    let alone = load(&[Columns::EVENTS]);
+    // One was before its span began.
+    let near = |since: &u64| since.cast_signed().unsigned_abs() < 3_600_000_000_000;
+    assert!(alone.len() > 20 && alone.iter().all(near), "{alone:?}");
+    assert_eq!(load(&[Columns::EVENTS, Columns::START, Columns::DURATION]), alone);
 }
 
 fn owners(batch: &SpanBatch, level: Level) -> usize {

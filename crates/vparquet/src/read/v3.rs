@@ -19,8 +19,13 @@ const STATUS_ERROR: u8 = 2;
 impl Assembly<'_> {
     /// Turns the times of events into distances from the starts of their spans.
     pub(super) fn since_start(&mut self) {
-        let path = self.layout().path(Level::Span, "StartTimeUnixNano");
-        let starts = self.numbers(&path, self.batch.len(), i64::cast_unsigned);
+        // The leaf is no longer there when the spans have their starts from it.
+        let starts = if self.batch.spans.start.is_empty() {
+            let path = self.layout().path(Level::Span, "StartTimeUnixNano");
+            self.numbers(&path, self.batch.len(), i64::cast_unsigned)
+        } else {
+            self.batch.spans.start.clone()
+        };
         let events = &mut self.batch.events;
         let since = |(span, time): (&u32, &u64)| {
             time.wrapping_sub(starts.get(*span as usize).copied().unwrap_or_default())
