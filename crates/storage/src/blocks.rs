@@ -115,7 +115,9 @@ impl BlockStore {
                 path: folder.display().to_string(),
                 source,
             })?
-            .with_fsync(true);
+            .with_fsync(true)
+            // A folder without files would look like a block on its way in, or like a tenant.
+            .with_automatic_cleanup(true);
         let facts = BucketFacts { conditional_put: true };
         Ok(Self { facts, ..Self::new(Arc::new(store), "") })
     }

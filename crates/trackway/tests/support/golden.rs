@@ -78,7 +78,7 @@ pub fn asks_of_v5(question: &Question) -> bool {
 }
 
 /// The contents of all `meta.json` of a tenant.
-pub fn metas(tenant: &std::path::Path) -> Vec<serde_json::Value> {
+pub fn metas(tenant: &Path) -> Vec<serde_json::Value> {
     let blocks = std::fs::read_dir(tenant).unwrap().map(|entry| entry.unwrap().path().join("meta.json"));
     let texts = blocks.filter(|file| file.exists()).map(|file| std::fs::read_to_string(file).unwrap());
     texts.map(|text| serde_json::from_str(&text).unwrap()).collect()
