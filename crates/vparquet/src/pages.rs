@@ -13,6 +13,7 @@ use parquet::file::metadata::{
     ColumnChunkMetaData, ColumnIndexBuilder, OffsetIndexBuilder, PageEncodingStats,
 };
 use parquet::file::page_index::column_index::ColumnIndexMetaData;
+use parquet::file::statistics::Statistics;
 use parquet::schema::types::ColumnDescPtr;
 use trackway_spans::wire::put_varint;
 
@@ -115,7 +116,8 @@ impl ChunkEncoder {
             .set_data_page_offset(data_offset as i64)
             .set_dictionary_page_offset(dictionary.map(|_| 0))
             .set_page_encoding_stats(page_encodings(dictionary.is_some(), encoding, totals.pages));
-        let metadata = match index.statistics() {
+        let nulls = (levels.entries() - value) as u64;
+        let metadata = match index.statistics().or_else(|| nothing_in(values, nulls)) {
             Some(statistics) => metadata.set_statistics(statistics),
             None => metadata,
         };
@@ -280,6 +282,25 @@ fn put_header(out: &mut Vec<u8>, kind: PageKind, uncompressed: i32, compressed: 
     out.extend_from_slice(&[0, 0]);
 }
 
+/// Statistics of a chunk that holds nothing worth reading: no values, or nothing but `false`. A reader passes over it.
+fn nothing_in(values: &Values<'_>, nulls: u64) -> Option<Statistics> {
+    let nulls = Some(nulls);
+    match values {
+        Values::Bools(bools) if bools.iter().all(|truth| *truth == 0) => {
+            let known = (!bools.is_empty()).then_some(false);
+            Some(Statistics::boolean(known, known, None, nulls, false))
+        }
+        Values::Ids([], _) | Values::Texts([], ..) => {
+            Some(Statistics::byte_array(None, None, None, nulls, false))
+        }
+        Values::I64([]) | Values::U64([]) | Values::Plain([]) => {
+            Some(Statistics::int64(None, None, None, nulls, false))
+        }
+        Values::Floats([]) => Some(Statistics::double(None, None, None, nulls, false)),
+        _ => None,
+    }
+}
+
 /// The column index of a chunk, and its statistics, under construction.
 struct Index {
     builder: Option<ColumnIndexBuilder>,
@@ -320,7 +341,7 @@ impl Index {
         };
     }
 
-    fn statistics(&self) -> Option<parquet::file::statistics::Statistics> {
+    fn statistics(&self) -> Option<Statistics> {
         self.builder.as_ref()?;
         self.least.as_ref().map(|bounds| bounds.statistics(self.nulls))
     }

@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
+use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
 
 use super::key::{Key, value_text};
@@ -52,7 +53,7 @@ pub(crate) struct Comparison {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Values {
     #[serde(with = "pairs")]
-    counts: BTreeMap<Key, Lanes<u64>>,
+    counts: HashMap<Key, Lanes<u64>>,
     /// Where there are too many values: how many spans have one.
     too_many: Option<Lanes<u64>>,
     /// Spans whose value is an array; those are not compared.
@@ -212,7 +213,7 @@ impl Side<'_> {
             ranked.push((nil.iter().sum(), &nil_key));
         }
         ranked.retain(|(count, _)| *count > 0);
-        ranked.sort_by_cached_key(|(count, key)| (Reverse(*count), value_text(&key.label())));
+        ranked.sort_by_cached_key(|(count, key)| (Reverse(*count), value_text(&key.label()), (*key).clone()));
         ranked.truncate(top_n);
         let with_counts = |(_, key): (u64, &Key)| {
             let mut counts = if *key == nil_key { nil.clone() } else { vec![0; nil.len()] };

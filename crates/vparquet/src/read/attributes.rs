@@ -177,7 +177,7 @@ impl Assembly<'_> {
             });
         }
         self.others(level, hits, arrays, &json, rows);
-        if is_array.is_none() {
+        if self.group.file.leaf(&layout.path(level, leaves.is_array)).is_none() {
             self.without_value(level, hits, rows);
         }
         Ok(())

@@ -1,5 +1,6 @@
 //! Which leaves a load decodes: where the columns of a batch stand in a block, and which of them need their levels.
 
+use parquet::file::statistics::Statistics;
 use trackway_spans::{AttrNeed, Columns, Level, Needs};
 
 use super::{ReadError, RowGroup};
@@ -110,9 +111,20 @@ impl Plan {
 /// The leaves of the values of a level's attributes, and whether their levels are needed.
 pub(super) fn value_leaves(group: &RowGroup, level: Level) -> impl Iterator<Item = (usize, bool)> {
     let layout = group.file.layout;
+    let entries = move |leaf: usize| group.file.metadata.row_group(group.index).column(leaf).num_values();
     layout.attrs.values().filter_map(move |(name, levels)| {
         let leaf = group.file.leaf(&layout.path(level, name))?;
-        Some((leaf, levels))
+        // Of most types a level has no attribute at all, and hardly any is an array.
+        let worth_reading = match group.file.metadata.row_group(group.index).column(leaf).statistics() {
+            Some(Statistics::Boolean(known)) if name == layout.attrs.is_array => {
+                known.max_opt().is_none_or(|max| *max)
+            }
+            Some(known) => {
+                known.null_count_opt().is_none_or(|nulls| i64::try_from(nulls) != Ok(entries(leaf)))
+            }
+            None => true,
+        };
+        worth_reading.then_some((leaf, levels))
     })
 }
 
