@@ -12,7 +12,7 @@ use trackway_vparquet::meta::BlockMeta;
 use crate::merge::MergeError;
 
 /// Entries of all leaves together that are decoded at once: some thousand spans.
-const PIECE_ENTRIES: u64 = 1 << 20;
+const PIECE_ENTRIES: u64 = 1 << 19;
 /// Spans of a row group at the most. Pieces are cut between traces, so in a larger one a single trace may be larger than
 /// memory; no writer makes such row groups of traces of a usual size.
 const ROW_GROUP_SPANS_MAX: usize = 1_000_000;

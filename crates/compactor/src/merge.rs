@@ -132,6 +132,8 @@ async fn read(
     let mut cursors = try_join_all(inputs.iter().map(|meta| Cursor::open(reader, tenant, meta))).await?;
     let (mut low, mut combined, mut copies) = (None, 0, 0);
     loop {
+        // Before the next row group is read, the one before the last must be written: two are in memory at the most.
+        let turn = send.reserve().await.map_err(|_| MergeError::Interrupted)?;
         let bound = advance(&mut cursors, low, spans_max).await?;
         let Some(bound) = bound else { return Ok((combined, copies)) };
         let places: Vec<Vec<Arc<SpanBatch>>> =
@@ -140,7 +142,7 @@ async fn read(
         let (row_group, of_several, left_out) = gathered.ok_or(MergeError::Interrupted)?;
         combined += of_several;
         copies += left_out;
-        send.send(row_group).await.map_err(|_| MergeError::Interrupted)?;
+        turn.send(row_group);
         low = Some(bound);
         cursors.iter_mut().for_each(|cursor| cursor.release(bound));
     }

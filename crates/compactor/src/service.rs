@@ -23,9 +23,9 @@ use crate::metrics::{Metrics, State};
 use crate::select::{Job, debt, jobs};
 
 /// Spans of a row group: few enough that two of them and what is being read stay small.
-const ROW_GROUP_SPANS: usize = 100_000;
+const ROW_GROUP_SPANS: usize = 64_000;
 /// Data that is merged stays for long: it is worth more work than when it is first written.
-const ZSTD_LEVEL: i32 = 3;
+const ZSTD_LEVEL: i32 = 6;
 
 /// Says up to which sequence the records of a log are released, so that no replay will read them again; `None` for a log
 /// that is not known here.
