@@ -38,7 +38,7 @@ impl Cursor {
         tenant: &TenantId,
         meta: &Arc<BlockMeta>,
     ) -> Result<Self, MergeError> {
-        let failed = |source| MergeError::Input { block: meta.block_id, source };
+        let failed = |source| MergeError::Input { block: meta.block_id, source: Box::new(source) };
         let file = reader.open(tenant, meta).await.map_err(failed)?;
         Ok(Self {
             reader: reader.clone(),
@@ -60,7 +60,7 @@ impl Cursor {
     /// Reads the next piece, if there is one.
     pub(crate) async fn advance(&mut self) -> Result<(), MergeError> {
         let block = self.meta.block_id;
-        let failed = |source| MergeError::Input { block, source };
+        let failed = |source| MergeError::Input { block, source: Box::new(source) };
         let needs = Needs::everything();
         if self.pieces.is_empty() && self.next_row_group < self.file.row_groups() {
             let spans = self.file.spans(self.next_row_group);

@@ -34,7 +34,7 @@ pub enum MergeError {
         /// Which one.
         block: Uuid,
         /// What is wrong with it.
-        source: StoreError,
+        source: Box<StoreError>,
     },
     /// Traces that may be too large to be merged in memory.
     #[error("block {block}: it has a row group of {spans} spans, which is too large to compact")]
@@ -69,10 +69,12 @@ impl MergeError {
     /// The input that is to blame, if it will be the next time, too.
     pub fn poison(&self) -> Option<Uuid> {
         match self {
-            Self::Input { block, source: StoreError::Damaged { .. } } | Self::TooLarge { block, .. } => {
+            Self::TooLarge { block, .. } => Some(*block),
+            Self::Input { block, source }
+                if source.is_not_found() || matches!(**source, StoreError::Damaged { .. }) =>
+            {
                 Some(*block)
             }
-            Self::Input { block, source } if source.is_not_found() => Some(*block),
             _ => None,
         }
     }

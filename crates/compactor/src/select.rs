@@ -158,7 +158,8 @@ mod tests {
         }
     }
 
-    const NOW: i64 = 1_800_000_000 - 1_800_000_000 % 3600 + 1800;
+    /// In the middle of an hour.
+    const NOW: i64 = 500_000 * 3600 + 1800;
 
     fn selected(blocks: &[BlockMeta], config: &Config) -> Vec<Vec<u128>> {
         let blocks: Vec<&BlockMeta> = blocks.iter().collect();
