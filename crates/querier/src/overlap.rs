@@ -18,8 +18,9 @@ use crate::tally::Tally;
 /// Tenants whose overlap is kept.
 const TENANTS_MAX: usize = 64;
 
-/// Trace ids that are looked through and kept of a tenant, 16 bytes each. Of a tenant with more, those of the newest
-/// blocks are: fragments of one trace that lie in older ones are judged each for itself.
+/// Trace ids that are looked through and kept of a tenant, twice 16 bytes each: by block, so that only new blocks are read,
+/// and all together. Of a tenant with more, those of the newest blocks are: fragments of one trace that lie in older ones
+/// are judged each for itself.
 const IDS_MAX: u64 = 4 << 20;
 
 /// Traces whose copies are looked for together.
@@ -165,10 +166,14 @@ pub(crate) struct OverlapCache {
     reading: Arc<Mutex<HashMap<TenantId, Arc<AsyncMutex<()>>>>>,
 }
 
+/// The trace ids of each row group of blocks.
+type Lists = Arc<HashMap<Uuid, Vec<Arc<Vec<TraceId>>>>>;
+
 #[derive(Clone, Debug)]
 struct Known {
     blocks: Vec<Uuid>,
     chunks: Vec<u64>,
+    lists: Lists,
     /// Of all blocks, sorted; those that are in several stand there as often.
     ids: Arc<Vec<TraceId>>,
     stored: Arc<Overlap>,
@@ -191,14 +196,14 @@ impl OverlapCache {
         if let Some(known) = known.as_ref().filter(|known| known.blocks == blocks && known.chunks == chunks) {
             return Arc::clone(&known.overlap);
         }
-        let (ids, stored) = match known {
-            Some(known) if known.blocks == blocks => (known.ids, known.stored),
-            // Blocks that came since are added; after others went, all are read again.
-            Some(known) if known.blocks.iter().all(|block| blocks.contains(block)) => {
-                let new = |block: &Uuid| !known.blocks.contains(block);
-                stored_ids(source, &new, known.ids, tally).await
+        let (lists, ids, stored) = match known {
+            Some(known) if known.blocks == blocks => (known.lists, known.ids, known.stored),
+            known => {
+                let known = known.map(|known| known.lists).unwrap_or_default();
+                let lists = Arc::new(lists(source, &known, tally).await);
+                let (ids, stored) = repeated(source, &lists, tally).await;
+                (lists, ids, stored)
             }
-            _ => stored_ids(source, &|_| true, Arc::default(), tally).await,
         };
         let (view, sorted, of_blocks) = (source.view.clone(), Arc::clone(&ids), Arc::clone(&stored));
         let with_live = move || of_view(&view, &sorted, of_blocks);
@@ -215,7 +220,7 @@ impl OverlapCache {
         }
         all.insert(
             source.tenant.clone(),
-            Known { blocks, chunks, ids, stored, overlap: Arc::clone(&overlap) },
+            Known { blocks, chunks, lists, ids, stored, overlap: Arc::clone(&overlap) },
         );
         drop(turn);
         overlap
@@ -249,42 +254,46 @@ fn of_view(view: &View, ids: &[TraceId], stored: Arc<Overlap>) -> Arc<Overlap> {
     Arc::new(Overlap { ids: Arc::new(all), live, stored: Some(stored), ..Overlap::default() })
 }
 
-/// The ids of all traces of all blocks, sorted, each as often as there are row groups with it: those of the blocks that
-/// are `wanted`, and those that are known. With them the overlap that those make that stand there several times.
-async fn stored_ids(
-    source: &Source,
-    wanted: &(dyn Fn(&Uuid) -> bool + Sync),
-    known: Arc<Vec<TraceId>>,
-    tally: &Tally,
-) -> (Arc<Vec<TraceId>>, Arc<Overlap>) {
-    let mut newest: Vec<usize> =
-        (0..source.view.blocks.len()).filter(|block| wanted(&source.meta(*block).block_id)).collect();
+/// The trace ids of the blocks of a view, of the newest ones first until there are too many. What is known already is not
+/// read again.
+async fn lists(source: &Source, known: &Lists, tally: &Tally) -> HashMap<Uuid, Vec<Arc<Vec<TraceId>>>> {
+    let mut newest: Vec<usize> = (0..source.view.blocks.len()).collect();
     newest.sort_by_key(|block| std::cmp::Reverse(source.meta(*block).end_time));
-    let mut traces = known.len() as u64;
+    let mut traces = 0;
     newest.retain(|block| {
         traces += source.meta(*block).total_objects;
         traces <= IDS_MAX
     });
     let parts = stream::iter(newest).map(|block| async move {
         let (tenant, meta) = (&source.tenant, source.meta(block));
+        if let Some(lists) = known.get(&meta.block_id) {
+            return Ok((meta.block_id, lists.clone()));
+        }
         let row_groups = source.reader.open(tenant, meta).await?.row_groups();
         let mut ids = Vec::new();
         for row_group in 0..row_groups {
             ids.push(source.reader.trace_ids(tenant, meta, row_group).await?);
         }
-        Ok(ids)
+        Ok((meta.block_id, ids))
     });
     let mut parts = parts.buffer_unordered(READS_AT_ONCE);
-    let mut all = Vec::new();
+    let mut all = HashMap::new();
     while let Some(part) = parts.next().await {
         match part {
-            Ok(lists) => all.extend(lists),
+            Ok((block, lists)) => drop(all.insert(block, lists)),
             Err(error) => tally.skip(&error),
         }
     }
+    all
+}
+
+/// All ids of these lists, sorted, each as often as there are row groups with it. With them the overlap that those make
+/// that stand there several times.
+async fn repeated(source: &Source, lists: &Lists, tally: &Tally) -> (Arc<Vec<TraceId>>, Arc<Overlap>) {
+    let lists = Arc::clone(lists);
     let sort = move || {
-        let new = all.iter().flat_map(|list| list.iter().copied());
-        let mut ids: Vec<TraceId> = known.iter().copied().chain(new).collect();
+        let all = lists.values().flatten().flat_map(|list| list.iter().copied());
+        let mut ids: Vec<TraceId> = all.collect();
         // Sorted runs, one behind the other: the stable sort merges them.
         ids.sort();
         let pairs = ids.windows(2).filter(|pair| pair[0] == pair[1]);

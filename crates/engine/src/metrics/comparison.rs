@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
@@ -77,6 +78,19 @@ impl Values {
         }
     }
 
+    fn merge(&mut self, mut other: Self) {
+        if let Some(total) = other.too_many.take() {
+            self.forget().merge(total);
+        }
+        if self.too_many.is_none() && self.counts.len() < other.counts.len() {
+            std::mem::swap(&mut self.counts, &mut other.counts);
+        }
+        for (key, lanes) in other.counts {
+            self.add(key, lanes);
+        }
+        self.arrays.merge(other.arrays);
+    }
+
     /// Keeps only how many spans have a value.
     fn forget(&mut self) -> &mut Lanes<u64> {
         let counts = std::mem::take(&mut self.counts);
@@ -103,20 +117,25 @@ impl Comparison {
                 None => values.forget().merge(lanes),
             }
         }
-        while self.attributes.len() > ATTRIBUTES_MAX {
-            self.attributes.pop_last();
-            self.is_cut = true;
-        }
+        self.trim();
     }
 
     pub(crate) fn merge(&mut self, other: Self) {
         self.all.merge(other.all);
         self.is_cut |= other.is_cut;
         for (name, values) in other.attributes {
-            let arrays = (!values.arrays.0.is_empty()).then_some((Some(Key::Nil), values.arrays));
-            let too_many = values.too_many.map(|total| (None, total));
-            let counts = values.counts.into_iter().map(|(key, lanes)| (Some(key), lanes));
-            self.add(&name, counts.chain(too_many).chain(arrays));
+            match self.attributes.entry(name) {
+                Entry::Occupied(mine) => mine.into_mut().merge(values),
+                Entry::Vacant(place) => drop(place.insert(values)),
+            }
+        }
+        self.trim();
+    }
+
+    fn trim(&mut self) {
+        while self.attributes.len() > ATTRIBUTES_MAX {
+            self.attributes.pop_last();
+            self.is_cut = true;
         }
     }
 
