@@ -121,12 +121,18 @@ impl Compactor {
         for tenant in tenants {
             let blocks = self.catalog.blocks(tenant);
             let (merged, expired) = (self.outstanding(&blocks).0, self.expired(tenant).len());
-            if merged + expired > 0 {
+            if expired > 0 {
                 tracing::warn!(
-                    %tenant, blocks = blocks.len(), merged, expired, starts = %start,
-                    "Trackway has not written to this bucket before and waits (trackway.compaction.start_after); then it merges \
-                     blocks (compactor.compaction.compaction_window) and deletes those that are older than \
-                     compactor.compaction.block_retention"
+                    %tenant, blocks = blocks.len(), expired, merged, starts = %start,
+                    "Trackway has not written to this bucket before and waits (trackway.compaction.start_after); then it \
+                     deletes the blocks that are older than compactor.compaction.block_retention, and merges others \
+                     (compactor.compaction.compaction_window)"
+                );
+            } else if merged > 0 {
+                tracing::info!(
+                    %tenant, blocks = blocks.len(), merged, starts = %start,
+                    "Trackway has not written to this bucket before and waits (trackway.compaction.start_after); then it \
+                     merges blocks (compactor.compaction.compaction_window)"
                 );
             }
         }

@@ -80,8 +80,8 @@ fn on_s3_in_this_process() {
     let s3 = S3Server::start(&["tempo-traces"]);
     a_bucket_is_all_that_is_needed(&s3.endpoint);
     // Tempo takes each folder at the top for a tenant.
-    let top: Vec<_> =
-        fs::read_dir(s3.bucket("tempo-traces")).unwrap().map(|e| e.unwrap().file_name()).collect();
+    let top = fs::read_dir(s3.bucket("tempo-traces")).unwrap().map(|entry| entry.unwrap());
+    let top: Vec<_> = top.filter(|entry| entry.path().is_dir()).map(|entry| entry.file_name()).collect();
     assert_eq!(top, ["single-tenant"]);
 }
 
