@@ -156,7 +156,12 @@ impl BlockStore {
     pub async fn put_block(&self, tenant: &TenantId, upload: Upload<'_>) -> Result<(), StoreError> {
         let id = upload.meta.block_id;
         self.put_data(tenant, &upload).await?;
-        self.put(&self.path(tenant, id, "meta.json"), upload.meta_json.into()).await
+        let meta = self.path(tenant, id, "meta.json");
+        match self.put(&meta, upload.meta_json.into()).await {
+            // The answer may be lost: the block is there then, and others may have seen it.
+            Err(_) if self.has(&meta).await.unwrap_or(false) => Ok(()),
+            put => put,
+        }
     }
 
     /// Writes what becomes a block by a `meta.json` or a commit.
