@@ -249,6 +249,14 @@ impl Compactor {
             JobError::Merge(error) => error.poison(),
             JobError::Store(_) | JobError::Commit(_) => None,
         };
+        // Somebody else may have merged it, and deleted it.
+        let is_block = |block: Uuid| async move {
+            self.store().has(&self.store().path(tenant, block, "meta.json")).await.unwrap_or(false)
+        };
+        let poison = match poison {
+            Some(block) if is_block(block).await => Some(block),
+            _ => None,
+        };
         let Some(block) = poison else {
             tracing::warn!(%tenant, %error, "blocks cannot be merged; the next round tries again");
             return false;
