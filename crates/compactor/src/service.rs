@@ -27,6 +27,10 @@ const ROW_GROUP_SPANS: usize = 100_000;
 /// Data that is merged stays for long: it is worth more work than when it is first written.
 const ZSTD_LEVEL: i32 = 3;
 
+/// How long an upload may take: files that nobody needs are deleted after a day ([`crate::tidy`]), and a process that
+/// slept that long must not commit what is not there any more.
+const UPLOAD_MAX: SignedDuration = SignedDuration::from_hours(12);
+
 /// Says up to which sequence the records of a log are released, so that no replay will read them again; `None` for a log
 /// that is not known here.
 pub type ReleasedLog = Arc<dyn Fn(Uuid) -> Option<u64> + Send + Sync>;
@@ -305,7 +309,11 @@ impl Compactor {
             bloom: merged.written.bloom.clone(),
             index: merged.written.index.clone(),
         };
+        let began = self.now();
         self.store().put_data(tenant, &upload).await?;
+        if self.now().duration_since(began) > UPLOAD_MAX {
+            return Err(MergeError::Interrupted.into());
+        }
         let commit = Commit::new(self.random.uuid(), self.now(), entry.clone(), job.inputs.clone());
         self.catalog.replace(self.store(), tenant, &commit, &job.inputs).await?;
         // From here on the merge stands. What is not finished now is finished after the next look at the store.
