@@ -139,12 +139,37 @@ impl BlockStore {
             (Some(next), Some(first)) => next.max(*first),
             (next, first) => next.or(first.copied()).unwrap_or(0),
         };
+        if self.read_on(tenant, known, next).await? {
+            return Ok(());
+        }
+        // Since then some were made and forgotten, or all of them were, with the tenant.
+        let there = self.list_tenant(tenant).await?.commits;
+        let first = there.iter().find(|sequence| **sequence >= next).or(there.first());
+        if self.read_on(tenant, known, first.copied().unwrap_or(0)).await? {
+            return Ok(());
+        }
+        let path = self.commit_path(tenant, next).to_string();
+        Err(StoreError::Damaged { path, problem: "the commits that are listed are not there".to_owned() })
+    }
+
+    /// Reads commits from one on. Returns whether they end where the last one is: that one is never forgotten.
+    async fn read_on(&self, tenant: &TenantId, known: &mut Known, from: u64) -> Result<bool, StoreError> {
+        let mut next = from;
         while let Some(commit) = self.read_commit(tenant, next).await? {
             known.learn(next, commit);
             next += 1;
         }
-        known.next = Some(next);
-        Ok(())
+        let is_end = next > from
+            || match next.checked_sub(1) {
+                Some(last) => self.has(&self.commit_path(tenant, last)).await?,
+                None => true,
+            };
+        if is_end {
+            known.next = Some(next);
+            // When all were forgotten with the tenant, their numbers are given again.
+            drop(known.commits.split_off(&next));
+        }
+        Ok(is_end)
     }
 
     async fn read_commit(&self, tenant: &TenantId, sequence: u64) -> Result<Option<Commit>, StoreError> {
