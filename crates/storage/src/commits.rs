@@ -70,6 +70,21 @@ impl Known {
         self.covered.contains_key(&block)
     }
 
+    /// Whether a commit added it.
+    fn has_added(&self, block: Uuid) -> bool {
+        self.commits.values().any(|commit| commit.add.meta.block_id == block)
+    }
+
+    /// How many commits there were.
+    pub(crate) fn next(&self) -> Option<u64> {
+        self.next
+    }
+
+    /// Blocks that must not be looked at any more.
+    pub(crate) fn covered(&self) -> impl Iterator<Item = Uuid> {
+        self.covered.keys().copied()
+    }
+
     /// The blocks that commits added and did not cover again.
     pub(crate) fn added(&self) -> impl Iterator<Item = &BlockEntry> {
         let added = self.commits.values().map(|commit| &commit.add);
@@ -124,6 +139,22 @@ enum Created {
 }
 
 impl BlockStore {
+    /// Whether a block that a listing does not show is there all the same: it has its `meta.json`, or a commit added it and it
+    /// was neither marked nor deleted since. Of what no commit added, data alone is what was left of it.
+    pub(crate) async fn is_there(
+        &self,
+        tenant: &TenantId,
+        known: &Known,
+        block: Uuid,
+    ) -> Result<bool, StoreError> {
+        if self.has(&self.path(tenant, block, "meta.json")).await? {
+            return Ok(true);
+        }
+        Ok(known.has_added(block)
+            && !self.has(&self.path(tenant, block, "meta.compacted.json")).await?
+            && self.has(&self.path(tenant, block, "data.parquet")).await?)
+    }
+
     /// Reads the commits that came since, those in the listing and those behind them.
     ///
     /// # Errors
