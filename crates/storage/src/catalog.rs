@@ -223,7 +223,8 @@ impl TenantBlocks {
     fn change(&mut self, add: Vec<BlockEntry>, remove: &[Uuid]) {
         let known: HashSet<Uuid> = self.blocks.iter().map(|entry| entry.meta.block_id).collect();
         let kept = self.blocks.iter().filter(|entry| !remove.contains(&entry.meta.block_id)).cloned();
-        let new = add.into_iter().filter(|entry| !known.contains(&entry.meta.block_id));
+        let is_new = |id: &Uuid| !known.contains(id) && !self.removed.contains(id);
+        let new = add.into_iter().filter(|entry| is_new(&entry.meta.block_id));
         self.blocks = Arc::new(kept.chain(new).collect());
         self.removed.extend(remove);
         self.sequence += 1;
@@ -363,6 +364,8 @@ impl Catalog {
     fn adopt(&self, tenant: &TenantId, mut found: Found, known: &Known) -> (usize, Vec<UnreadableBlock>) {
         let mut tenants = self.tenants.write();
         let state = tenants.entry(tenant.clone()).or_default();
+        // One of them may be ours, merged by somebody else before we told ourselves that it is there.
+        state.removed.extend(known.covered());
         let announced = self.announced.read();
         let ours = |id: &Uuid| state.removed.contains(id) || announced.contains(id);
         found.blocks.retain(|entry| !ours(&entry.meta.block_id));
