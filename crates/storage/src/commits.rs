@@ -291,7 +291,7 @@ impl BlockStore {
             self.put(&path, commit.add.meta_json().into()).await?;
         }
         for block in &commit.covers {
-            self.mark_compacted(tenant, *block, now).await?;
+            self.mark_compacted(tenant, *block, None, now).await?;
         }
         Ok(())
     }

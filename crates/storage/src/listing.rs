@@ -13,6 +13,7 @@ use trackway_common::TenantId;
 use uuid::Uuid;
 
 use crate::blocks::{BlockStore, StoreError};
+use crate::catalog::BlockEntry;
 
 /// Marks a block that compactors leave alone, for Tempo's too.
 pub(crate) const NO_COMPACT: &str = "nocompact.flg";
@@ -115,7 +116,8 @@ impl BlockStore {
     }
 
     /// Turns a block into what was one: Tempo's readers do not look at it any more, and its files stay until they are
-    /// deleted. That it is gone already is no error.
+    /// deleted. That it is gone already is no error. A block that a commit added may have no `meta.json` yet; whoever wants
+    /// the mark all the same says what would stand there.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -123,12 +125,16 @@ impl BlockStore {
         &self,
         tenant: &TenantId,
         block: Uuid,
+        otherwise: Option<&BlockEntry>,
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let path = self.path(tenant, block, "meta.json");
         let json = match self.get(&path).await {
             Ok(json) => json,
-            Err(error) if error.is_not_found() => return Ok(()),
+            Err(error) if error.is_not_found() => match otherwise {
+                Some(entry) => entry.meta_json().into(),
+                None => return Ok(()),
+            },
             Err(error) => return Err(error),
         };
         let damaged = |error: serde_json::Error| StoreError::Damaged {
