@@ -100,10 +100,13 @@ impl Known {
     /// Commits of which something is left to be done, by a listing.
     pub(crate) fn unfinished(&self, listing: &Listing) -> Vec<Commit> {
         let has_meta = |block: &Uuid| listing.blocks.get(block).is_some_and(|files| files.meta);
-        let is_open = |commit: &&Commit| {
-            commit.covers.iter().any(has_meta)
-                || (!self.covers(commit.add.meta.block_id) && !has_meta(&commit.add.meta.block_id))
+        // A block that has expired is not to get its `meta.json` again.
+        let needs_meta = |block: &Uuid| {
+            listing.blocks.get(block).is_some_and(|files| !files.meta && !files.compacted)
+                && !self.covers(*block)
         };
+        let is_open =
+            |commit: &&Commit| commit.covers.iter().any(has_meta) || needs_meta(&commit.add.meta.block_id);
         self.commits.values().filter(is_open).cloned().collect()
     }
 
@@ -166,7 +169,7 @@ impl BlockStore {
         listed: &[u64],
     ) -> Result<(), StoreError> {
         // Sequences have no gaps, but what stands before the first one in a listing was forgotten.
-        let mut next = match (known.next, listed.first()) {
+        let next = match (known.next, listed.first()) {
             (Some(next), Some(first)) => next.max(*first),
             (next, first) => next.or(first.copied()).unwrap_or(0),
         };
