@@ -102,8 +102,11 @@ impl Compactor {
         let is_empty = looked.listing.blocks.is_empty() && self.catalog.blocks(tenant).is_empty();
         let oldest = before(self.now(), self.config.empty_tenant_age);
         let is_old = looked.listing.index.is_some_and(|written| written < oldest);
-        if self.config.deletes_empty_tenants && is_empty && is_old {
-            self.store().delete_tenant(tenant).await?;
+        if self.config.deletes_empty_tenants
+            && is_empty
+            && is_old
+            && self.store().delete_tenant(tenant, self.now() - ABANDONED_AFTER).await?
+        {
             self.catalog.forget_tenant(tenant);
             self.metrics.forget(tenant);
             tracing::info!(%tenant, "deleted what was left of a tenant without blocks");

@@ -188,20 +188,25 @@ impl BlockStore {
         }
     }
 
-    /// Deletes everything that belongs to a tenant without blocks: its index, and its old commits.
+    /// Deletes everything that belongs to a tenant without blocks: its old commits, and its index, last of all, so that
+    /// what was interrupted is found again. Returns whether it did: not when a commit is younger than `oldest`, since
+    /// somebody else may need it.
     ///
     /// # Errors
     /// [`StoreError::Store`].
-    pub async fn delete_tenant(&self, tenant: &TenantId) -> Result<(), StoreError> {
+    pub async fn delete_tenant(&self, tenant: &TenantId, oldest: Timestamp) -> Result<bool, StoreError> {
+        let own = self.own_folder(tenant);
+        let failed = |source| StoreError::Store { action: "list", path: own.to_string(), source };
+        let objects: Vec<_> = self.object_store().list(Some(&own)).try_collect().await.map_err(failed)?;
+        if objects.iter().any(|object| object.last_modified.timestamp() >= oldest.as_second()) {
+            return Ok(false);
+        }
+        for object in objects {
+            self.delete(&object.location).await?;
+        }
         for file in ["index.json.gz", "index.pb.zst"] {
             self.delete(&self.tenant_path(tenant).join(file)).await?;
         }
-        let own = self.own_folder(tenant);
-        let failed = |source| StoreError::Store { action: "list", path: own.to_string(), source };
-        let mut objects = self.object_store().list(Some(&own));
-        while let Some(object) = objects.try_next().await.map_err(failed)? {
-            self.delete(&object.location).await?;
-        }
-        Ok(())
+        Ok(true)
     }
 }
