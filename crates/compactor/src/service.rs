@@ -18,7 +18,7 @@ use trackway_vparquet::meta::{BlockMeta, DedicatedColumn, usable};
 use uuid::Uuid;
 
 use crate::config::Config;
-use crate::merge::{MergeError, Merged, merge};
+use crate::merge::{INPUT_SPANS_MAX, MergeError, Merged, merge};
 use crate::metrics::{Metrics, State};
 use crate::select::{Job, debt, jobs};
 
@@ -300,7 +300,7 @@ impl Compactor {
             created_by: format!("trackway {}", env!("CARGO_PKG_VERSION")),
         };
         let metas: Vec<Arc<BlockMeta>> = inputs.iter().map(|entry| Arc::clone(&entry.meta)).collect();
-        let merged = merge(&self.reader, tenant, &metas, &options, path).await?;
+        let merged = merge(&self.reader, tenant, &metas, (&options, INPUT_SPANS_MAX), path).await?;
         let entry = self.entry(tenant, id, &inputs, &merged, options.dedicated);
         let upload = Upload {
             meta: &entry.meta,

@@ -18,7 +18,7 @@ use trackway_storage::{BlockCatalog, CpuPool};
 use trackway_vparquet::meta::BlockMeta;
 
 /// Cases that are tried by default.
-const CASES: u64 = 150;
+const CASES: u64 = 30;
 /// Calls of the store that a case makes before its faults end.
 const TURNS: u64 = 400;
 
