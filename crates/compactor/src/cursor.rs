@@ -13,9 +13,6 @@ use crate::merge::MergeError;
 
 /// Entries of all leaves together that are decoded at once: some thousand spans.
 const PIECE_ENTRIES: u64 = 1 << 19;
-/// Spans of a row group at the most. Pieces are cut between traces, so in a larger one a single trace may be larger than
-/// memory; no writer makes such row groups of traces of a usual size.
-const ROW_GROUP_SPANS_MAX: usize = 1_000_000;
 
 /// An input, as far as it was read.
 #[derive(Debug)]
@@ -24,6 +21,7 @@ pub(crate) struct Cursor {
     tenant: TenantId,
     meta: Arc<BlockMeta>,
     file: Arc<BlockFile>,
+    spans_max: usize,
     next_row_group: usize,
     pieces: VecDeque<Piece>,
     /// What was read and is not written yet.
@@ -37,6 +35,7 @@ impl Cursor {
         reader: &BlockReader,
         tenant: &TenantId,
         meta: &Arc<BlockMeta>,
+        spans_max: usize,
     ) -> Result<Self, MergeError> {
         let failed = |source| MergeError::Input { block: meta.block_id, source: Box::new(source) };
         let file = reader.open(tenant, meta).await.map_err(failed)?;
@@ -45,6 +44,7 @@ impl Cursor {
             tenant: tenant.clone(),
             meta: Arc::clone(meta),
             file,
+            spans_max,
             next_row_group: 0,
             pieces: VecDeque::new(),
             held: VecDeque::new(),
@@ -64,7 +64,7 @@ impl Cursor {
         let needs = Needs::everything();
         if self.pieces.is_empty() && self.next_row_group < self.file.row_groups() {
             let spans = self.file.spans(self.next_row_group);
-            if spans > ROW_GROUP_SPANS_MAX {
+            if spans > self.spans_max {
                 return Err(MergeError::TooLarge { block, spans });
             }
             let pieces = self

@@ -12,7 +12,7 @@ mod service;
 mod tidy;
 
 pub use config::Config;
-pub use merge::{MergeError, Merged, merge};
+pub use merge::{INPUT_SPANS_MAX, MergeError, Merged, merge};
 pub use metrics::Metrics;
 pub use select::{Job, debt, jobs};
 pub use service::{Compactor, ReleasedLog};

@@ -25,6 +25,10 @@ const READS_AT_ONCE: usize = 2;
 /// Row groups that wait for being written.
 const WAITING_MAX: usize = 1;
 
+/// Spans of an input's row group at the most. Pieces are cut between traces, so in a larger one a single trace may be larger
+/// than memory; no writer makes such row groups of traces of a usual size.
+pub const INPUT_SPANS_MAX: usize = 1_000_000;
+
 /// A merge that did not come to an end.
 #[derive(Debug, thiserror::Error)]
 pub enum MergeError {
@@ -97,7 +101,8 @@ struct RowGroup {
     joined: Option<SpanBatch>,
 }
 
-/// Merges blocks into a file.
+/// Merges blocks into a file. An input with a row group of more than `input_spans_max` spans ([`INPUT_SPANS_MAX`]) is
+/// refused.
 ///
 /// # Errors
 /// [`MergeError`]; what lies in the file then is of no use.
@@ -105,7 +110,7 @@ pub async fn merge(
     reader: &BlockReader,
     tenant: &TenantId,
     inputs: &[Arc<BlockMeta>],
-    options: &WriteOptions,
+    (options, input_spans_max): (&WriteOptions, usize),
     path: &Path,
 ) -> Result<Merged, MergeError> {
     let traces = inputs.iter().map(|meta| meta.total_objects).sum();
@@ -114,8 +119,14 @@ pub async fn merge(
         let (options, path) = (options.clone(), path.to_owned());
         tokio::task::spawn_blocking(move || write(&options, traces, &path, receive))
     };
-    let spans_max = options.row_group_spans_max;
-    let read = read(reader, tenant, inputs, spans_max, send).await;
+    let opened = inputs.iter().map(|meta| Cursor::open(reader, tenant, meta, input_spans_max));
+    let read = match try_join_all(opened).await {
+        Ok(cursors) => read(reader, cursors, options.row_group_spans_max, send).await,
+        Err(error) => {
+            drop(send);
+            Err(error)
+        }
+    };
     let written = writer.await.map_err(|_| MergeError::Interrupted)?;
     // When the writer fails, the reader only knows that nobody listens any more.
     match (read, written) {
@@ -126,12 +137,10 @@ pub async fn merge(
 
 async fn read(
     reader: &BlockReader,
-    tenant: &TenantId,
-    inputs: &[Arc<BlockMeta>],
+    mut cursors: Vec<Cursor>,
     spans_max: usize,
     send: mpsc::Sender<RowGroup>,
 ) -> Result<(u64, u64), MergeError> {
-    let mut cursors = try_join_all(inputs.iter().map(|meta| Cursor::open(reader, tenant, meta))).await?;
     let (mut low, mut combined, mut copies) = (None, 0, 0);
     loop {
         // Before the next row group is read, the one before the last must be written: two are in memory at the most.

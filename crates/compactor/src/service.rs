@@ -18,7 +18,7 @@ use trackway_vparquet::meta::{BlockMeta, DedicatedColumn, usable};
 use uuid::Uuid;
 
 use crate::config::Config;
-use crate::merge::{MergeError, Merged, merge};
+use crate::merge::{INPUT_SPANS_MAX, MergeError, Merged, merge};
 use crate::metrics::{Metrics, State};
 use crate::select::{Job, debt, jobs};
 
@@ -26,6 +26,10 @@ use crate::select::{Job, debt, jobs};
 const ROW_GROUP_SPANS: usize = 64_000;
 /// Data that is merged stays for long: it is worth more work than when it is first written.
 const ZSTD_LEVEL: i32 = 6;
+
+/// How long an upload may take: files that nobody needs are deleted after a day ([`crate::tidy`]), and a process that
+/// slept that long must not commit what is not there any more.
+const UPLOAD_MAX: SignedDuration = SignedDuration::from_hours(12);
 
 /// Says up to which sequence the records of a log are released, so that no replay will read them again; `None` for a log
 /// that is not known here.
@@ -255,6 +259,14 @@ impl Compactor {
             JobError::Merge(error) => error.poison(),
             JobError::Store(_) | JobError::Commit(_) => None,
         };
+        // Somebody else may have merged it, and deleted it.
+        let is_block = |block: Uuid| async move {
+            self.store().has(&self.store().path(tenant, block, "meta.json")).await.unwrap_or(false)
+        };
+        let poison = match poison {
+            Some(block) if is_block(block).await => Some(block),
+            _ => None,
+        };
         let Some(block) = poison else {
             tracing::warn!(%tenant, %error, "blocks cannot be merged; the next round tries again");
             return false;
@@ -294,7 +306,7 @@ impl Compactor {
             created_by: format!("trackway {}", env!("CARGO_PKG_VERSION")),
         };
         let metas: Vec<Arc<BlockMeta>> = inputs.iter().map(|entry| Arc::clone(&entry.meta)).collect();
-        let merged = merge(&self.reader, tenant, &metas, &options, path).await?;
+        let merged = merge(&self.reader, tenant, &metas, (&options, INPUT_SPANS_MAX), path).await?;
         let entry = self.entry(tenant, id, &inputs, &merged, options.dedicated);
         let upload = Upload {
             meta: &entry.meta,
@@ -303,7 +315,11 @@ impl Compactor {
             bloom: merged.written.bloom.clone(),
             index: merged.written.index.clone(),
         };
+        let began = self.now();
         self.store().put_data(tenant, &upload).await?;
+        if self.now().duration_since(began) > UPLOAD_MAX {
+            return Err(MergeError::Interrupted.into());
+        }
         let commit = Commit::new(self.random.uuid(), self.now(), entry.clone(), job.inputs.clone());
         self.catalog.replace(self.store(), tenant, &commit, &job.inputs).await?;
         // From here on the merge stands. What is not finished now is finished after the next look at the store.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use trackway_common::TenantId;
-use trackway_storage::{BlockCatalog, BlockFiles, Looked, StoreError};
+use trackway_storage::{BlockCatalog, BlockEntry, BlockFiles, Looked, StoreError};
 use uuid::Uuid;
 
 use crate::service::Compactor;
@@ -47,14 +47,14 @@ impl Compactor {
     }
 
     /// Blocks whose data is older than it is to be kept.
-    pub(crate) fn expired(&self, tenant: &TenantId) -> Vec<Uuid> {
+    pub(crate) fn expired(&self, tenant: &TenantId) -> Vec<BlockEntry> {
         let retention = self.config.retention;
         if retention.is_zero() {
             return Vec::new();
         }
         let oldest = before(self.now(), retention);
         let blocks = self.catalog.blocks(tenant);
-        blocks.iter().filter(|entry| entry.meta.end_time < oldest).map(|entry| entry.meta.block_id).collect()
+        blocks.iter().filter(|entry| entry.meta.end_time < oldest).cloned().collect()
     }
 
     async fn expire(&self, tenant: &TenantId) -> Result<(), StoreError> {
@@ -62,9 +62,10 @@ impl Compactor {
         if expired.is_empty() {
             return Ok(());
         }
-        for block in &expired {
-            self.store().mark_compacted(tenant, *block, self.now()).await?;
-            self.catalog.remove(tenant, &[*block]);
+        for entry in &expired {
+            let block = entry.meta.block_id;
+            self.store().mark_compacted(tenant, block, Some(entry), self.now()).await?;
+            self.catalog.remove(tenant, &[block]);
             self.metrics.marked.fetch_add(1, Ordering::Relaxed);
         }
         tracing::info!(
@@ -101,8 +102,11 @@ impl Compactor {
         let is_empty = looked.listing.blocks.is_empty() && self.catalog.blocks(tenant).is_empty();
         let oldest = before(self.now(), self.config.empty_tenant_age);
         let is_old = looked.listing.index.is_some_and(|written| written < oldest);
-        if self.config.deletes_empty_tenants && is_empty && is_old {
-            self.store().delete_tenant(tenant).await?;
+        if self.config.deletes_empty_tenants
+            && is_empty
+            && is_old
+            && self.store().delete_tenant(tenant, self.now() - ABANDONED_AFTER).await?
+        {
             self.catalog.forget_tenant(tenant);
             self.metrics.forget(tenant);
             tracing::info!(%tenant, "deleted what was left of a tenant without blocks");

@@ -96,6 +96,12 @@ impl BlockStore {
         Self { part_bytes: opened.part_bytes, parts_at_once: opened.parts_at_once, facts, ..store }
     }
 
+    /// The same, when this is known about the store.
+    #[must_use]
+    pub fn knowing(self, facts: BucketFacts) -> Self {
+        Self { facts, ..self }
+    }
+
     /// What is known about the store.
     pub fn facts(&self) -> BucketFacts {
         self.facts
@@ -118,8 +124,7 @@ impl BlockStore {
             .with_fsync(true)
             // A folder without files would look like a block on its way in, or like a tenant.
             .with_automatic_cleanup(true);
-        let facts = BucketFacts { conditional_put: true };
-        Ok(Self { facts, ..Self::new(Arc::new(store), "") })
+        Ok(Self::new(Arc::new(store), "").knowing(BucketFacts { conditional_put: true }))
     }
 
     pub(crate) fn root(&self) -> &Path {
@@ -151,7 +156,12 @@ impl BlockStore {
     pub async fn put_block(&self, tenant: &TenantId, upload: Upload<'_>) -> Result<(), StoreError> {
         let id = upload.meta.block_id;
         self.put_data(tenant, &upload).await?;
-        self.put(&self.path(tenant, id, "meta.json"), upload.meta_json.into()).await
+        let meta = self.path(tenant, id, "meta.json");
+        match self.put(&meta, upload.meta_json.into()).await {
+            // The answer may be lost: the block is there then, and others may have seen it.
+            Err(_) if self.has(&meta).await.unwrap_or(false) => Ok(()),
+            put => put,
+        }
     }
 
     /// Writes what becomes a block by a `meta.json` or a commit.

@@ -223,7 +223,8 @@ impl TenantBlocks {
     fn change(&mut self, add: Vec<BlockEntry>, remove: &[Uuid]) {
         let known: HashSet<Uuid> = self.blocks.iter().map(|entry| entry.meta.block_id).collect();
         let kept = self.blocks.iter().filter(|entry| !remove.contains(&entry.meta.block_id)).cloned();
-        let new = add.into_iter().filter(|entry| !known.contains(&entry.meta.block_id));
+        let is_new = |id: &Uuid| !known.contains(id) && !self.removed.contains(id);
+        let new = add.into_iter().filter(|entry| is_new(&entry.meta.block_id));
         self.blocks = Arc::new(kept.chain(new).collect());
         self.removed.extend(remove);
         self.sequence += 1;
@@ -320,44 +321,51 @@ impl Catalog {
         tenant: &TenantId,
         concurrency: usize,
     ) -> Result<(Looked, usize, Vec<UnreadableBlock>), StoreError> {
-        let before = self.blocks(tenant);
-        let before: HashMap<Uuid, &BlockEntry> =
-            before.iter().map(|entry| (entry.meta.block_id, entry)).collect();
-        let listing = store.list_tenant(tenant).await?;
-        let committing = self.committing(tenant);
-        let mut known = committing.lock().await;
-        store.read_commits(tenant, &mut known, &listing.commits).await?;
-        let listed = commits::live(&listing, &known);
-        let mut found = Found::default();
-        let added = known.added().filter(|entry| !before.contains_key(&entry.meta.block_id));
-        for entry in added.filter(|entry| !listed.contains(&entry.meta.block_id)) {
-            if is_added(store, tenant, entry.meta.block_id).await? {
-                found.blocks.push(entry.clone());
+        for _ in 0..LOOKS_MAX {
+            let before = self.blocks(tenant);
+            let listing = store.list_tenant(tenant).await?;
+            let committing = self.committing(tenant);
+            let mut known = committing.lock().await;
+            store.read_commits(tenant, &mut known, &listing.commits).await?;
+            let found = Found::by(store, tenant, &before, (&listing, &known), concurrency).await?;
+            if found.missed {
+                // Perhaps it was merged after the commits were read: then what took its place is not known yet.
+                let next = known.next();
+                store.read_commits(tenant, &mut known, &[]).await?;
+                if known.next() != next {
+                    continue;
+                }
             }
+            return Ok(self.adopt_all(tenant, found, listing, &known));
         }
-        let new: Vec<Uuid> = listed.iter().filter(|id| !before.contains_key(id)).copied().collect();
-        found.read(store, tenant, new, concurrency).await;
-        let mut gone = Vec::new();
-        for id in before.keys().filter(|id| !listed.contains(id)) {
-            // A listing may be older than the block, and a block that a commit added may have no `meta.json` yet.
-            if known.covers(*id) || !is_added(store, tenant, *id).await? {
-                gone.push(*id);
-            }
-        }
-        let (added, unreadable) = self.adopt(tenant, found, &gone);
+        let path = store.tenant_path(tenant).to_string();
+        let problem = "its blocks are merged faster than they can be looked at".to_owned();
+        Err(StoreError::Damaged { path, problem })
+    }
+
+    /// Takes over what a look found, and says what is to be done.
+    fn adopt_all(
+        &self,
+        tenant: &TenantId,
+        found: Found,
+        listing: Listing,
+        known: &Known,
+    ) -> (Looked, usize, Vec<UnreadableBlock>) {
+        let (added, unreadable) = self.adopt(tenant, found, known);
         let live: HashSet<Uuid> = self.blocks(tenant).iter().map(|entry| entry.meta.block_id).collect();
         let now_live = |commit: Commit| {
             let is_live = live.contains(&commit.added().meta.block_id);
             (commit, is_live)
         };
         let unfinished = known.unfinished(&listing).into_iter().map(now_live).collect();
-        drop(known);
-        Ok((Looked { unfinished, listing }, added, unreadable))
+        (Looked { unfinished, listing }, added, unreadable)
     }
 
-    fn adopt(&self, tenant: &TenantId, mut found: Found, gone: &[Uuid]) -> (usize, Vec<UnreadableBlock>) {
+    fn adopt(&self, tenant: &TenantId, mut found: Found, known: &Known) -> (usize, Vec<UnreadableBlock>) {
         let mut tenants = self.tenants.write();
         let state = tenants.entry(tenant.clone()).or_default();
+        // One of them may be ours, merged by somebody else before we told ourselves that it is there.
+        state.removed.extend(known.covered());
         let announced = self.announced.read();
         let ours = |id: &Uuid| state.removed.contains(id) || announced.contains(id);
         found.blocks.retain(|entry| !ours(&entry.meta.block_id));
@@ -367,7 +375,7 @@ impl Catalog {
         state.unreadable = Arc::new(found.unreadable);
         let added = found.blocks.len();
         // A block that was committed while the listing ran is in neither list: `gone` holds only what was known before.
-        state.change(found.blocks, gone);
+        state.change(found.blocks, &found.gone);
         (added, unreadable)
     }
 
@@ -435,24 +443,55 @@ impl Catalog {
     }
 }
 
-/// Whether a block that a listing does not show is there all the same: it has its `meta.json`, or a commit added it and it
-/// was neither marked nor deleted since.
-async fn is_added(store: &BlockStore, tenant: &TenantId, block: Uuid) -> Result<bool, StoreError> {
-    if store.has(&store.path(tenant, block, "meta.json")).await? {
-        return Ok(true);
-    }
-    Ok(!store.has(&store.path(tenant, block, "meta.compacted.json")).await?
-        && store.has(&store.path(tenant, block, "data.parquet")).await?)
-}
+/// Looks at a tenant in a row that others make futile by merging its blocks meanwhile.
+const LOOKS_MAX: usize = 8;
 
-/// Blocks that were not known before.
+/// What is different from what was known before.
 #[derive(Debug, Default)]
 struct Found {
     blocks: Vec<BlockEntry>,
     unreadable: Vec<UnreadableBlock>,
+    gone: Vec<Uuid>,
+    /// Whether something was not there any more, and no commit says what took its place.
+    missed: bool,
 }
 
 impl Found {
+    async fn by(
+        store: &BlockStore,
+        tenant: &TenantId,
+        before: &[BlockEntry],
+        (listing, known): (&Listing, &Known),
+        concurrency: usize,
+    ) -> Result<Self, StoreError> {
+        let before: HashSet<Uuid> = before.iter().map(|entry| entry.meta.block_id).collect();
+        let listed = commits::live(listing, known);
+        let mut found = Self::default();
+        // The mark of one that is not covered by the commits that were read later says that it has expired.
+        let is_marked = |id: &Uuid| listing.blocks.get(id).is_some_and(|files| files.compacted);
+        let mut new: HashSet<Uuid> = listed.difference(&before).copied().collect();
+        for entry in known.added().filter(|entry| !before.contains(&entry.meta.block_id)) {
+            let id = entry.meta.block_id;
+            // The commit says what its `meta.json` would, which may not be read now: its inputs are out of sight already.
+            if new.remove(&id) || (!is_marked(&id) && store.is_there(tenant, known, id).await?) {
+                found.blocks.push(entry.clone());
+            } else if !is_marked(&id) {
+                found.missed = true;
+            }
+        }
+        found.read(store, tenant, new.into_iter().collect(), concurrency).await;
+        for id in before.difference(&listed) {
+            // A listing may be older than the block, and a block that a commit added may have no `meta.json` yet.
+            if known.covers(*id) {
+                found.gone.push(*id);
+            } else if !store.is_there(tenant, known, *id).await? {
+                found.gone.push(*id);
+                found.missed = true;
+            }
+        }
+        Ok(found)
+    }
+
     /// Reads what these blocks say of themselves.
     async fn read(&mut self, store: &BlockStore, tenant: &TenantId, ids: Vec<Uuid>, concurrency: usize) {
         let metas = futures::stream::iter(ids).map(|id| async move { (id, store.meta(tenant, id).await) });
@@ -469,7 +508,7 @@ impl Found {
                         entry.meta.format
                     ))
                 }),
-                Err(error) if error.is_not_found() => {}
+                Err(error) if error.is_not_found() => self.missed = true,
                 Err(error) => self.unreadable.push(unreadable(error.to_string())),
             }
         }

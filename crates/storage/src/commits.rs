@@ -70,6 +70,21 @@ impl Known {
         self.covered.contains_key(&block)
     }
 
+    /// Whether a commit added it.
+    fn has_added(&self, block: Uuid) -> bool {
+        self.commits.values().any(|commit| commit.add.meta.block_id == block)
+    }
+
+    /// How many commits there were.
+    pub(crate) fn next(&self) -> Option<u64> {
+        self.next
+    }
+
+    /// Blocks that must not be looked at any more.
+    pub(crate) fn covered(&self) -> impl Iterator<Item = Uuid> {
+        self.covered.keys().copied()
+    }
+
     /// The blocks that commits added and did not cover again.
     pub(crate) fn added(&self) -> impl Iterator<Item = &BlockEntry> {
         let added = self.commits.values().map(|commit| &commit.add);
@@ -85,10 +100,13 @@ impl Known {
     /// Commits of which something is left to be done, by a listing.
     pub(crate) fn unfinished(&self, listing: &Listing) -> Vec<Commit> {
         let has_meta = |block: &Uuid| listing.blocks.get(block).is_some_and(|files| files.meta);
-        let is_open = |commit: &&Commit| {
-            commit.covers.iter().any(has_meta)
-                || (!self.covers(commit.add.meta.block_id) && !has_meta(&commit.add.meta.block_id))
+        // A block that has expired is not to get its `meta.json` again.
+        let needs_meta = |block: &Uuid| {
+            listing.blocks.get(block).is_some_and(|files| !files.meta && !files.compacted)
+                && !self.covers(*block)
         };
+        let is_open =
+            |commit: &&Commit| commit.covers.iter().any(has_meta) || needs_meta(&commit.add.meta.block_id);
         self.commits.values().filter(is_open).cloned().collect()
     }
 
@@ -124,6 +142,22 @@ enum Created {
 }
 
 impl BlockStore {
+    /// Whether a block that a listing does not show is there all the same: it has its `meta.json`, or a commit added it and it
+    /// was neither marked nor deleted since. Of what no commit added, data alone is what was left of it.
+    pub(crate) async fn is_there(
+        &self,
+        tenant: &TenantId,
+        known: &Known,
+        block: Uuid,
+    ) -> Result<bool, StoreError> {
+        if self.has(&self.path(tenant, block, "meta.json")).await? {
+            return Ok(true);
+        }
+        Ok(known.has_added(block)
+            && !self.has(&self.path(tenant, block, "meta.compacted.json")).await?
+            && self.has(&self.path(tenant, block, "data.parquet")).await?)
+    }
+
     /// Reads the commits that came since, those in the listing and those behind them.
     ///
     /// # Errors
@@ -135,16 +169,41 @@ impl BlockStore {
         listed: &[u64],
     ) -> Result<(), StoreError> {
         // Sequences have no gaps, but what stands before the first one in a listing was forgotten.
-        let mut next = match (known.next, listed.first()) {
+        let next = match (known.next, listed.first()) {
             (Some(next), Some(first)) => next.max(*first),
             (next, first) => next.or(first.copied()).unwrap_or(0),
         };
+        if self.read_on(tenant, known, next).await? {
+            return Ok(());
+        }
+        // Since then some were made and forgotten, or all of them were, with the tenant.
+        let there = self.list_tenant(tenant).await?.commits;
+        let first = there.iter().find(|sequence| **sequence >= next).or(there.first());
+        if self.read_on(tenant, known, first.copied().unwrap_or(0)).await? {
+            return Ok(());
+        }
+        let path = self.commit_path(tenant, next).to_string();
+        Err(StoreError::Damaged { path, problem: "the commits that are listed are not there".to_owned() })
+    }
+
+    /// Reads commits from one on. Returns whether they end where the last one is: that one is never forgotten.
+    async fn read_on(&self, tenant: &TenantId, known: &mut Known, from: u64) -> Result<bool, StoreError> {
+        let mut next = from;
         while let Some(commit) = self.read_commit(tenant, next).await? {
             known.learn(next, commit);
             next += 1;
         }
-        known.next = Some(next);
-        Ok(())
+        let is_end = next > from
+            || match next.checked_sub(1) {
+                Some(last) => self.has(&self.commit_path(tenant, last)).await?,
+                None => true,
+            };
+        if is_end {
+            known.next = Some(next);
+            // When all were forgotten with the tenant, their numbers are given again.
+            drop(known.commits.split_off(&next));
+        }
+        Ok(is_end)
     }
 
     async fn read_commit(&self, tenant: &TenantId, sequence: u64) -> Result<Option<Commit>, StoreError> {
@@ -235,7 +294,7 @@ impl BlockStore {
             self.put(&path, commit.add.meta_json().into()).await?;
         }
         for block in &commit.covers {
-            self.mark_compacted(tenant, *block, now).await?;
+            self.mark_compacted(tenant, *block, None, now).await?;
         }
         Ok(())
     }

@@ -13,6 +13,7 @@ use trackway_common::TenantId;
 use uuid::Uuid;
 
 use crate::blocks::{BlockStore, StoreError};
+use crate::catalog::BlockEntry;
 
 /// Marks a block that compactors leave alone, for Tempo's too.
 pub(crate) const NO_COMPACT: &str = "nocompact.flg";
@@ -115,7 +116,8 @@ impl BlockStore {
     }
 
     /// Turns a block into what was one: Tempo's readers do not look at it any more, and its files stay until they are
-    /// deleted. That it is gone already is no error.
+    /// deleted. That it is gone already is no error. A block that a commit added may have no `meta.json` yet; whoever wants
+    /// the mark all the same says what would stand there.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -123,12 +125,16 @@ impl BlockStore {
         &self,
         tenant: &TenantId,
         block: Uuid,
+        otherwise: Option<&BlockEntry>,
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let path = self.path(tenant, block, "meta.json");
         let json = match self.get(&path).await {
             Ok(json) => json,
-            Err(error) if error.is_not_found() => return Ok(()),
+            Err(error) if error.is_not_found() => match otherwise {
+                Some(entry) => entry.meta_json().into(),
+                None => return Ok(()),
+            },
             Err(error) => return Err(error),
         };
         let damaged = |error: serde_json::Error| StoreError::Damaged {
@@ -182,20 +188,25 @@ impl BlockStore {
         }
     }
 
-    /// Deletes everything that belongs to a tenant without blocks: its index, and its old commits.
+    /// Deletes everything that belongs to a tenant without blocks: its old commits, and its index, last of all, so that
+    /// what was interrupted is found again. Returns whether it did: not when a commit is younger than `oldest`, since
+    /// somebody else may need it.
     ///
     /// # Errors
     /// [`StoreError::Store`].
-    pub async fn delete_tenant(&self, tenant: &TenantId) -> Result<(), StoreError> {
+    pub async fn delete_tenant(&self, tenant: &TenantId, oldest: Timestamp) -> Result<bool, StoreError> {
+        let own = self.own_folder(tenant);
+        let failed = |source| StoreError::Store { action: "list", path: own.to_string(), source };
+        let objects: Vec<_> = self.object_store().list(Some(&own)).try_collect().await.map_err(failed)?;
+        if objects.iter().any(|object| object.last_modified.timestamp() >= oldest.as_second()) {
+            return Ok(false);
+        }
+        for object in objects {
+            self.delete(&object.location).await?;
+        }
         for file in ["index.json.gz", "index.pb.zst"] {
             self.delete(&self.tenant_path(tenant).join(file)).await?;
         }
-        let own = self.own_folder(tenant);
-        let failed = |source| StoreError::Store { action: "list", path: own.to_string(), source };
-        let mut objects = self.object_store().list(Some(&own));
-        while let Some(object) = objects.try_next().await.map_err(failed)? {
-            self.delete(&object.location).await?;
-        }
-        Ok(())
+        Ok(true)
     }
 }
