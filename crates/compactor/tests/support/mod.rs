@@ -238,14 +238,12 @@ impl Scene {
                 let upload =
                     Upload { meta: &entry.meta, meta_json: entry.meta_json(), data: &path, bloom, index };
                 let put = store.put_block(&tenant, upload).await;
-                let mut spans = spans.borrow_mut();
                 if put.is_ok() {
                     let _ = catalog.commit(&tenant, vec![entry], &[]);
-                    ids.iter().for_each(|id| spans.get_mut(id).unwrap().is_kept = true);
+                    ids.iter().for_each(|id| spans.borrow_mut().get_mut(id).unwrap().is_kept = true);
                     return;
                 }
-                ids.iter().for_each(|id| spans.get_mut(id).unwrap().may_repeat = true);
-                drop(spans);
+                ids.iter().for_each(|id| spans.borrow_mut().get_mut(id).unwrap().may_repeat = true);
                 while store.delete_block(&tenant, id).await.is_err() {}
             }
         })
