@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use trackway_vparquet::meta::{DedicatedColumn, Format};
+use trackway_vparquet::meta::Format;
 
 /// Settings, as `compactor.compaction` names them.
 #[derive(Clone, Debug)]
@@ -12,8 +12,6 @@ pub struct Config {
     pub merges: bool,
     /// Format of merged blocks.
     pub format: Format,
-    /// Attributes with a column of their own in blocks that are merged of blocks with different ones.
-    pub dedicated: Vec<DedicatedColumn>,
     /// Where merged blocks are put together.
     pub folder: PathBuf,
     /// Blocks that end in the same window are merged.

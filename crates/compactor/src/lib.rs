@@ -15,4 +15,4 @@ pub use config::Config;
 pub use merge::{INPUT_SPANS_MAX, MergeError, Merged, merge};
 pub use metrics::Metrics;
 pub use select::{Job, debt, jobs};
-pub use service::{Compactor, ReleasedLog};
+pub use service::{ColumnsOfTenant, Compactor, ReleasedLog};

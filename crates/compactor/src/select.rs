@@ -118,7 +118,6 @@ mod tests {
         Config {
             merges: true,
             format: trackway_vparquet::meta::Format::VParquet4,
-            dedicated: Vec::new(),
             folder: std::path::PathBuf::new(),
             window: Duration::from_secs(3600),
             max_objects: 100,

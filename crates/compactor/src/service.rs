@@ -35,6 +35,9 @@ const UPLOAD_MAX: SignedDuration = SignedDuration::from_hours(12);
 /// that is not known here.
 pub type ReleasedLog = Arc<dyn Fn(Uuid) -> Option<u64> + Send + Sync>;
 
+/// Says which attributes have columns of their own in a tenant's new blocks, as far as it is known.
+pub type ColumnsOfTenant = Arc<dyn Fn(&TenantId) -> Option<Vec<DedicatedColumn>> + Send + Sync>;
+
 /// Merges, expires and deletes blocks.
 pub struct Compactor {
     pub(crate) config: Config,
@@ -43,6 +46,7 @@ pub struct Compactor {
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     released: ReleasedLog,
+    columns: ColumnsOfTenant,
     /// Counts.
     pub metrics: Metrics,
     /// Blocks that cannot be merged.
@@ -77,6 +81,7 @@ impl Compactor {
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
         released: ReleasedLog,
+        columns: ColumnsOfTenant,
     ) -> Self {
         Self {
             config,
@@ -85,6 +90,7 @@ impl Compactor {
             clock,
             random,
             released,
+            columns,
             metrics: Metrics::default(),
             set_aside: Mutex::default(),
             building: Mutex::default(),
@@ -295,12 +301,9 @@ impl Compactor {
         let Some(first) = inputs.first().filter(|_| inputs.len() == job.inputs.len()) else {
             return Err(CommitError::Conflict(id).into());
         };
-        let of_first = &first.meta.dedicated_columns;
-        let are_equal = inputs.iter().all(|entry| entry.meta.dedicated_columns == *of_first);
-        let dedicated = if are_equal { of_first } else { &self.config.dedicated };
         let options = WriteOptions {
             format: self.config.format,
-            dedicated: usable(dedicated, self.config.format),
+            dedicated: usable(&self.dedicated(tenant, first, &inputs), self.config.format),
             row_group_spans_max: ROW_GROUP_SPANS,
             zstd_level: ZSTD_LEVEL,
             created_by: format!("trackway {}", env!("CARGO_PKG_VERSION")),
@@ -328,6 +331,24 @@ impl Compactor {
         }
         self.write_index(tenant).await;
         Ok((entry, merged))
+    }
+
+    /// The dedicated columns of the merged block: those of its inputs where they are the same, else those that the tenant's
+    /// new blocks have, or while there is none of these, those of the newest input.
+    fn dedicated(
+        &self,
+        tenant: &TenantId,
+        first: &BlockEntry,
+        inputs: &[&BlockEntry],
+    ) -> Vec<DedicatedColumn> {
+        let of_first = &first.meta.dedicated_columns;
+        if inputs.iter().all(|entry| entry.meta.dedicated_columns == *of_first) {
+            return of_first.clone();
+        }
+        (self.columns)(tenant).unwrap_or_else(|| {
+            let newest = inputs.iter().max_by_key(|entry| (entry.meta.end_time, entry.meta.block_id));
+            newest.map_or_else(|| of_first.clone(), |entry| entry.meta.dedicated_columns.clone())
+        })
     }
 
     /// What the merged block says of itself.

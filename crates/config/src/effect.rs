@@ -18,6 +18,7 @@ const WITHOUT_EFFECT: &[(&str, &[&str])] = &[
             "overrides.defaults.compaction.block_retention",
             "overrides.defaults.compaction.compaction_window",
             "overrides.defaults.compaction.compaction_disabled",
+            "overrides.defaults.storage.parquet_dedicated_columns",
         ],
     ),
     ("compactor.compaction.retention_concurrency", &[]),

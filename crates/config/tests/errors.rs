@@ -175,11 +175,8 @@ usage_report: {reporting_enabled: false}
 ";
     let config = Config::from_yaml("f", text).unwrap();
     let named = [
-        "compactor.compaction.block_retention",
-        "overrides.defaults.compaction.block_retention",
         "overrides.defaults.ingestion.max_traces_per_user",
         "overrides.defaults.ingestion.rate_limit_bytes",
-        "overrides.defaults.storage.parquet_dedicated_columns",
         "query_frontend.metrics.interval",
         "query_frontend.search.concurrent_jobs",
         "trackway.memory.limit",

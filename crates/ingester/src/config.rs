@@ -40,8 +40,9 @@ pub struct Config {
     pub limits: Limits,
     /// Of new blocks.
     pub format: Format,
-    /// Attributes with columns of their own.
-    pub dedicated: Vec<DedicatedColumn>,
+    /// Attributes with columns of their own; `None` when they shall be chosen by what they take
+    /// (`storage.trace.block.parquet_dedicated_columns`).
+    pub dedicated: Option<Vec<DedicatedColumn>>,
     /// `replicationFactor` of new blocks.
     pub replication_factor: u32,
 }

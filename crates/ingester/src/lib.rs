@@ -11,6 +11,7 @@
 //! knows, and a reader sees it in exactly one of them.
 
 mod chunk;
+mod columns;
 mod config;
 mod flush;
 mod head;
@@ -24,6 +25,7 @@ mod service;
 mod wild;
 
 pub use chunk::Chunk;
+pub use columns::CHOICE_STANDS;
 pub use config::Config;
 pub use metrics::Metrics;
 pub use segment::SegmentError;

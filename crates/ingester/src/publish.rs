@@ -37,15 +37,21 @@ impl Ingester {
     ) -> Result<Vec<BlockEntry>, FlushError> {
         let options = WriteOptions {
             format: self.config.format,
-            dedicated: self.config.dedicated.clone(),
+            dedicated: Vec::new(), // by the spans
             row_group_spans_max: ROW_GROUP_SPANS,
             zstd_level: ZSTD_LEVEL,
             created_by: format!("trackway {}", env!("CARGO_PKG_VERSION")),
         };
         let (paths, inputs, window) = (ids.map(|id| self.building(id)), chunks.to_vec(), self.window(chunks));
-        let built = tokio::task::spawn_blocking(move || build(&paths, &inputs, window, &options))
-            .await
-            .map_err(|_| FlushError::Interrupted)??;
+        let (columns, of, now) = (Arc::clone(&self.columns), tenant.clone(), self.clock.now());
+        let build = move || {
+            let batches: Vec<Arc<SpanBatch>> =
+                inputs.iter().map(|chunk| chunk.load()).collect::<Result<_, SegmentError>>()?;
+            let options = WriteOptions { dedicated: columns.of_block(&of, &batches, now), ..options };
+            Ok::<_, FlushError>((build(&paths, batches, window, &options)?, options.dedicated))
+        };
+        let (built, dedicated) =
+            tokio::task::spawn_blocking(build).await.map_err(|_| FlushError::Interrupted)??;
         let pair = (built.len() > 1).then(|| Pair { tenant: tenant.clone(), blocks: ids });
         if let Some(pair) = &pair {
             *self.half.lock() = Some(pair.clone());
@@ -56,7 +62,9 @@ impl Ingester {
         let log = LogRanges::new(self.log_id, sequences);
         let mut entries = Vec::new();
         for (id, written) in ids.into_iter().zip(built) {
-            entries.push(self.put_block(tenant, id, written, log.clone()).await?);
+            let meta = written.meta(id, tenant.as_str(), dedicated.clone(), self.config.replication_factor);
+            let entry = BlockEntry { meta: Arc::new(meta), log: vec![log.clone()] };
+            entries.push(self.put_block(tenant, entry, written).await?);
         }
         if pair.is_some() {
             let folder = self.config.folder.clone();
@@ -79,13 +87,10 @@ impl Ingester {
     async fn put_block(
         &self,
         tenant: &TenantId,
-        id: Uuid,
+        entry: BlockEntry,
         written: Written,
-        log: LogRanges,
     ) -> Result<BlockEntry, FlushError> {
-        let meta =
-            written.meta(id, tenant.as_str(), self.config.dedicated.clone(), self.config.replication_factor);
-        let entry = BlockEntry { meta: Arc::new(meta), log: vec![log] };
+        let id = entry.meta.block_id;
         self.catalog.announce(id);
         let path = self.building(id);
         let upload = Upload {
@@ -159,12 +164,10 @@ impl Ingester {
 /// Builds the blocks: as many of the paths are written as results come back.
 fn build(
     paths: &[PathBuf; 2],
-    chunks: &[Arc<Chunk>],
+    batches: Vec<Arc<SpanBatch>>,
     window: (u64, u64),
     options: &WriteOptions,
 ) -> Result<Vec<Written>, FlushError> {
-    let batches: Vec<Arc<SpanBatch>> =
-        chunks.iter().map(|chunk| chunk.load()).collect::<Result<_, SegmentError>>()?;
     let (main, apart) = wild::split(batches, window);
     let mut built = Vec::new();
     for (path, batches) in paths.iter().zip([main, apart]) {

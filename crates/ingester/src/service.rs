@@ -12,10 +12,12 @@ use tokio::sync::Notify;
 use trackway_common::{Clock, ErrorKind, Kinded, Random, TenantId};
 use trackway_spans::{AppendError, Appended, peek_request};
 use trackway_storage::{BlockCatalog, BlockEntry, BlockReader, UnreadableBlock};
+use trackway_vparquet::meta::DedicatedColumn;
 use trackway_wal::{Admission, LocalLog, Log, LogError, NewRecord, RecentHashes, Sequence, request_hash};
 use uuid::Uuid;
 
 use crate::chunk::Chunk;
+use crate::columns::DedicatedColumns;
 use crate::config::Config;
 use crate::head::{Head, MemoryCount, Size};
 use crate::metrics::Metrics;
@@ -35,6 +37,7 @@ pub struct Ingester {
     /// Which log this is, over restarts; blocks name it.
     pub(crate) log_id: Uuid,
     pub(crate) reader: BlockReader,
+    pub(crate) columns: Arc<DedicatedColumns>,
     pub(crate) catalog: Arc<dyn BlockCatalog>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Arc<dyn Random>,
@@ -143,7 +146,12 @@ impl Ingester {
         random: Arc<dyn Random>,
     ) -> Result<Arc<Self>, OpenError> {
         let (log, log_id) = if config.read_only { (None, Uuid::nil()) } else { open_log(&config, &*random)? };
+        // A process that writes no blocks has no choice, and leaves alone what another one chose.
+        let nothing = || config.read_only.then(Vec::new);
+        let (configured, folder) = (config.dedicated.clone().or_else(nothing), config.folder.join("columns"));
+        let columns = DedicatedColumns::open(configured, config.format, folder, clock.now());
         let ingester = Self {
+            columns: Arc::new(columns),
             log,
             log_id,
             reader,
@@ -172,6 +180,12 @@ impl Ingester {
             ingester.replay(log)?;
         }
         Ok(Arc::new(ingester))
+    }
+
+    /// The attributes that have columns of their own in a tenant's new blocks; `None` when nothing is configured and the
+    /// tenant has not sent a block's worth yet.
+    pub fn dedicated_columns(&self, tenant: &TenantId) -> Option<Vec<DedicatedColumn>> {
+        self.columns.current(tenant)
     }
 
     pub(crate) fn head(&self, tenant: &TenantId) -> Arc<Head> {

@@ -33,10 +33,10 @@ use crate::tally::Tally;
 /// Settings of the querier.
 #[derive(Clone, Debug)]
 pub struct QuerierConfig {
-    /// Attributes with columns of their own in new blocks.
-    pub dedicated: Vec<DedicatedColumn>,
-    /// Whether texts in dedicated columns are left out of lists of tags and values, as Tempo does.
-    pub hide_dedicated: bool,
+    /// Attributes that are left out of lists of tags and values, as Tempo does, where blocks have columns of their own for
+    /// them: those that are configured to have one (`storage.trace.block.parquet_dedicated_columns`). A choice that nobody
+    /// configured hides nothing.
+    pub hidden: Vec<DedicatedColumn>,
     /// Bytes of one trace in an answer at the most (`overrides.defaults.global.max_bytes_per_trace`); 0 for no limit.
     pub max_bytes_per_trace: usize,
     /// Bytes of blocks that one question may read; 0 for no limit (`trackway.query.max_bytes`).
@@ -197,12 +197,12 @@ impl Querier {
         let tally = Tally::new(self.config.max_bytes);
         let mut answer = TagsAnswer::default();
         if !scopes.is_empty() {
-            let question = TagQuestion::new(Ask::Names(scopes), &request.query, self.config.hide_dedicated)?;
+            let question = TagQuestion::new(Ask::Names(scopes), &request.query, &self.config.hidden)?;
             let mut all = crate::tags::Collected::default();
             for tenant in &ctx.tenants {
                 let range = self.tag_range(request.range);
                 let source = self.source(tenant, range, &tally);
-                let found = question.run(&source, range, &self.config.dedicated, &tally, &ctx).await?;
+                let found = question.run(&source, range, &tally, &ctx).await?;
                 all.names.merge(found.names);
             }
             let most = if request.limit == 0 { usize::MAX } else { request.limit };
@@ -234,14 +234,14 @@ impl Querier {
         request: TagValuesRequest,
     ) -> Result<TagValuesAnswer, QueryError> {
         let Some(field) = field_of(&request)? else { return Ok(TagValuesAnswer::default()) };
-        let question = TagQuestion::new(Ask::Values(field), &request.query, self.config.hide_dedicated)?;
+        let question = TagQuestion::new(Ask::Values(field), &request.query, &self.config.hidden)?;
         let _admitted = self.guards.admit(&ctx).await?;
         let tally = Tally::new(self.config.max_bytes);
         let mut all = crate::tags::Collected::default();
         for tenant in &ctx.tenants {
             let range = self.tag_range(request.range);
             let source = self.source(tenant, range, &tally);
-            let found = question.run(&source, range, &self.config.dedicated, &tally, &ctx).await?;
+            let found = question.run(&source, range, &tally, &ctx).await?;
             all.values.merge(found.values);
         }
         let most = if request.limit == 0 { usize::MAX } else { request.limit };

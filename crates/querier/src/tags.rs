@@ -38,12 +38,12 @@ pub(crate) struct TagQuestion {
     ask: Ask,
     filters: Arc<Vec<Filter>>,
     needs: Needs,
-    /// Whether texts in dedicated columns are left out, as Tempo does.
-    hide_dedicated: bool,
+    /// Attributes that are left out where they have dedicated columns, or will have.
+    hidden: Arc<[DedicatedColumn]>,
 }
 
 impl TagQuestion {
-    pub(crate) fn new(ask: Ask, query: &str, hide_dedicated: bool) -> Result<Self, QueryError> {
+    pub(crate) fn new(ask: Ask, query: &str, hidden: &[DedicatedColumn]) -> Result<Self, QueryError> {
         let groups: Vec<FieldExpr> = parse_lenient(query).groups;
         let filters = groups.iter().map(|group| Filter::compile(Some(group)));
         let filters: Vec<Filter> = filters.collect::<Result<_, _>>().map_err(|error| eval_error(&error))?;
@@ -54,7 +54,7 @@ impl TagQuestion {
         for group in &groups {
             group.walk_fields(&mut |field| needs.merge(&value_needs(field)));
         }
-        Ok(Self { ask, filters: Arc::new(filters), needs, hide_dedicated })
+        Ok(Self { ask, filters: Arc::new(filters), needs, hidden: hidden.into() })
     }
 
     /// Whether it is about whole traces, so that live data must be joined first.
@@ -69,7 +69,16 @@ impl TagQuestion {
         by_field || self.filters.iter().any(Filter::needs_whole_traces)
     }
 
-    fn collect(&self, batch: &SpanBatch, dedicated: &[DedicatedColumn]) -> Result<Collected, QueryError> {
+    /// What is left out of a block with these dedicated columns.
+    fn hidden_in(&self, dedicated: &[DedicatedColumn]) -> Arc<[DedicatedColumn]> {
+        let is_same = |a: &DedicatedColumn, b: &DedicatedColumn| {
+            (&a.scope, &a.name, &a.kind) == (&b.scope, &b.name, &b.kind)
+        };
+        let has = |column: &&DedicatedColumn| dedicated.iter().any(|other| is_same(column, other));
+        self.hidden.iter().filter(has).cloned().collect()
+    }
+
+    fn collect(&self, batch: &SpanBatch, hidden: &[DedicatedColumn]) -> Result<Collected, QueryError> {
         let mut mask: Option<Vec<bool>> = None;
         for filter in self.filters.iter() {
             let matches = filter.mask(batch).map_err(|error| eval_error(&error))?;
@@ -78,18 +87,18 @@ impl TagQuestion {
                 Some(mask) => mask.iter_mut().zip(matches).for_each(|(bit, other)| *bit |= other),
             }
         }
-        let hidden = |level: Level, key: &[u8], kind: ValueKind| {
+        let hides = |level: Level, key: &[u8], kind: ValueKind| {
             let is_it = |column: &DedicatedColumn| {
                 column.level() == Some(level) && column.name.as_bytes() == key && column.kind == kind.name()
             };
-            self.hide_dedicated && dedicated.iter().any(is_it)
+            hidden.iter().any(is_it)
         };
         let mut collected = Collected::default();
         match &self.ask {
             Ask::Names(scopes) => {
-                collected.names.add(batch, scopes, mask.as_deref(), hidden);
+                collected.names.add(batch, scopes, mask.as_deref(), hides);
             }
-            Ask::Values(field) => collected.values.add(batch, field, mask.as_deref(), hidden),
+            Ask::Values(field) => collected.values.add(batch, field, mask.as_deref(), hides),
         }
         Ok(collected)
     }
@@ -99,12 +108,11 @@ impl TagQuestion {
         &self,
         source: &Source,
         range: Option<(u64, u64)>,
-        live_dedicated: &[DedicatedColumn],
         tally: &Tally,
         ctx: &RequestCtx,
     ) -> Result<Collected, QueryError> {
         let mut all = Collected::default();
-        self.live(source, range, live_dedicated, tally, &mut all).await?;
+        self.live(source, range, tally, &mut all).await?;
         let overlaps = |meta: &BlockMeta| {
             range.is_none_or(|(start, end)| {
                 meta.start_time.as_second().cast_unsigned() <= end / 1_000_000_000
@@ -127,7 +135,6 @@ impl TagQuestion {
         &self,
         source: &Source,
         range: Option<(u64, u64)>,
-        dedicated: &[DedicatedColumn],
         tally: &Tally,
         all: &mut Collected,
     ) -> Result<(), QueryError> {
@@ -148,8 +155,8 @@ impl TagQuestion {
         }
         for batch in batches {
             tally.count(|metrics| metrics.inspected_spans += batch.len() as u64);
-            let (question, dedicated) = (self.clone(), dedicated.to_vec());
-            let collect = move || question.collect(&batch, &dedicated);
+            let question = self.clone();
+            let collect = move || question.collect(&batch, &question.hidden);
             if let Some(part) = source.reader.cpu().run(collect).await {
                 let part = part?;
                 all.names.merge(part.names);
@@ -188,7 +195,8 @@ impl TagQuestion {
             Ok(file) => file.row_groups(),
             Err(error) => return Ok(Err(error)),
         };
-        let outlines = self.outlines(&meta.dedicated_columns);
+        let hidden = self.hidden_in(&meta.dedicated_columns);
+        let outlines = self.outlines(&hidden);
         for row_group in 0..row_groups {
             match self.outlined(source, &meta, row_group, &outlines, tally).await {
                 Ok(Some(part)) => {
@@ -207,8 +215,8 @@ impl TagQuestion {
                 metrics.inspected_bytes += loaded.bytes;
                 metrics.inspected_spans += loaded.batch.len() as u64;
             });
-            let (question, meta) = (self.clone(), Arc::clone(&meta));
-            let collect = move || question.collect(&loaded.batch, &meta.dedicated_columns);
+            let (question, hidden) = (self.clone(), Arc::clone(&hidden));
+            let collect = move || question.collect(&loaded.batch, &hidden);
             if let Some(part) = source.reader.cpu().run(collect).await {
                 let part = part?;
                 all.names.merge(part.names);
@@ -219,15 +227,17 @@ impl TagQuestion {
     }
 
     /// What to ask of columns alone, each with the scope that it is about; nothing where spans must be looked at.
-    fn outlines(&self, dedicated: &[DedicatedColumn]) -> Vec<(TagScope, Outline)> {
+    fn outlines(&self, hidden: &[DedicatedColumn]) -> Vec<(TagScope, Outline)> {
         if !self.filters.is_empty() {
             return Vec::new();
         }
         match &self.ask {
             Ask::Names(scopes) => {
                 let of = |scope: &TagScope| {
-                    let hide_dedicated = self.hide_dedicated;
-                    Some((*scope, Outline::Names { level: scope.level()?, hide_dedicated }))
+                    let level = scope.level()?;
+                    let at_level = hidden.iter().filter(|column| column.level() == Some(level));
+                    let hidden = at_level.map(|column| column.name.clone().into_bytes()).collect();
+                    Some((*scope, Outline::Names { level, hidden }))
                 };
                 scopes.iter().filter_map(of).collect()
             }
@@ -239,8 +249,7 @@ impl TagQuestion {
                     Scope::Event | Scope::Link | Scope::Instrumentation => &[],
                 };
                 let key = name.as_bytes();
-                let hidden = dedicated.iter().any(|column| column.name.as_bytes() == key);
-                if hidden && self.hide_dedicated {
+                if hidden.iter().any(|column| column.name.as_bytes() == key) {
                     return Vec::new();
                 }
                 let of = |scope: &TagScope| {

@@ -13,6 +13,7 @@ use trackway_vparquet::meta::BlockMeta;
 use uuid::Uuid;
 
 use crate::catalog::BlockEntry;
+use crate::index::IndexWrites;
 use crate::stores::{BucketFacts, OpenStore, PART_BYTES, PARTS_AT_ONCE};
 
 /// A store that did not do what it was asked.
@@ -76,6 +77,7 @@ pub struct BlockStore {
     part_bytes: usize,
     parts_at_once: usize,
     facts: BucketFacts,
+    index_writes: Arc<IndexWrites>,
 }
 
 impl BlockStore {
@@ -87,6 +89,7 @@ impl BlockStore {
             part_bytes: PART_BYTES,
             parts_at_once: PARTS_AT_ONCE,
             facts: BucketFacts::default(),
+            index_writes: Arc::default(),
         }
     }
 
@@ -100,6 +103,11 @@ impl BlockStore {
     #[must_use]
     pub fn knowing(self, facts: BucketFacts) -> Self {
         Self { facts, ..self }
+    }
+
+    /// How it went with the tenants' indexes that were written.
+    pub fn index_writes(&self) -> &IndexWrites {
+        &self.index_writes
     }
 
     /// What is known about the store.
@@ -287,8 +295,12 @@ impl BlockStore {
     ) -> Result<(), StoreError> {
         let folder = self.tenant_path(tenant);
         let (json, proto) = crate::index::encode(now, metas);
-        self.put(&folder.clone().join("index.json.gz"), json.into()).await?;
-        self.put(&folder.join("index.pb.zst"), proto.into()).await
+        let mut written = self.put(&folder.clone().join("index.json.gz"), json.into()).await;
+        if written.is_ok() {
+            written = self.put(&folder.join("index.pb.zst"), proto.into()).await;
+        }
+        self.index_writes.note(tenant, now, written.is_ok());
+        written
     }
 }
 

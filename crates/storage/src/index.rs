@@ -1,11 +1,45 @@
 //! The tenant index in both forms that Tempo reads: gzipped JSON and zstd-compressed protobuf.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use parking_lot::Mutex;
+use trackway_common::TenantId;
 use trackway_spans::wire::{put_bytes, put_bytes_unless_empty, put_message, put_number_unless_zero};
 use trackway_vparquet::meta::BlockMeta;
+
+/// How it went with the indexes that this process wrote.
+#[derive(Debug, Default)]
+pub struct IndexWrites(Mutex<BTreeMap<TenantId, IndexWrite>>);
+
+/// How it went with a tenant's index.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct IndexWrite {
+    /// How often it could not be written.
+    pub errors: u64,
+    /// Since when it does not say what it should; `None` while it does.
+    pub behind_since: Option<Timestamp>,
+}
+
+impl IndexWrites {
+    pub(crate) fn note(&self, tenant: &TenantId, now: Timestamp, written: bool) {
+        let mut tenants = self.0.lock();
+        let write = tenants.entry(tenant.clone()).or_default();
+        if written {
+            write.behind_since = None;
+        } else {
+            write.errors += 1;
+            write.behind_since.get_or_insert(now);
+        }
+    }
+
+    /// By tenant; those that are not there were not written yet.
+    pub fn by_tenant(&self) -> BTreeMap<TenantId, IndexWrite> {
+        self.0.lock().clone()
+    }
+}
 
 /// `index.json.gz` and `index.pb.zst`.
 pub(crate) fn encode(now: Timestamp, metas: &[Arc<BlockMeta>]) -> (Vec<u8>, Vec<u8>) {

@@ -15,5 +15,6 @@ pub use catalog::{
 };
 pub use commits::{Commit, CommitError};
 pub use cpu::CpuPool;
+pub use index::{IndexWrite, IndexWrites};
 pub use listing::{BlockFiles, Listing};
 pub use reader::{BlockReader, Piece, Scanned};

@@ -5,14 +5,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::future::BoxFuture;
+use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use trackway_api::{Admin, ConfigMode, HomeInfo};
-use trackway_common::{ErrorKind, TenantId};
+use trackway_common::{Clock, ErrorKind, TenantId};
 use trackway_compactor::Compactor;
 use trackway_config::{Config, YamlMode};
 use trackway_ingester::Ingester;
 use trackway_querier::service::QueryError;
 use trackway_storage::stores::OpenStore;
+
+use crate::poll_metrics::PollMetrics;
 
 /// The process, for its API.
 #[derive(Debug)]
@@ -29,6 +32,10 @@ pub(crate) struct Process {
     pub(crate) stop: CancellationToken,
     /// The bucket of its blocks; `None` for a local folder.
     pub(crate) bucket: Option<OpenStore>,
+    /// What it found when it looked at its blocks.
+    pub(crate) polls: Arc<PollMetrics>,
+    /// Its clock.
+    pub(crate) clock: Arc<dyn Clock>,
     /// Where it is reached, for the first page.
     pub(crate) addresses: Vec<(String, String)>,
 }
@@ -94,6 +101,8 @@ impl Admin for Process {
         if let Some(bucket) = &self.bucket {
             bucket.metrics.write(&mut text);
         }
+        let now = Timestamp::from_nanosecond(i128::from(self.clock.now())).unwrap_or_default();
+        self.polls.write(&mut text, now);
         let (spans, bytes) = self.ingester.live();
         if let Some(compactor) = &self.compactor {
             compactor.metrics.write(&mut text);

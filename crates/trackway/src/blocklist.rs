@@ -10,6 +10,8 @@ use trackway_compactor::Compactor;
 use trackway_config::Config;
 use trackway_storage::{BlockStore, Catalog, PollOptions, Polled};
 
+use crate::poll_metrics::PollMetrics;
+
 /// The list of blocks, kept fresh.
 #[derive(Clone, Debug)]
 pub(crate) struct BlockList {
@@ -17,10 +19,17 @@ pub(crate) struct BlockList {
     store: BlockStore,
     options: PollOptions,
     period: Duration,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<PollMetrics>,
 }
 
 impl BlockList {
-    pub(crate) fn new(config: &Config, catalog: &Arc<Catalog>, store: &BlockStore) -> Self {
+    pub(crate) fn new(
+        config: &Config,
+        catalog: &Arc<Catalog>,
+        store: &BlockStore,
+        clock: &Arc<dyn Clock>,
+    ) -> Self {
         let trace = &config.storage.trace;
         Self {
             catalog: Arc::clone(catalog),
@@ -30,12 +39,22 @@ impl BlockList {
                 tenants_at_once: trace.blocklist_poll_tenant_concurrency as usize,
             },
             period: trace.blocklist_poll.as_std().max(Duration::from_secs(1)),
+            clock: Arc::clone(clock),
+            metrics: Arc::new(PollMetrics::new(store.clone(), !config.trackway.read_only)),
         }
+    }
+
+    /// What the looks cost and found.
+    pub(crate) fn metrics(&self) -> Arc<PollMetrics> {
+        Arc::clone(&self.metrics)
     }
 
     /// Looks once.
     pub(crate) async fn look(&self) -> anyhow::Result<Polled> {
-        let polled = self.catalog.poll(&self.store, self.options).await?;
+        let started = self.clock.monotonic();
+        let polled = self.catalog.poll(&self.store, self.options).await;
+        self.metrics.looked(self.clock.monotonic().saturating_sub(started), polled.as_ref().ok());
+        let polled = polled?;
         let mut formats: BTreeMap<&str, usize> = BTreeMap::new();
         for block in &polled.unreadable {
             match &block.format {

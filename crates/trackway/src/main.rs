@@ -8,6 +8,7 @@ mod help;
 mod lock;
 mod logging;
 mod memory;
+mod poll_metrics;
 mod server;
 mod settings;
 mod store;

@@ -125,7 +125,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let Blocks { store, bucket } = store::open(&config, &*random).await?;
     let reader = BlockReader::new(store.clone(), cpu);
     let catalog = Arc::new(Catalog::default());
-    let block_list = BlockList::new(&config, &catalog, &store);
+    let block_list = BlockList::new(&config, &catalog, &store, &clock);
     let polled = block_list.look().await?;
     let ingester = open_ingester(&config, wal, reader.clone(), &catalog, &clock, &random).await?;
     let work = if config.trackway.read_only || config.compactor.disabled {
@@ -143,6 +143,8 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         ready: AtomicBool::new(false),
         stop: stop.clone(),
         addresses: facts(&ports),
+        polls: block_list.metrics(),
+        clock: Arc::clone(&clock),
         bucket,
         config,
     });
@@ -183,7 +185,7 @@ fn compactor(
     (clock, random): (&Arc<dyn Clock>, &Arc<dyn Random>),
     ingester: &Arc<Ingester>,
 ) -> Arc<Compactor> {
-    let of_log = Arc::clone(ingester);
+    let (of_log, of_columns) = (Arc::clone(ingester), Arc::clone(ingester));
     Arc::new(Compactor::new(
         settings::compactor(config),
         reader.clone(),
@@ -191,6 +193,7 @@ fn compactor(
         Arc::clone(clock),
         Arc::clone(random),
         Arc::new(move |log| of_log.released_up_to(log)),
+        Arc::new(move |tenant| of_columns.dedicated_columns(tenant)),
     ))
 }
 

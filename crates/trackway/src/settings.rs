@@ -16,7 +16,7 @@ use trackway_storage::stores::{
     AzureConfig, AzureLogin, BucketLookup, GcsConfig, HdfsConfig, Hedge, Hidden, Retry, S3Config, Sse,
     StoreConfig, TlsConfig,
 };
-use trackway_vparquet::meta::{DedicatedColumn, Format, default_dedicated_columns, usable};
+use trackway_vparquet::meta::{DedicatedColumn, Format, usable};
 
 use crate::help::TEMPO_VERSION;
 
@@ -26,24 +26,22 @@ pub(crate) fn format(config: &Config) -> Format {
     Format::writable(&config.storage.trace.block.version).unwrap_or_default()
 }
 
-/// The attributes that get columns of their own in new blocks: as configured, or Tempo's default list.
-pub(crate) fn dedicated(config: &Config) -> Vec<DedicatedColumn> {
-    let format = format(config);
-    match &config.storage.trace.block.parquet_dedicated_columns {
-        None => default_dedicated_columns(format),
-        Some(columns) => {
-            let columns: Vec<DedicatedColumn> = columns
-                .iter()
-                .map(|column| DedicatedColumn {
-                    scope: column.scope.to_string(),
-                    name: column.name.clone(),
-                    kind: column.r#type.to_string(),
-                    options: column.options.clone(),
-                })
-                .collect();
-            usable(&columns, format)
-        }
-    }
+/// The attributes that get columns of their own in new blocks, as far as they are configured: what the overrides' defaults
+/// say, else the block's setting. `None` lets them choose themselves.
+pub(crate) fn dedicated(config: &Config) -> Option<Vec<DedicatedColumn>> {
+    let of_tenants = &config.overrides.defaults.storage.parquet_dedicated_columns;
+    let of_blocks = config.storage.trace.block.parquet_dedicated_columns.as_ref();
+    let columns = if of_tenants.is_empty() { of_blocks? } else { of_tenants };
+    let columns: Vec<DedicatedColumn> = columns
+        .iter()
+        .map(|column| DedicatedColumn {
+            scope: column.scope.to_string(),
+            name: column.name.clone(),
+            kind: column.r#type.to_string(),
+            options: column.options.clone(),
+        })
+        .collect();
+    Some(usable(&columns, format(config)))
 }
 
 /// Settings of the ingester.
@@ -78,7 +76,6 @@ pub(crate) fn compactor(config: &Config) -> CompactorConfig {
     CompactorConfig {
         merges: !of_tenants.compaction_disabled,
         format: format(config),
-        dedicated: dedicated(config),
         folder: config.wal_path().join("compacting"),
         window: if of_tenants.compaction_window.is_zero() {
             compaction.compaction_window.as_std()
@@ -109,8 +106,7 @@ pub(crate) fn block_retention(config: &Config) -> GoDuration {
 /// Settings of the querier.
 pub(crate) fn querier(config: &Config) -> QuerierConfig {
     QuerierConfig {
-        dedicated: dedicated(config),
-        hide_dedicated: true,
+        hidden: dedicated(config).unwrap_or_default(),
         recent: config.query_frontend.search.query_backend_after.as_std(),
         max_bytes: config.trackway.query.max_bytes.as_usize() as u64,
         concurrent_per_tenant: config.trackway.query.max_concurrent_per_tenant as usize,

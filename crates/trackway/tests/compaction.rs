@@ -6,8 +6,10 @@ mod support;
 
 use std::path::Path;
 
-use support::golden::{ask, asks_of_pushed, asks_of_v5, asks_only, copy_a_block, metas, push_recorded};
-use support::{Ports, Server};
+use support::Server;
+use support::golden::{
+    ask, asks_of_pushed, asks_of_v5, asks_only, columns, copy_a_block, metas, push_recorded, start_with,
+};
 
 /// Merges at once whatever can be merged, and deletes what is not needed any more at the next look.
 const EAGER: &str = "\
@@ -21,14 +23,9 @@ fn eager(inputs: usize) -> String {
 
 /// A server that writes vParquet5, if it shall, and looks at its blocks every second.
 fn start(folder: &Path, inputs: usize, version: &str) -> Server {
-    let ports = Ports::free();
-    let text = support::config(folder, ports, &eager(inputs));
-    let trace = format!("backend: local, blocklist_poll: 1s, block: {{version: {version}}},");
-    let file = folder.join("tempo.yaml");
-    std::fs::write(&file, text.replace("backend: local,", &trace)).unwrap();
-    let mut server = Server::spawn_file(folder, &file, ports);
-    server.until_ready();
-    server
+    let recording = if version == "vParquet5" { "v5" } else { "v4" };
+    let trace = format!("blocklist_poll: 1s, {}", columns(recording, version));
+    start_with(folder, &trace, &eager(inputs))
 }
 
 /// Waits until there is one block, and nothing but its files.

@@ -8,7 +8,7 @@ mod support;
 use support::Server;
 use support::golden::{
     ARITHMETIC, QUERY_SETTINGS, ask, ask_these, asks_of_pushed, asks_of_v5, asks_only, copy_a_block, metas,
-    push_recorded,
+    push_recorded, start_like, start_with,
 };
 use trackway_golden::Question;
 
@@ -16,7 +16,7 @@ use trackway_golden::Question;
 fn tempos_own_blocks_give_tempos_answers() {
     let folder = tempfile::tempdir().unwrap();
     trackway_golden::copy_blocks("v4", &folder.path().join("blocks")).unwrap();
-    let server = Server::start(folder.path(), QUERY_SETTINGS);
+    let server = start(folder.path(), "v4");
     let right = ask(&server, "Tempo's block", "v4", asks_only);
     assert!(right >= 220, "only {right} questions were answered");
     ask(&server, "pushes", "v4", |question| question.group == "push");
@@ -27,7 +27,7 @@ fn tempos_own_blocks_give_tempos_answers() {
 fn blocks_with_other_dedicated_columns_give_tempos_answers() {
     let folder = tempfile::tempdir().unwrap();
     trackway_golden::copy_blocks("v4-dedicated", &folder.path().join("blocks")).unwrap();
-    let server = Server::start(folder.path(), QUERY_SETTINGS);
+    let server = start(folder.path(), "v4-dedicated");
     // A span's integer in a column for texts is shown by Tempo as the text "nil".
     ask(&server, "Tempo's block", "v4-dedicated", |question| {
         asks_only(question)
@@ -41,7 +41,7 @@ fn tempos_own_vparquet5_blocks_give_tempos_answers() {
     for format in ["v5", "v5-dedicated"] {
         let folder = tempfile::tempdir().unwrap();
         trackway_golden::copy_blocks(format, &folder.path().join("blocks")).unwrap();
-        let server = Server::start(folder.path(), QUERY_SETTINGS);
+        let server = start(folder.path(), format);
         let right = ask(&server, format, format, asks_of_v5);
         assert!(right >= 290, "only {right} questions were answered");
         server.stop();
@@ -60,31 +60,17 @@ fn asks_of_v3(question: &Question) -> bool {
 fn tempos_vparquet3_block_gives_the_answers_of_vparquet4() {
     let folder = tempfile::tempdir().unwrap();
     trackway_golden::copy_blocks("v3", &folder.path().join("blocks")).unwrap();
-    let server = Server::start(folder.path(), QUERY_SETTINGS);
+    let server = start(folder.path(), "v3");
     let questions = trackway_golden::answers_moved("v4", "v3").unwrap();
     let right = ask_these(&server, "vParquet3", &questions, asks_of_v3);
     assert!(right >= 290, "only {right} questions were answered");
     server.stop();
 }
 
-/// A server that writes vParquet5, with the dedicated columns of a recording.
-fn start_v5(folder: &std::path::Path, format: &str) -> Server {
-    let block = match format {
-        "v5" => "block: {version: vParquet5}",
-        _ => {
-            "block: {version: vParquet5, parquet_dedicated_columns: [{scope: span, name: http.request.method}, \
-             {scope: span, name: http.route}, {scope: span, name: db.query.text, options: [blob]}, \
-             {scope: resource, name: k8s.pod.name}, {scope: span, name: dup, options: [array]}, \
-             {scope: span, name: http.response.status_code, type: int}, {scope: event, name: exception.type}]}"
-        }
-    };
-    let ports = support::Ports::free();
-    let text = support::config(folder, ports, QUERY_SETTINGS);
-    let file = folder.join("tempo.yaml");
-    std::fs::write(&file, text.replace("backend: local,", &format!("backend: local, {block},"))).unwrap();
-    let mut server = Server::spawn_file(folder, &file, ports);
-    server.until_ready();
-    server
+/// A server that has the dedicated columns of a recording, which it writes in the same format.
+fn start(folder: &std::path::Path, recording: &str) -> Server {
+    let version = if recording.starts_with("v5") { "vParquet5" } else { "vParquet4" };
+    start_like(folder, recording, version, QUERY_SETTINGS)
 }
 
 #[test]
@@ -92,13 +78,13 @@ fn pushed_spans_give_tempos_answers_from_vparquet5_blocks() {
     for format in ["v5", "v5-dedicated"] {
         let folder = tempfile::tempdir().unwrap();
         let wanted = |question: &Question| asks_of_v5(question) && asks_of_pushed(question);
-        let server = start_v5(folder.path(), format);
+        let server = start(folder.path(), format);
         push_recorded(&server, format);
         let live = ask(&server, "right after the push", format, wanted);
         server.flush();
         assert_eq!(ask(&server, "after a flush", format, wanted), live);
         server.stop();
-        let server = start_v5(folder.path(), format);
+        let server = start(folder.path(), format);
         assert_eq!(ask(&server, "after a restart", format, wanted), live);
         server.stop();
         let metas = metas(&folder.path().join("blocks/single-tenant"));
@@ -114,7 +100,7 @@ fn pushed_spans_give_tempos_answers_from_vparquet5_blocks() {
 #[test]
 fn pushed_spans_give_tempos_answers_before_and_after_a_flush_and_a_restart() {
     let folder = tempfile::tempdir().unwrap();
-    let server = Server::start(folder.path(), QUERY_SETTINGS);
+    let server = start(folder.path(), "v4");
     push_recorded(&server, "v4");
     let live = ask(&server, "right after the push", "v4", asks_of_pushed);
     push_recorded(&server, "v4"); // a sender that repeats itself doubles nothing
@@ -122,7 +108,7 @@ fn pushed_spans_give_tempos_answers_before_and_after_a_flush_and_a_restart() {
     server.flush();
     assert_eq!(ask(&server, "after a flush", "v4", asks_of_pushed), live);
     server.stop();
-    let server = Server::start(folder.path(), QUERY_SETTINGS);
+    let server = start(folder.path(), "v4");
     assert_eq!(ask(&server, "after a restart", "v4", asks_of_pushed), live);
     server.stop();
 }
@@ -130,19 +116,95 @@ fn pushed_spans_give_tempos_answers_before_and_after_a_flush_and_a_restart() {
 #[test]
 fn the_log_alone_gives_the_same_answers_after_a_kill() {
     let folder = tempfile::tempdir().unwrap();
-    let server = Server::start(folder.path(), QUERY_SETTINGS);
+    let server = start(folder.path(), "v4");
     push_recorded(&server, "v4");
     server.kill();
-    let server = Server::start(folder.path(), QUERY_SETTINGS);
+    let server = start(folder.path(), "v4");
     ask(&server, "after a kill", "v4", asks_of_pushed);
     server.stop();
+}
+
+/// Without a configured list the columns choose themselves. They hide nothing, in live spans no more than in stored ones,
+/// and change no other answer.
+#[test]
+fn columns_that_chose_themselves_hide_nothing_and_change_no_answer() {
+    let is_list = |question: &Question| question.path.contains("/search/tag");
+    for version in ["vParquet4", "vParquet5"] {
+        let folder = tempfile::tempdir().unwrap();
+        let start = || start_with(folder.path(), &format!("block: {{version: {version}}}"), QUERY_SETTINGS);
+        let server = start();
+        push_recorded(&server, "v4");
+        let questions = trackway_golden::answers("v4").unwrap();
+        let lists: Vec<&str> = questions
+            .iter()
+            .filter(|question| is_list(question) && question.status == 200)
+            .map(|question| &*question.path)
+            .collect();
+        assert!(lists.len() > 30, "{}", lists.len());
+        // Which of too many are in a list is nobody's promise, and neither is what was read for it.
+        let answers = |server: &Server| -> Vec<(String, serde_json::Value)> {
+            let answer = |path: &&str| {
+                let mut answer = server.json(path);
+                answer.as_object_mut().unwrap().remove("metrics");
+                sort(&mut answer);
+                ((*path).to_owned(), answer)
+            };
+            lists.iter().filter(|path| !path.contains("limit=")).map(answer).collect()
+        };
+        let live = answers(&server);
+        let names = |(path, answer): &(String, serde_json::Value)| {
+            path.contains("/v2/search/tags") && answer.to_string().contains("\"http.request.method\"")
+        };
+        assert!(live.iter().any(names), "{live:?}");
+        server.flush();
+        let wanted =
+            |question: &Question| asks_of_pushed(question) && asks_of_v5(question) && !is_list(question);
+        let right = ask(&server, "after a flush", "v4", wanted);
+        assert!(right >= 200, "only {right} questions were answered");
+        assert_same(&answers(&server), &live);
+        server.stop();
+        let chosen: Vec<_> = metas(&folder.path().join("blocks/single-tenant"))
+            .iter()
+            .map(|meta| (meta["format"].clone(), meta["dedicatedColumns"].clone()))
+            .collect();
+        assert!(chosen.iter().all(|(format, columns)| format == version && *columns == chosen[0].1));
+        assert!(chosen[0].1.as_array().is_some_and(|columns| columns.len() > 5), "{chosen:?}");
+        let server = start();
+        assert_same(&answers(&server), &live);
+        // The choice of the first block stands.
+        let request = trackway_golden::shop_frames("v5").unwrap().remove(0);
+        assert_eq!(server.push("application/x-protobuf", &request).status, 200);
+        server.flush();
+        server.stop();
+        for meta in metas(&folder.path().join("blocks/single-tenant")) {
+            assert_eq!(meta["dedicatedColumns"], chosen[0].1);
+        }
+    }
+}
+
+fn assert_same(found: &[(String, serde_json::Value)], expected: &[(String, serde_json::Value)]) {
+    for ((path, found), (_, expected)) in found.iter().zip(expected) {
+        assert_eq!(found, expected, "{path}");
+    }
+}
+
+/// Lists in one order.
+fn sort(value: &mut serde_json::Value) {
+    match value {
+        serde_json::Value::Array(all) => {
+            all.iter_mut().for_each(sort);
+            all.sort_by_key(ToString::to_string);
+        }
+        serde_json::Value::Object(all) => all.values_mut().for_each(sort),
+        _ => {}
+    }
 }
 
 /// A question for series that Tempo refuses is refused in Tempo's words; nothing needs to be computed for that.
 #[test]
 fn refused_questions_for_series_are_refused_in_tempos_words() {
     let folder = tempfile::tempdir().unwrap();
-    let server = Server::start(folder.path(), QUERY_SETTINGS);
+    let server = start(folder.path(), "v4");
     let questions = trackway_golden::answers("v4").unwrap();
     let groups = ["metrics", "instant", "metrics-params", "bad-metrics"];
     let refused: Vec<&Question> = questions
@@ -168,7 +230,7 @@ fn copies_of_a_block_change_no_answer() {
     for factor in [0, 0, 0] {
         copy_a_block(folder.path(), factor);
     }
-    let server = Server::start(folder.path(), QUERY_SETTINGS);
+    let server = start(folder.path(), "v4");
     let right = ask(&server, "four copies of Tempo's block", "v4", asks_of_pushed);
     assert!(right >= 290, "only {right} questions were answered");
     server.stop();
@@ -183,7 +245,7 @@ fn is_arithmetic(question: &Question) -> bool {
 fn arithmetic_is_what_its_parts_come_to() {
     let folder = tempfile::tempdir().unwrap();
     trackway_golden::copy_blocks("v4", &folder.path().join("blocks")).unwrap();
-    let server = Server::start(folder.path(), QUERY_SETTINGS);
+    let server = start(folder.path(), "v4");
     let questions = trackway_golden::answers("v4").unwrap();
     let mut asked = 0;
     for question in questions.iter().filter(|question| is_arithmetic(question)) {

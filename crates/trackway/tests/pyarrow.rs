@@ -6,7 +6,8 @@ mod support;
 
 use std::path::{Path, PathBuf};
 
-use support::{Server, python, skipped};
+use support::golden::start_like;
+use support::{python, skipped};
 
 /// The data files of the blocks of a tenant.
 fn data_files(tenant: &Path) -> Vec<PathBuf> {
@@ -14,9 +15,9 @@ fn data_files(tenant: &Path) -> Vec<PathBuf> {
     entries.filter(|path| path.exists()).collect()
 }
 
-/// Pushes what was recorded, and has it written to one block.
-fn written(folder: &Path, format: &str, more: &str) -> PathBuf {
-    let server = Server::start(folder, more);
+/// Pushes what was recorded, and has it written to one block with the recording's dedicated columns.
+fn written(folder: &Path, format: &str, version: &str) -> PathBuf {
+    let server = start_like(folder, format, version, "");
     for frame in trackway_golden::shop_frames(format).unwrap() {
         assert_eq!(server.push("application/x-protobuf", &frame).status, 200);
     }
@@ -29,13 +30,13 @@ fn written(folder: &Path, format: &str, more: &str) -> PathBuf {
     files.remove(0)
 }
 
-fn compare(name: &str, format: &str, more: &str) {
+fn compare(name: &str, format: &str, version: &str) {
     let interpreter = match python::with("pyarrow", &["pyarrow"]) {
         Ok(interpreter) => interpreter,
         Err(why) => return skipped(&format!("pyarrow::{name}"), &why),
     };
     let folder = tempfile::tempdir().unwrap();
-    let ours = written(folder.path(), format, more);
+    let ours = written(folder.path(), format, version);
     let theirs = data_files(&trackway_golden::folder(format).join("single-tenant")).remove(0);
     let said = python::script(&interpreter, "rows.py", &[theirs.to_str().unwrap(), ours.to_str().unwrap()]);
     let said: serde_json::Value = serde_json::from_str(&said).unwrap();
@@ -45,5 +46,5 @@ fn compare(name: &str, format: &str, more: &str) {
 
 #[test]
 fn pyarrow_reads_the_schema_and_rows_that_tempo_wrote() {
-    compare("pyarrow_reads_the_schema_and_rows_that_tempo_wrote", "v4", "");
+    compare("pyarrow_reads_the_schema_and_rows_that_tempo_wrote", "v4", "vParquet4");
 }

@@ -1,15 +1,18 @@
 //! What writing a block costs: CPU time and bytes of a span, and the columns that take the most.
 //!
-//! `cargo run --release -p trackway-vparquet --example write_speed -- [traces] [format] [file]`; the format is `vParquet4`
-//! unless another is named, and with a file the block is left there for other readers to look at.
+//! `cargo run --release -p trackway-vparquet --example write_speed -- [traces] [format] [columns] [file]`; the format is
+//! `vParquet4` unless another is named. The dedicated columns are those that choose themselves (`chosen`), or Tempo's
+//! default list (`default`), or `none`. With a file the block is left there for other readers to look at.
 #![allow(clippy::print_stdout)]
 
 use std::error::Error;
+use std::time::Instant;
 
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
 use trackway_loadgen::Workload;
 use trackway_spans::{BatchBuilder, Limits, SpanBatch, append_request};
-use trackway_vparquet::meta::{Format, default_dedicated_columns};
+use trackway_vparquet::dedicate::{SizeByAttribute, choose};
+use trackway_vparquet::meta::{DedicatedColumn, Format, default_dedicated_columns};
 use trackway_vparquet::{BlockWriter, Bytes, WriteOptions};
 
 /// About as many as the ingester freezes together.
@@ -21,9 +24,16 @@ fn main() -> Result<(), Box<dyn Error>> {
     let traces = arguments.next().map_or(Ok(20_000), |text| text.parse())?;
     let format = arguments.next().unwrap_or_else(|| Format::default().name().to_owned());
     let format = Format::writable(&format).ok_or("such blocks are not written")?;
-    let dedicated = default_dedicated_columns(format);
-    let options = WriteOptions { format, dedicated, ..WriteOptions::default() };
+    let own = arguments.next().unwrap_or_else(|| "chosen".to_owned());
     let chunks = chunks(traces)?;
+    let dedicated = match own.as_str() {
+        "chosen" => chosen(&chunks, format),
+        "default" => default_dedicated_columns(format),
+        "none" => Vec::new(),
+        other => return Err(format!("columns {other:?} are none of chosen, default and none").into()),
+    };
+    println!("{} dedicated columns", dedicated.len());
+    let options = WriteOptions { format, dedicated, ..WriteOptions::default() };
     let spans: usize = chunks.iter().map(SpanBatch::len).sum();
     let input: usize = chunks.iter().map(SpanBatch::size_bytes).sum();
     println!(
@@ -52,6 +62,16 @@ fn main() -> Result<(), Box<dyn Error>> {
         std::fs::write(path, file)?;
     }
     Ok(())
+}
+
+/// The columns that choose themselves, and what that costs.
+fn chosen(chunks: &[SpanBatch], format: Format) -> Vec<DedicatedColumn> {
+    #[allow(clippy::disallowed_methods, reason = "it measures")]
+    let (started, mut sizes) = (Instant::now(), SizeByAttribute::default());
+    chunks.iter().for_each(|chunk| sizes.merge(&SizeByAttribute::of(chunk)));
+    let chosen = choose(&sizes, &[], format);
+    println!("chosen in {} µs", started.elapsed().as_micros());
+    chosen
 }
 
 fn chunks(traces: u64) -> Result<Vec<SpanBatch>, Box<dyn Error>> {

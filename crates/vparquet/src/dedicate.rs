@@ -90,6 +90,17 @@ impl SizeByAttribute {
         }
     }
 
+    /// Makes them count half, so that what is added now counts more. What comes to nothing is forgotten.
+    pub fn halve(&mut self) {
+        for level in LEVELS {
+            let sizes = self.level_mut(level);
+            for of in [&mut sizes.string, &mut sizes.int] {
+                of.values_mut().for_each(|bytes| *bytes /= 2);
+                of.retain(|_, bytes| *bytes > 0);
+            }
+        }
+    }
+
     /// The bytes that an attribute takes, 0 when it is not known.
     pub fn bytes(&self, level: Level, kind: ColumnType, key: &str) -> u64 {
         let known = LEVELS.contains(&level).then(|| self.level(level).of(kind).get(key).copied());
@@ -350,6 +361,9 @@ mod tests {
         }
         assert_eq!(sum.bytes(Level::Span, Text, "large"), 5_000);
         assert_eq!(sum.bytes(Level::Scope, Text, "large"), 0);
+        let mut half = sum.clone();
+        half.halve();
+        assert_eq!(half.total(), sum.total() / 2);
         let json = serde_json::to_string(&sum).unwrap();
         assert_eq!(serde_json::from_str::<SizeByAttribute>(&json).unwrap(), sum);
         assert_eq!(serde_json::from_str::<SizeByAttribute>("{}").unwrap(), SizeByAttribute::default());

@@ -60,7 +60,7 @@ fn read(file: &Bytes, dedicated: &[DedicatedColumn], rows: Option<Vec<u32>>) -> 
         for level in Level::ALL {
             let question = Outline::Texts { level, key: b"url.path".to_vec() };
             let _ = all(&fetched, file, || pruned.outline(&question));
-            let question = Outline::Names { level, hide_dedicated: false };
+            let question = Outline::Names { level, hidden: Vec::new() };
             let _ = all(&fetched, file, || pruned.outline(&question));
         }
     }

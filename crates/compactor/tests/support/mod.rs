@@ -134,7 +134,6 @@ impl Scene {
         let mut config = Config {
             merges: true,
             format: Format::VParquet4,
-            dedicated: Vec::new(),
             folder: PathBuf::new(),
             window: Duration::from_secs(3600),
             max_objects: 1000,
@@ -198,6 +197,7 @@ impl Scene {
             Arc::clone(&catalog),
             Arc::new(TestClock(Arc::clone(&self.now))),
             Arc::clone(&random) as Arc<dyn Random>,
+            Arc::new(|_| None),
             Arc::new(|_| None),
         ));
         Process { number, catalog, compactor, store, random, folder, work: Vec::new(), seen: BTreeSet::new() }

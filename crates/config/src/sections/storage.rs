@@ -42,12 +42,12 @@ section! {
         blocklist_poll: GoDuration = mins(5), "How often to look for blocks that others wrote.";
         blocklist_poll_concurrency: u32 = 50, "Most blocks looked at at the same time.";
         blocklist_poll_tenant_concurrency: u32 = 1, "Most tenants looked at at the same time.";
-        blocklist_poll_fallback: bool = true, "List blocks when a tenant's index is missing or stale.";
-        blocklist_poll_tenant_index_builders: u32 = 2, "How many processes write a tenant's index.";
-        blocklist_poll_stale_tenant_index: GoDuration = GoDuration::ZERO, "When an index counts as stale; 0 is never.";
-        blocklist_poll_jitter_ms: u64 = 0, "Random delay before looking at a block, in ms.";
-        blocklist_poll_tolerate_consecutive_errors: u32 = 1, "Errors of one tenant in a row that are ignored.";
-        blocklist_poll_tolerate_tenant_failures: u32 = 1, "Failing tenants that are ignored.";
+        blocklist_poll_fallback: bool = true, "No effect: blocks are always listed, and the index is only written, for Tempo's readers.";
+        blocklist_poll_tenant_index_builders: u32 = 2, "No effect: the process that writes blocks writes the index.";
+        blocklist_poll_stale_tenant_index: GoDuration = GoDuration::ZERO, "No effect: the index is not read, so it cannot be stale.";
+        blocklist_poll_jitter_ms: u64 = 0, "No effect: only blocks that are not known yet are looked at.";
+        blocklist_poll_tolerate_consecutive_errors: u32 = 1, "No effect: what is known of a tenant stays, however often it cannot be listed.";
+        blocklist_poll_tolerate_tenant_failures: u32 = 1, "No effect: the other tenants are looked at, however many fail.";
         empty_tenant_deletion_enabled: bool = false, "Delete the index of tenants without blocks.";
         empty_tenant_deletion_age: GoDuration = hours(12), "How old such an index must be.";
     }
@@ -93,7 +93,7 @@ section! {
         bloom_filter_false_positive: f64 = 0.01, "Share of blocks looked into in vain for a trace id.";
         bloom_filter_shard_size_bytes: ByteSize = ByteSize::new(102_400), "Size of one bloom filter file.";
         parquet_row_group_size_bytes: ByteSize = ByteSize::new(100_000_000), "Data of one row group.";
-        parquet_dedicated_columns: Option<Vec<DedicatedColumn>> = None, "Attributes with a column of their own. Without it, Trackway chooses by size.";
+        parquet_dedicated_columns: Option<Vec<DedicatedColumn>> = None, "Attributes with a column of their own, which lists of tags leave out, as in Tempo; `[]` for none. Without it, Trackway chooses by size, at most once a day a tenant, and leaves nothing out.";
         create_with_no_compact_flag: bool = false, "Keep new blocks from being merged.";
     }
     ignored &[

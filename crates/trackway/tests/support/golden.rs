@@ -4,7 +4,7 @@ use std::path::Path;
 
 use trackway_golden::{Endpoints, Question, Verdict, check};
 
-use super::Server;
+use super::{Ports, Server, config};
 
 /// Everything is asked at once and kept for ever: the recordings grow old.
 pub const QUERY_SETTINGS: &str = "compactor: {compaction: {block_retention: 0s}}\nquery_frontend: {query_end_cutoff: 0s, search: {query_backend_after: 0s}, metrics: {query_backend_after: 0s}}";
@@ -17,6 +17,37 @@ const BETTER_THAN_TEMPO: [&str; 4] =
 
 pub const ARITHMETIC: &str = "({ status = error } | count_over_time() by (resource.service.name)) / \
      ({ } | count_over_time() by (resource.service.name)) * 100";
+
+/// What of a recording's configuration shows in its answers, as YAML of `storage.trace`: Tempo leaves attributes with
+/// columns of their own out of its lists, and so does this when they are configured.
+pub fn columns(recording: &str, version: &str) -> String {
+    let meta = metas(&trackway_golden::folder(recording).join("single-tenant")).remove(0);
+    let columns = meta["dedicatedColumns"].as_array().unwrap().iter().map(|column| {
+        let text = |key: &str, default: &str| column[key].as_str().unwrap_or(default).to_owned();
+        let options = column["o"].as_array().map_or_else(|| "[]".to_owned(), |all| format!("{all:?}"));
+        let options = options.replace("String(", "").replace(')', "");
+        let (scope, name, kind) = (text("s", "span"), text("n", ""), text("t", "string"));
+        format!("{{scope: {scope}, name: {name}, type: {kind}, options: {options}}}")
+    });
+    let columns: Vec<String> = columns.collect();
+    format!("block: {{version: {version}, parquet_dedicated_columns: [{}]}}", columns.join(", "))
+}
+
+/// Starts a server with the dedicated columns of a recording, and waits until it is ready.
+pub fn start_like(folder: &Path, recording: &str, version: &str, more: &str) -> Server {
+    start_with(folder, &columns(recording, version), more)
+}
+
+/// Starts a server with this in `storage.trace`, and waits until it is ready.
+pub fn start_with(folder: &Path, trace: &str, more: &str) -> Server {
+    let ports = Ports::free();
+    let text = config(folder, ports, more);
+    let file = folder.join("tempo.yaml");
+    std::fs::write(&file, text.replace("backend: local,", &format!("backend: local, {trace},"))).unwrap();
+    let mut server = Server::spawn_file(folder, &file, ports);
+    server.until_ready();
+    server
+}
 
 pub fn ask(server: &Server, what: &str, format: &str, wanted: impl Fn(&Question) -> bool) -> usize {
     ask_these(server, what, &trackway_golden::answers(format).unwrap(), wanted)

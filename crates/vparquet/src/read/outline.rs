@@ -16,8 +16,8 @@ pub enum Outline {
     Names {
         /// Of this level.
         level: Level,
-        /// Whether attributes with dedicated columns are left out, unless they have values of other types too.
-        hide_dedicated: bool,
+        /// Keys of attributes that are left out if they have dedicated columns, unless they have values of other types too.
+        hidden: Vec<Vec<u8>>,
     },
     /// The texts of an attribute.
     Texts {
@@ -45,14 +45,14 @@ pub enum Outlined {
 
 pub(super) fn outline(group: &mut RowGroup, question: &Outline) -> Result<Read<Outlined>, ReadError> {
     match question {
-        Outline::Names { level, hide_dedicated } => names(group, *level, *hide_dedicated),
+        Outline::Names { level, hidden } => names(group, *level, hidden),
         Outline::Texts { level, key } => texts(group, *level, key),
         Outline::SpanNames => counts(group, &[group.file.layout.path(Level::Span, "Name")]),
         Outline::StatusMessages => counts(group, &[group.file.layout.path(Level::Span, "StatusMessage")]),
     }
 }
 
-fn names(group: &mut RowGroup, level: Level, hide_dedicated: bool) -> Result<Read<Outlined>, ReadError> {
+fn names(group: &mut RowGroup, level: Level, hidden: &[Vec<u8>]) -> Result<Read<Outlined>, ReadError> {
     let layout = group.file.layout;
     if layout.values(level) == layout::Values::InLinks {
         return Ok(Read::Ready(Outlined::Unknown));
@@ -65,7 +65,7 @@ fn names(group: &mut RowGroup, level: Level, hide_dedicated: bool) -> Result<Rea
         .file
         .dedicated
         .iter()
-        .filter(|(of, ..)| *of == level && !hide_dedicated)
+        .filter(|(of, key, _)| *of == level && !hidden.contains(key))
         .map(|(_, key, column)| (key.clone(), column.clone()))
         .collect();
     let own = layout.fixed(level).map(|(key, column)| (key.as_bytes().to_vec(), layout.path(level, column)));
