@@ -178,20 +178,24 @@ impl Compactor {
     pub async fn round(&self) {
         for tenant in self.catalog.tenants() {
             let end = self.clock.monotonic() + self.config.max_time_per_tenant;
+            // What failed is tried again in the next round, and keeps nothing else from being merged now.
+            let mut failed: HashSet<Uuid> = HashSet::new();
             while self.config.merges && self.clock.monotonic() < end {
-                let Some(job) = self.due(&tenant).into_iter().next() else { break };
+                let job = self.due(&tenant, &failed).into_iter().next();
+                let Some(job) = job else { break };
                 if !self.job(&tenant, &job).await {
-                    break;
+                    failed.extend(&job.inputs);
                 }
             }
             self.measure(&tenant);
         }
     }
 
-    fn due(&self, tenant: &TenantId) -> Vec<Job> {
+    fn due(&self, tenant: &TenantId, failed: &HashSet<Uuid>) -> Vec<Job> {
         let blocks = self.catalog.blocks(tenant);
         let metas: Vec<&BlockMeta> = blocks.iter().map(|entry| &*entry.meta).collect();
-        jobs(&metas, |block| self.set_aside.lock().contains(&block), self.now(), &self.config)
+        let left_out = |block| failed.contains(&block) || self.set_aside.lock().contains(&block);
+        jobs(&metas, left_out, self.now(), &self.config)
     }
 
     fn outstanding(&self, blocks: &[BlockEntry]) -> (usize, u64) {

@@ -100,9 +100,17 @@ impl BlockStore {
     /// # Errors
     /// [`StoreError::Store`].
     pub async fn has(&self, path: &Path) -> Result<bool, StoreError> {
+        self.size(path).await.map(|size| size.is_some())
+    }
+
+    /// How many bytes an object has; `None` when it is not there.
+    ///
+    /// # Errors
+    /// [`StoreError::Store`].
+    pub async fn size(&self, path: &Path) -> Result<Option<u64>, StoreError> {
         match self.object_store().head(path).await {
-            Ok(_) => Ok(true),
-            Err(object_store::Error::NotFound { .. }) => Ok(false),
+            Ok(object) => Ok(Some(object.size)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(source) => Err(StoreError::Store { action: "look at", path: path.to_string(), source }),
         }
     }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use moka::sync::Cache;
+use object_store::path::Path;
 use trackway_common::{TenantId, TraceId};
 use trackway_spans::{Needs, Prune, SpanBatch};
 use trackway_vparquet::meta::BlockMeta;
@@ -121,7 +122,7 @@ impl BlockReader {
         let mut length = BlockFile::TAIL.max(u64::from(meta.footer_size) + 8).min(meta.size);
         loop {
             let range = meta.size - length..meta.size;
-            let mut parts = self.store.get_ranges(&path, &[range]).await?;
+            let mut parts = self.fetch(&path, meta, &[range]).await?;
             let tail = parts.pop().unwrap_or_default();
             // On the pool, which survives what a damaged footer may do to the library that parses it.
             let (size, dedicated) = (meta.size, meta.dedicated_columns.clone());
@@ -237,6 +238,27 @@ impl BlockReader {
         StoreError::Damaged { path, problem: "decoding it failed; the log says how".to_owned() }
     }
 
+    /// Fetches ranges of a data file. One that is shorter than its `meta.json` says is damaged, whatever words the store has
+    /// for that.
+    async fn fetch(
+        &self,
+        path: &Path,
+        meta: &BlockMeta,
+        ranges: &[Range<u64>],
+    ) -> Result<Vec<Bytes>, StoreError> {
+        let error = match self.store.get_ranges(path, ranges).await {
+            Ok(parts) => return Ok(parts),
+            Err(error) => error,
+        };
+        match self.store.size(path).await {
+            Ok(Some(size)) if size < meta.size => Err(StoreError::Damaged {
+                path: path.to_string(),
+                problem: format!("it has {size} bytes, and its meta.json says {}", meta.size),
+            }),
+            _ => Err(error),
+        }
+    }
+
     /// Takes steps on the CPU pool and fetches between them what the next one needs, until there is a result. With it come
     /// the bytes that were fetched.
     async fn ask<T: Send + 'static>(
@@ -260,7 +282,7 @@ impl BlockReader {
                 Read::Ready(got) => return Ok((got, bytes)),
                 Read::NeedsRanges(ranges) => {
                     let ranges = coalesced(ranges);
-                    let parts = self.store.get_ranges(&path, &ranges).await?;
+                    let parts = self.fetch(&path, meta, &ranges).await?;
                     for (range, part) in ranges.into_iter().zip(parts) {
                         bytes += part.len() as u64;
                         group.fetched().add(range.start, part);
