@@ -24,7 +24,7 @@ mod value;
 mod whole;
 
 pub use filter::{EvalError, Filter, Reach};
-pub use plan::{PlanError, SearchPlan};
+pub use plan::{PlanError, SearchPlan, whole_trace_needs};
 pub use result::{AttributeValue, SpanResult, SpansetResult, TraceResult};
 pub use scan::{Candidate, Wholeness};
 pub use select::Selection;

@@ -136,7 +136,7 @@ pub(crate) fn program_needs(program: &Program, needs: &mut Needs) -> Vec<Vec<Pru
 }
 
 /// What fragments of traces must have to be joined and completed: root, extent, tree and services come from these.
-pub(crate) fn whole_trace_needs() -> Needs {
+pub fn whole_trace_needs() -> Needs {
     let mut needs = Needs::default();
     for columns in [
         Columns::ID,

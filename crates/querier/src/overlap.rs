@@ -8,6 +8,7 @@ use futures::{StreamExt, stream};
 use parking_lot::Mutex;
 use tokio::sync::{Mutex as AsyncMutex, OnceCell};
 use trackway_common::{TenantId, TraceId};
+use trackway_engine::whole_trace_needs;
 use trackway_ingester::View;
 use trackway_spans::{Columns, Needs, TraceFacts, copied_among};
 use uuid::Uuid;
@@ -135,18 +136,7 @@ async fn copies(source: &Source, ids: &[TraceId], tally: &Tally) -> Vec<TraceId>
 
 /// Extents and roots of these traces (sorted).
 async fn facts(source: &Source, ids: &[TraceId], tally: &Tally) -> TraceFacts {
-    let mut needs = Needs::default();
-    for columns in [
-        Columns::ID,
-        Columns::PARENT,
-        Columns::NAME,
-        Columns::KIND,
-        Columns::START,
-        Columns::DURATION,
-        Columns::SERVICE,
-    ] {
-        needs.add(columns);
-    }
+    let needs = whole_trace_needs();
     let mut facts = TraceFacts::default();
     for ids in ids.chunks(COMPARED_AT_ONCE) {
         let places = source.locate(ids, |_| false, tally).await;

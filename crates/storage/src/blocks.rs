@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::catalog::BlockEntry;
 use crate::index::IndexWrites;
-use crate::stores::{BucketFacts, OpenStore, PART_BYTES, PARTS_AT_ONCE};
+use crate::stores::{self, BucketFacts, OpenStore, PART_BYTES, PARTS_AT_ONCE};
 
 /// A store that did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -122,17 +122,8 @@ impl BlockStore {
     /// [`StoreError::File`] when the folder cannot be made.
     pub fn local(folder: &FilePath) -> Result<Self, StoreError> {
         let failed = |source| StoreError::File { path: folder.display().to_string(), source };
-        std::fs::create_dir_all(folder).map_err(failed)?;
-        let store = object_store::local::LocalFileSystem::new_with_prefix(folder)
-            .map_err(|source| StoreError::Store {
-                action: "open",
-                path: folder.display().to_string(),
-                source,
-            })?
-            .with_fsync(true)
-            // A folder without files would look like a block on its way in, or like a tenant.
-            .with_automatic_cleanup(true);
-        Ok(Self::new(Arc::new(store), "").knowing(BucketFacts { conditional_put: true }))
+        let store = stores::local(folder).map_err(failed)?;
+        Ok(Self::new(store, "").knowing(BucketFacts { conditional_put: true }))
     }
 
     pub(crate) fn root(&self) -> &Path {

@@ -116,7 +116,9 @@ pub async fn open(config: &StoreConfig, environment: Environment<'_>) -> Result<
     };
     let hedge = match config {
         StoreConfig::Local { folder } => {
-            opened.store = local(folder)?;
+            opened.store = local(folder).map_err(|error| {
+                OpenError::new("storage.trace.local", "path", format!("{}: {error}", folder.display()))
+            })?;
             Hedge::default()
         }
         StoreConfig::S3(s3) => {
@@ -154,14 +156,11 @@ pub async fn open(config: &StoreConfig, environment: Environment<'_>) -> Result<
 }
 
 /// A local folder, which is made when it is not there. Files and folders are synced before they count as written.
-fn local(folder: &std::path::Path) -> Result<Arc<dyn ObjectStore>, OpenError> {
-    let failed = |error: String| {
-        OpenError::new("storage.trace.local", "path", format!("{}: {error}", folder.display()))
-    };
-    std::fs::create_dir_all(folder).map_err(|error| failed(error.to_string()))?;
-    let store = object_store::local::LocalFileSystem::new_with_prefix(folder)
-        .map_err(|error| failed(error.to_string()))?;
-    Ok(Arc::new(store.with_fsync(true)))
+pub(crate) fn local(folder: &std::path::Path) -> std::io::Result<Arc<dyn ObjectStore>> {
+    std::fs::create_dir_all(folder)?;
+    let store = object_store::local::LocalFileSystem::new_with_prefix(folder)?;
+    // A folder without files would look like a block on its way in, or like a tenant.
+    Ok(Arc::new(store.with_fsync(true).with_automatic_cleanup(true)))
 }
 
 /// Chooses the implementation of TLS for the process. The first choice counts; call it first thing.
