@@ -30,6 +30,11 @@ pub trait Admin: Send + Sync + 'static {
     /// The metrics of everything else, in the OpenMetrics text format; `# EOF` may be there or not.
     fn metrics_text(&self) -> String;
 
+    /// Who holds how much of the memory budget, as a text for people.
+    fn memory_page(&self) -> String {
+        String::new()
+    }
+
     /// What the first page says.
     fn home(&self) -> HomeInfo;
 }

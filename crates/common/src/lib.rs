@@ -15,7 +15,7 @@ pub use clock::{Clock, ManualClock, SystemClock, UnixNanos};
 pub use context::{Cancelled, RequestCtx};
 pub use error::{ErrorKind, Kinded};
 pub use ids::{ParseIdError, TraceId, span_id_hex};
-pub use memory::{MemoryPool, OverBudget, Reservation};
+pub use memory::{MemoryPool, MemoryUse, MemoryUser, OverBudget, Reservation, Shrink};
 pub use tenant::{TenantError, TenantId};
 
 /// A source of new block identifiers.

@@ -4,11 +4,12 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
-use trackway_common::{Clock, Random, TenantId};
+use trackway_common::{Clock, MemoryUser, OverBudget, Random, Reservation, TenantId};
 use trackway_storage::{
     BlockCatalog, BlockEntry, BlockReader, BlockStore, Catalog, Commit, CommitError, LogRanges, StoreError,
     Upload,
@@ -24,6 +25,14 @@ use crate::select::{Job, debt, jobs};
 
 /// Spans of a row group: few enough that two of them and what is being read stay small.
 const ROW_GROUP_SPANS: usize = 64_000;
+/// Bytes that a span takes while it is being written.
+const SPAN_BYTES: usize = 350;
+/// The row group that is being written takes so many of the memory budget's parts at the most.
+const ROW_GROUP_SHARE: usize = 8;
+/// Bytes that a piece of an input takes.
+const PIECE_BYTES: usize = 8 << 20;
+/// How long a merge waits for memory.
+const MEMORY_WAIT: Duration = Duration::from_secs(60);
 /// Data that is merged stays for long: it is worth more work than when it is first written.
 const ZSTD_LEVEL: i32 = 6;
 
@@ -70,6 +79,8 @@ enum JobError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Commit(#[from] CommitError),
+    #[error(transparent)]
+    Memory(#[from] OverBudget),
 }
 
 impl Compactor {
@@ -240,7 +251,7 @@ impl Compactor {
         }
     }
 
-    fn count(&self, entry: &BlockEntry, job: &Job, merged: &Merged, took: std::time::Duration) {
+    fn count(&self, entry: &BlockEntry, job: &Job, merged: &Merged, took: Duration) {
         let add = |to: &std::sync::atomic::AtomicU64, count: u64| to.fetch_add(count, Ordering::Relaxed);
         let metrics = &self.metrics;
         metrics.merged(entry.meta.compaction_level, job.inputs.len() as u64);
@@ -264,10 +275,14 @@ impl Compactor {
             }
             return false;
         }
+        if let JobError::Memory(over) = error {
+            tracing::debug!(%tenant, %over, "blocks are not merged now; the next round tries again");
+            return false;
+        }
         self.metrics.errors.fetch_add(1, Ordering::Relaxed);
         let poison = match error {
             JobError::Merge(error) => error.poison(),
-            JobError::Store(_) | JobError::Commit(_) => None,
+            JobError::Store(_) | JobError::Commit(_) | JobError::Memory(_) => None,
         };
         // Somebody else may have merged it, and deleted it.
         let is_block = |block: Uuid| async move {
@@ -308,12 +323,15 @@ impl Compactor {
         let options = WriteOptions {
             format: self.config.format,
             dedicated: usable(&self.dedicated(tenant, first, &inputs), self.config.format),
-            row_group_spans_max: ROW_GROUP_SPANS,
+            row_group_spans_max: ROW_GROUP_SPANS
+                .min(self.reader.memory().limit() / ROW_GROUP_SHARE / SPAN_BYTES),
             zstd_level: ZSTD_LEVEL,
             created_by: format!("trackway {}", env!("CARGO_PKG_VERSION")),
         };
+        let _memory = self.memory_for(&inputs, options.row_group_spans_max).await?;
         let metas: Vec<Arc<BlockMeta>> = inputs.iter().map(|entry| Arc::clone(&entry.meta)).collect();
-        let merged = merge(&self.reader, tenant, &metas, (&options, INPUT_SPANS_MAX), path).await?;
+        let reader = self.reader.reserved_by_caller();
+        let merged = merge(&reader, tenant, &metas, (&options, INPUT_SPANS_MAX), path).await?;
         let entry = self.entry(tenant, id, &inputs, &merged, options.dedicated);
         let upload = Upload {
             meta: &entry.meta,
@@ -335,6 +353,15 @@ impl Compactor {
         }
         self.write_index(tenant).await;
         Ok((entry, merged))
+    }
+
+    /// Reserves what a merge takes: of each input what is fetched of a row group and a piece of it, and of the output two row
+    /// groups, one of which is only being put together.
+    async fn memory_for(&self, inputs: &[&BlockEntry], spans: usize) -> Result<Reservation, OverBudget> {
+        let fetched = |entry: &&BlockEntry| entry.meta.size / u64::from(entry.meta.total_records.max(1));
+        let fetched = usize::try_from(inputs.iter().map(fetched).sum::<u64>()).unwrap_or(usize::MAX);
+        let bytes = fetched.saturating_add(inputs.len() * PIECE_BYTES + spans * SPAN_BYTES * 5 / 4);
+        self.reader.memory().wait(MemoryUser::Compaction, bytes, MEMORY_WAIT).await
     }
 
     /// The dedicated columns of the merged block: those of its inputs where they are the same, else those that the tenant's

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use trackway_common::TenantId;
+use trackway_common::{MemoryPool, TenantId};
 use trackway_compactor::{INPUT_SPANS_MAX, MergeError, merge};
 use trackway_spans::wire::{put_bytes, put_fixed64, put_message, put_number};
 use trackway_spans::{BatchBuilder, Limits, append_request};
@@ -51,7 +51,7 @@ async fn a_trace_that_is_too_large_is_refused_and_to_blame() {
     let store = BlockStore::new(Arc::new(object_store::memory::InMemory::new()), "");
     let small = put_trace(&store, folder.path(), 1, 100).await;
     let large = put_trace(&store, folder.path(), 2, 101).await;
-    let reader = BlockReader::new(store, CpuPool::new(1).unwrap());
+    let reader = BlockReader::new(store, CpuPool::new(1).unwrap(), MemoryPool::unlimited());
     let (tenant, inputs) = (TenantId::new("t").unwrap(), [small, Arc::clone(&large)]);
     let (options, out) = (WriteOptions::default(), folder.path().join("merged.parquet"));
     let error = merge(&reader, &tenant, &inputs, (&options, 100), &out).await.unwrap_err();

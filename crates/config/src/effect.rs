@@ -95,7 +95,6 @@ const WITHOUT_EFFECT: &[(&str, &[&str])] = &[
     ("distributor.receivers.otlp.protocols.http.traces_url_path", &[]),
     ("distributor.receivers.otlp.protocols.http.response_headers", &[]),
     ("distributor.receivers.otlp.protocols.http.cors.exposed_headers", &[]),
-    ("trackway.memory.limit", &[]),
 ];
 
 impl Config {

@@ -179,7 +179,6 @@ usage_report: {reporting_enabled: false}
         "overrides.defaults.ingestion.rate_limit_bytes",
         "query_frontend.metrics.interval",
         "query_frontend.search.concurrent_jobs",
-        "trackway.memory.limit",
     ];
     assert_eq!(config.without_effect(), named);
     let said: Vec<String> = config.warnings().iter().map(ToString::to_string).collect();

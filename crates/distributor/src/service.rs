@@ -33,6 +33,9 @@ pub struct DistributorConfig {
     pub retry_after: Option<Duration>,
 }
 
+/// When to come back where the configuration does not say.
+const COME_BACK: Duration = Duration::from_secs(1);
+
 /// Takes batches in.
 #[derive(Debug)]
 pub struct Distributor {
@@ -62,8 +65,13 @@ impl Distributor {
 
     fn refusal(&self, error: &IngestError) -> PushError {
         let kind = error.kind();
-        let retry = matches!(kind, ErrorKind::Exhausted | ErrorKind::Unavailable);
-        PushError { kind, message: error.to_string(), retry_after: self.config.retry_after.filter(|_| retry) }
+        let retry_after = match error {
+            // It passes in any case, and without a time to come back senders throw the spans away.
+            IngestError::Memory { .. } => Some(self.config.retry_after.unwrap_or(COME_BACK)),
+            _ if matches!(kind, ErrorKind::Exhausted | ErrorKind::Unavailable) => self.config.retry_after,
+            _ => None,
+        };
+        PushError { kind, message: error.to_string(), retry_after }
     }
 
     fn announce(&self, request: &PushRequest) {

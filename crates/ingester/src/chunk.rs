@@ -67,6 +67,11 @@ impl Chunk {
         stored.read().map(Arc::new)
     }
 
+    /// Whether loading it takes no more memory.
+    pub fn is_in_memory(&self) -> bool {
+        matches!(&*self.data.read(), Data::Memory(_))
+    }
+
     /// The spans, if they are in memory.
     pub(crate) fn in_memory(&self) -> Option<Arc<SpanBatch>> {
         match &*self.data.read() {

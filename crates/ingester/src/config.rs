@@ -3,12 +3,15 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use trackway_common::MemoryPool;
 use trackway_spans::Limits;
 use trackway_vparquet::meta::{DedicatedColumn, Format};
 
 /// Settings of the ingester.
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// The budget for what it holds (`trackway.memory.limit`).
+    pub memory: MemoryPool,
     /// Folder for the log, the segments and blocks under construction.
     pub folder: PathBuf,
     /// Whether nothing is taken in and nothing written (`trackway.read_only`).

@@ -4,9 +4,10 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
-use trackway_common::TenantId;
+use trackway_common::{MemoryUser, OverBudget, Reservation, TenantId};
 use trackway_storage::StoreError;
 use trackway_vparquet::WriteError;
 use trackway_wal::{Log, LogError};
@@ -15,6 +16,13 @@ use crate::chunk::Chunk;
 use crate::head::Head;
 use crate::segment::{self, SegmentError};
 use crate::service::Ingester;
+
+/// How long it is waited for memory to write a block in, before it is tried again.
+const MEMORY_WAIT: Duration = Duration::from_secs(30);
+/// What putting the columns of a block together takes, in tenths of what its spans do.
+const ENCODING_TENTHS: usize = 6;
+/// The spans of a block take so many of the budget's parts at the most.
+const BLOCK_SHARE: usize = 4;
 
 /// Spans that could not be moved on. They stay where they are, and it is tried again.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +37,8 @@ pub(crate) enum FlushError {
     Store(#[from] StoreError),
     #[error("{0}")]
     Log(#[from] LogError),
+    #[error("{0}")]
+    Memory(#[from] OverBudget),
     #[error("building a block stopped in the middle")]
     Interrupted,
 }
@@ -202,6 +212,7 @@ impl Ingester {
         if chunks.is_empty() {
             return Ok(0);
         }
+        let _memory = self.memory_for(&chunks).await?;
         let ids = [self.random.uuid(), self.random.uuid()];
         let written = self.write_blocks(tenant, ids, &chunks).await;
         for id in ids {
@@ -233,8 +244,21 @@ impl Ingester {
         Ok(blocks)
     }
 
-    /// The oldest chunks, as many as fit into one block.
+    /// Reserves what it takes to make a block of these: what lies in segments is loaded, and the columns are put together.
+    async fn memory_for(&self, chunks: &[Arc<Chunk>]) -> Result<Reservation, FlushError> {
+        let of = |chunk: &Arc<Chunk>| {
+            let loaded = if chunk.is_in_memory() { 0 } else { chunk.bytes };
+            loaded + chunk.bytes / 10 * ENCODING_TENTHS
+        };
+        let pool = &self.config.memory;
+        // One chunk alone is written whatever it takes: nothing else would ever let go of it.
+        let bytes = chunks.iter().map(of).sum::<usize>().min(pool.limit() / 2);
+        Ok(pool.wait(MemoryUser::Blocks, bytes, MEMORY_WAIT).await?)
+    }
+
+    /// The oldest chunks, as many as fit into one block, and into memory while it is written.
     fn chosen(&self, head: &Head) -> Vec<Arc<Chunk>> {
+        let bytes_max = self.config.block_bytes_max.min(self.config.memory.limit() / BLOCK_SHARE);
         let (mut spans, mut bytes) = (0, 0);
         let mut chunks = head.frozen();
         chunks.sort_by_key(|chunk| chunk.id);
@@ -242,7 +266,7 @@ impl Ingester {
             let first = spans == 0;
             spans += chunk.spans;
             bytes += chunk.bytes;
-            first || (spans <= self.config.block_spans_max && bytes <= self.config.block_bytes_max)
+            first || (spans <= self.config.block_spans_max && bytes <= bytes_max)
         };
         chunks.into_iter().take_while(fits).collect()
     }

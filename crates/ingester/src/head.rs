@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
+use trackway_common::{MemoryPool, MemoryUser};
 use trackway_spans::{AppendError, Appended, BatchBuilder, Limits, append_request};
 
 use crate::chunk::Chunk;
@@ -11,18 +12,26 @@ use crate::chunk::Chunk;
 /// Spans at which a builder is frozen.
 const CHUNK_SPANS: usize = 8192;
 
-/// Bytes of spans in memory, of all tenants together, kept up to date by their heads.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct MemoryCount(Arc<AtomicUsize>);
+/// Bytes of spans in memory, of all tenants together, kept up to date by their heads, in the budget too.
+#[derive(Clone, Debug)]
+pub(crate) struct MemoryCount {
+    bytes: Arc<AtomicUsize>,
+    pool: MemoryPool,
+}
 
 impl MemoryCount {
+    pub(crate) fn new(pool: MemoryPool) -> Self {
+        Self { bytes: Arc::default(), pool }
+    }
+
     pub(crate) fn bytes(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
+        self.bytes.load(Ordering::Relaxed)
     }
 
     fn change(&self, from: usize, to: usize) {
         // Wrapping arithmetic: the differences add up to what is there.
-        self.0.fetch_add(to.wrapping_sub(from), Ordering::Relaxed);
+        self.bytes.fetch_add(to.wrapping_sub(from), Ordering::Relaxed);
+        self.pool.change(MemoryUser::Head, from, to);
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
-use trackway_common::{Clock, ErrorKind, Kinded, Random, TenantId};
+use trackway_common::{Clock, ErrorKind, Kinded, MemoryUser, Random, TenantId};
 use trackway_spans::{AppendError, Appended, peek_request};
 use trackway_storage::{BlockCatalog, BlockEntry, BlockReader, UnreadableBlock};
 use trackway_vparquet::meta::DedicatedColumn;
@@ -27,6 +27,9 @@ use crate::requests;
 
 /// How long a sender is kept waiting for memory before it is told to come back.
 const MEMORY_WAIT: Duration = Duration::from_secs(10);
+
+/// Bytes of the budget that must be free for a request to be taken in: about what the largest one becomes.
+const HEAD_ROOM: usize = 8 << 20;
 
 /// The ingester. Shared by reference.
 #[derive(Debug)]
@@ -94,8 +97,8 @@ pub enum IngestError {
     FirstFailed(#[from] trackway_wal::FirstFailed),
     /// There is no memory for it now.
     #[error(
-        "{used} bytes of spans wait in memory, more than trackway.head.max_bytes allows: blocks are written slower than \
-         spans arrive; come back later"
+        "{used} bytes of spans wait in memory, more than trackway.head.max_bytes or trackway.memory.limit allow: blocks \
+         are written slower than spans arrive; come back later"
     )]
     Memory {
         /// Bytes of spans in memory.
@@ -159,7 +162,7 @@ impl Ingester {
             clock,
             random,
             heads: RwLock::default(),
-            memory: MemoryCount::default(),
+            memory: MemoryCount::new(config.memory.clone()),
             publication: RwLock::default(),
             gate: tokio::sync::RwLock::default(),
             recent: RecentHashes::default(),
@@ -263,19 +266,23 @@ impl Ingester {
 
     async fn wait_for_memory(&self) -> Result<(), IngestError> {
         // Room for what comes in while a block is being written.
-        let limit = self.config.head_bytes_max / 2 * 3;
-        let has_room = || self.memory() < limit && !self.log_is_nearly_full();
+        let (limit, pool) = (self.config.head_bytes_max / 2 * 3, &self.config.memory);
+        let fits = || pool.reserve(MemoryUser::Head, HEAD_ROOM.min(pool.limit() / 8)).is_ok();
+        let has_room = || self.memory() < limit && !self.log_is_nearly_full() && fits();
         if has_room() {
             return Ok(());
         }
         let room = async {
             loop {
-                let freed = self.freed.notified();
+                let (freed, others) = (self.freed.notified(), pool.freed());
                 if has_room() {
                     return;
                 }
                 self.wake.notify_one();
-                freed.await;
+                tokio::select! {
+                    () = freed => {}
+                    () = others => {}
+                }
             }
         };
         let waited = tokio::time::timeout(MEMORY_WAIT, room).await;
@@ -336,13 +343,13 @@ impl Ingester {
         self.config.folder.join("log").join("recent")
     }
 
-    /// Tells the log what nobody needs any more. Waits for requests that are between log and head.
     /// Up to which record nothing will be read again from the log with this id; `None` for a log of somebody else.
     pub fn released_up_to(&self, log: Uuid) -> Option<u64> {
         let own = self.log.as_ref().filter(|_| log == self.log_id)?;
         Some(own.low_water().0)
     }
 
+    /// Tells the log what nobody needs any more. Waits for requests that are between log and head.
     pub(crate) async fn release(self: &Arc<Self>) -> Result<(), LogError> {
         let Some(log) = &self.log else { return Ok(()) };
         let low = {

@@ -1,16 +1,17 @@
 //! Finds and joins the spans of given traces, wherever they lie.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use futures::{StreamExt, stream};
-use trackway_common::{TenantId, TraceId};
+use trackway_common::{Reservation, TenantId, TraceId};
 use trackway_engine::complete_traces;
 use trackway_ingester::{Chunk, View};
 use trackway_spans::{Needs, Prune, SpanBatch, merge_places};
-use trackway_storage::{BlockReader, Piece, StoreError};
+use trackway_storage::{BlockReader, PIECES_AT_ONCE, Piece, Scanned, StoreError};
 use trackway_vparquet::meta::BlockMeta;
 
-use crate::tally::{Looked, Tally};
+use crate::tally::Tally;
 
 /// Parts of blocks that are read at once.
 pub(crate) const READS_AT_ONCE: usize = 8;
@@ -48,15 +49,36 @@ pub(crate) struct Places {
     pub(crate) rows: Vec<Rows>,
 }
 
+/// Live spans, with what is reserved for them where they were read from a segment.
+#[derive(Debug)]
+pub(crate) struct Live {
+    batch: Arc<SpanBatch>,
+    _memory: Option<Reservation>,
+}
+
+impl AsRef<SpanBatch> for Live {
+    fn as_ref(&self) -> &SpanBatch {
+        &self.batch
+    }
+}
+
+impl std::ops::Deref for Live {
+    type Target = SpanBatch;
+
+    fn deref(&self) -> &SpanBatch {
+        &self.batch
+    }
+}
+
 /// Calls `each` with live data as one place, where spans are as often as they were sent, and each part of a block as
 /// another, where copies may lie.
 pub(crate) fn with_places<T>(
-    live: &[Arc<SpanBatch>],
-    stored: &[SpanBatch],
+    live: &[Live],
+    stored: &[Scanned],
     each: impl FnOnce(&[&[&SpanBatch]]) -> T,
 ) -> T {
-    let live: Vec<&SpanBatch> = live.iter().map(AsRef::as_ref).collect();
-    let stored: Vec<[&SpanBatch; 1]> = stored.iter().map(|batch| [batch]).collect();
+    let live: Vec<&SpanBatch> = live.iter().map(|live| &**live).collect();
+    let stored: Vec<[&SpanBatch; 1]> = stored.iter().map(|loaded| [&loaded.batch]).collect();
     let places: Vec<&[&SpanBatch]> =
         std::iter::once(&live[..]).chain(stored.iter().map(|place| &place[..])).collect();
     each(&places)
@@ -86,24 +108,40 @@ impl Source {
         blocks
     }
 
-    /// All traces of a row group, unless none can be what is looked for. What was read is told to the tally.
-    pub(crate) async fn load_row_group(
+    /// Hands the traces of a row group to `work`, piece by piece with the rows that they are, unless none can be what is looked
+    /// for. Gives back what it made of them, in their order. The bytes that were read are told to the
+    /// tally.
+    pub(crate) async fn map_row_group<T: Send + 'static>(
         &self,
-        (block, row_group): (usize, usize),
+        place: (usize, usize),
         prunes: &[Vec<Prune>],
         needs: &Needs,
         tally: &Tally,
-    ) -> Result<Option<SpanBatch>, StoreError> {
-        if !self.may_match((block, row_group), prunes, tally).await? {
-            return Ok(None);
+        work: impl Fn(&SpanBatch, Range<usize>) -> T + Clone + Send + 'static,
+    ) -> Result<Vec<T>, StoreError> {
+        let pieces = self.pieces(place, prunes, needs, tally).await?;
+        let mut results = Vec::with_capacity(pieces.len());
+        let map = |piece: Piece| {
+            let (work, rows) = (work.clone(), piece.rows());
+            piece.map(move |batch| work(&batch, rows))
+        };
+        let mut pieces = pieces.into_iter();
+        // The first one fetches for all of them.
+        let first = match pieces.next() {
+            Some(first) => Some(map(first).await),
+            None => None,
+        };
+        let others = stream::iter(pieces).map(map).buffered(PIECES_AT_ONCE);
+        let mut all = stream::iter(first).chain(others);
+        while let Some(piece) = all.next().await {
+            let (result, bytes) = piece?;
+            tally.count(|metrics| metrics.inspected_bytes += bytes);
+            results.push(result);
         }
-        let loaded = self.reader.load(&self.tenant, self.meta(block), row_group, None, needs).await?;
-        tally.count(|metrics| metrics.inspected_bytes += loaded.bytes);
-        tally.inspected(Looked::at(&loaded.batch));
-        Ok(Some(loaded.batch))
+        Ok(results)
     }
 
-    /// The same, to be loaded piece by piece; nothing when none can be what is looked for.
+    /// A row group, to be loaded piece by piece; nothing when none of its traces can be what is looked for.
     pub(crate) async fn pieces(
         &self,
         (block, row_group): (usize, usize),
@@ -167,7 +205,7 @@ impl Source {
     }
 
     /// Loads rows of blocks.
-    pub(crate) async fn load_rows(&self, rows: Vec<Rows>, needs: &Needs, tally: &Tally) -> Vec<SpanBatch> {
+    pub(crate) async fn load_rows(&self, rows: Vec<Rows>, needs: &Needs, tally: &Tally) -> Vec<Scanned> {
         let loads = stream::iter(rows).map(|rows| async move {
             let meta = self.meta(rows.block);
             self.reader.load(&self.tenant, meta, rows.row_group, Some(rows.rows), needs).await
@@ -178,7 +216,7 @@ impl Source {
             match result {
                 Ok(loaded) => {
                     tally.count(|metrics| metrics.inspected_bytes += loaded.bytes);
-                    batches.push(loaded.batch);
+                    batches.push(loaded);
                 }
                 Err(error) => tally.skip(&error),
             }
@@ -187,7 +225,7 @@ impl Source {
     }
 
     /// Loads live chunks.
-    pub(crate) async fn load_chunks(&self, chunks: Vec<Arc<Chunk>>, tally: &Tally) -> Vec<Arc<SpanBatch>> {
+    pub(crate) async fn load_chunks(&self, chunks: Vec<Arc<Chunk>>, tally: &Tally) -> Vec<Live> {
         let loads = stream::iter(chunks).map(|chunk| self.load_chunk(chunk));
         let loaded: Vec<_> = loads.buffered(READS_AT_ONCE).collect().await;
         let mut batches = Vec::new();
@@ -201,10 +239,16 @@ impl Source {
     }
 
     /// Loads one live chunk, on a thread that may wait for the disk.
-    pub(crate) async fn load_chunk(&self, chunk: Arc<Chunk>) -> Result<Arc<SpanBatch>, StoreError> {
+    pub(crate) async fn load_chunk(&self, chunk: Arc<Chunk>) -> Result<Live, StoreError> {
+        let memory = match chunk.is_in_memory() {
+            true => None,
+            false => Some(self.reader.reserve(chunk.bytes as u64).await?),
+        };
         let damaged = |problem: String| StoreError::Damaged { path: "segment".to_owned(), problem };
         let loaded = tokio::task::spawn_blocking(move || chunk.load()).await;
-        loaded.map_err(|error| damaged(error.to_string()))?.map_err(|error| damaged(error.to_string()))
+        let loaded = loaded.map_err(|error| damaged(error.to_string()))?;
+        let batch = loaded.map_err(|error| damaged(error.to_string()))?;
+        Ok(Live { batch, _memory: memory })
     }
 
     /// All spans of some traces in one batch, grouped by trace in the order of `ids`, with what is about whole traces.
@@ -214,14 +258,19 @@ impl Source {
         places: Places,
         needs: &Needs,
         tally: &Tally,
-    ) -> Result<SpanBatch, StoreError> {
+    ) -> Result<Scanned, StoreError> {
         let live = self.load_chunks(places.chunks, tally).await;
         let stored = self.load_rows(places.rows, needs, tally).await;
+        // Of live chunks only some traces are wanted, of which nobody knows how large they are.
+        let of_live: usize =
+            live.iter().map(|live| live.size_bytes() * ids.len() / live.traces.len().max(1)).sum();
+        let of_stored: usize = stored.iter().map(|loaded| loaded.batch.size_bytes()).sum();
+        let memory = self.reader.reserve((of_live + of_stored) as u64).await?;
         let join = move || {
             let mut joined = with_places(&live, &stored, |places| merge_places(places, &ids));
             complete_traces(&mut joined);
             joined
         };
-        self.on_cpu(join).await
+        Ok(Scanned { batch: self.on_cpu(join).await?, bytes: 0, memory })
     }
 }

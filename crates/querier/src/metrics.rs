@@ -7,24 +7,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::{StreamExt, stream};
 use parking_lot::Mutex;
-use trackway_common::{ErrorKind, RequestCtx, TraceId};
+use trackway_common::{ErrorKind, RequestCtx, Reservation, TraceId};
 use trackway_engine::metrics::{Finished, MetricsPlan, Partial};
 use trackway_engine::{EvalError, Reach, Selection};
 use trackway_ingester::Chunk;
 use trackway_spans::{Columns, Needs, SpanBatch, TraceFacts};
-use trackway_storage::{Piece, StoreError};
+use trackway_storage::{PIECES_AT_ONCE, Piece, Scanned, StoreError};
 
 use crate::fragments::{READS_AT_ONCE, Source};
 use crate::overlap::{Overlap, rows_among};
 use crate::search::eval_error;
 use crate::service::{Intervals, QueryError};
-use crate::tally::{Looked, Tally};
+use crate::tally::{Looked, Tally, over_budget};
 
 /// Traces that are joined together.
 const JOINED_AT_ONCE: usize = 8 * 1024;
-
-/// Pieces of one row group that are counted at once, each by its own count.
-const PIECES_AT_ONCE: usize = 2;
 
 /// A metrics query over one tenant.
 pub(crate) struct MetricsQuery<'s> {
@@ -115,6 +112,11 @@ impl Job {
     }
 }
 
+/// Reserves what a count has grown to.
+fn hold(memory: &mut Reservation, counted: &Partial) -> Result<(), QueryError> {
+    memory.grow_to(counted.memory()).map_err(|over| over_budget(&over))
+}
+
 impl<'s> MetricsQuery<'s> {
     pub(crate) async fn new(
         source: &'s Source,
@@ -140,6 +142,7 @@ impl<'s> MetricsQuery<'s> {
     pub(crate) async fn run(&self) -> Result<Partial, QueryError> {
         let mut all = Partial::default();
         let job = &self.counter.job;
+        let mut memory = self.reserve(0).await?;
         if !job.selection.is_never() {
             let blocks = self.source.blocks_in(Some((job.time.start, job.time.end)), self.tally);
             let parts = stream::iter(blocks).map(|block| self.block(block));
@@ -147,6 +150,7 @@ impl<'s> MetricsQuery<'s> {
             while let Some(part) = parts.next().await {
                 self.check()?;
                 all = self.merged(all, part?).await?;
+                hold(&mut memory, &all)?;
             }
             drop(parts);
             all = self.merged(all, self.live().await?).await?;
@@ -170,6 +174,14 @@ impl<'s> MetricsQuery<'s> {
 
     fn check(&self) -> Result<(), QueryError> {
         self.tally.check(self.ctx)
+    }
+
+    async fn reserve(&self, bytes: u64) -> Result<Reservation, QueryError> {
+        let failed = |error| match error {
+            StoreError::Memory(over) => over_budget(&over),
+            other => QueryError::new(ErrorKind::Internal, other.to_string()),
+        };
+        self.source.reader.reserve(bytes).await.map_err(failed)
     }
 
     async fn block(&self, block: usize) -> Result<Vec<Partial>, QueryError> {
@@ -210,7 +222,9 @@ impl<'s> MetricsQuery<'s> {
         let counted = self.piece(first, Partial::default(), whole).await?;
         let lanes = std::iter::once(counted).chain(std::iter::repeat_with(Partial::default));
         let lanes = lanes.take(PIECES_AT_ONCE).map(|mut counted| async {
+            let mut memory = self.reserve(0).await?;
             loop {
+                hold(&mut memory, &counted)?;
                 self.check()?;
                 let next = pieces.lock().pop_front();
                 let Some(piece) = next else { return Ok(counted) };
@@ -310,9 +324,11 @@ impl<'s> MetricsQuery<'s> {
             self.check()?;
             let places = self.source.locate(ids, |_| !with_blocks, self.tally).await;
             match self.source.join(ids.to_vec(), places, &needs, self.tally).await {
-                Ok(batch) => {
+                Ok(Scanned { batch, memory, .. }) => {
                     let counter = Arc::clone(&self.counter);
-                    partials.extend(self.counted(move || counter.joined(batch)).await?);
+                    let counted = self.counted(move || counter.joined(batch)).await?;
+                    drop(memory);
+                    partials.extend(counted);
                 }
                 Err(error) => self.tally.skip(&error),
             }

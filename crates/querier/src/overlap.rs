@@ -7,7 +7,7 @@ use std::sync::Arc;
 use futures::{StreamExt, stream};
 use parking_lot::Mutex;
 use tokio::sync::{Mutex as AsyncMutex, OnceCell};
-use trackway_common::{TenantId, TraceId};
+use trackway_common::{MemoryPool, MemoryUser, TenantId, TraceId};
 use trackway_engine::whole_trace_needs;
 use trackway_ingester::View;
 use trackway_spans::{Columns, Needs, TraceFacts, copied_among};
@@ -23,6 +23,9 @@ const TENANTS_MAX: usize = 64;
 /// and all together. Of a tenant with more, those of the newest blocks are: fragments of one trace that lie in older ones
 /// are judged each for itself.
 const IDS_MAX: u64 = 4 << 20;
+
+/// And not more than so many of the budget's parts.
+const IDS_SHARE: usize = 8;
 
 /// Traces whose copies are looked for together.
 const COMPARED_AT_ONCE: usize = 8 * 1024;
@@ -141,7 +144,7 @@ async fn facts(source: &Source, ids: &[TraceId], tally: &Tally) -> TraceFacts {
     for ids in ids.chunks(COMPARED_AT_ONCE) {
         let places = source.locate(ids, |_| false, tally).await;
         match source.join(ids.to_vec(), places, &needs, tally).await {
-            Ok(joined) => facts.add(&joined),
+            Ok(joined) => facts.add(&joined.batch),
             Err(error) => tally.skip(&error),
         }
     }
@@ -149,11 +152,26 @@ async fn facts(source: &Source, ids: &[TraceId], tally: &Tally) -> TraceFacts {
 }
 
 /// What was found out last, by tenant. Cheap to clone.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct OverlapCache {
-    known: Arc<Mutex<HashMap<TenantId, Known>>>,
+    known: Arc<Mutex<AllKnown>>,
+    memory: MemoryPool,
     /// Held by the question that reads trace ids; others of the tenant wait for what it finds.
     reading: Arc<Mutex<HashMap<TenantId, Arc<AsyncMutex<()>>>>>,
+}
+
+/// What is known of all tenants, and how many bytes of the budget it takes.
+#[derive(Debug, Default)]
+struct AllKnown {
+    of: HashMap<TenantId, Known>,
+    bytes: usize,
+}
+
+impl AllKnown {
+    fn recount(&mut self, memory: &MemoryPool) {
+        let bytes = self.of.values().map(Known::bytes).sum();
+        memory.change(MemoryUser::Caches, std::mem::replace(&mut self.bytes, bytes), bytes);
+    }
 }
 
 /// The trace ids of each row group of blocks.
@@ -170,18 +188,39 @@ struct Known {
     overlap: Arc<Overlap>,
 }
 
+impl Known {
+    fn bytes(&self) -> usize {
+        let lists = self.lists.values().flatten().map(|ids| ids.len()).sum::<usize>();
+        (lists + self.ids.len() + self.stored.ids.len() + self.overlap.ids.len()) * size_of::<TraceId>()
+    }
+}
+
 impl OverlapCache {
+    /// One that gives way when others need the memory.
+    pub(crate) fn new(memory: MemoryPool) -> Self {
+        let known: Arc<Mutex<AllKnown>> = Arc::default();
+        let cache = Arc::clone(&known);
+        memory.add_cache(Box::new(move |pool, _| {
+            // Who holds it is about to count anew.
+            if let Some(mut all) = cache.try_lock() {
+                all.of.clear();
+                all.recount(pool);
+            }
+        }));
+        Self { known, memory, reading: Arc::default() }
+    }
+
     /// The overlap of a view. Blocks whose trace ids cannot be read are told to the tally, and taken for apart.
     pub(crate) async fn of(&self, source: &Source, tally: &Tally) -> Arc<Overlap> {
         let blocks: Vec<Uuid> = source.view.blocks.iter().map(|entry| entry.meta.block_id).collect();
         let chunks: Vec<u64> = source.view.chunks.iter().map(|chunk| chunk.id).collect();
         let before = tally.skipped();
-        let mut known = self.known.lock().get(&source.tenant).cloned();
+        let mut known = self.known.lock().of.get(&source.tenant).cloned();
         let reading = self.reading(&source.tenant);
         let mut turn = None;
         if known.as_ref().is_none_or(|known| known.blocks != blocks) {
             turn = Some(reading.lock().await);
-            known = self.known.lock().get(&source.tenant).cloned();
+            known = self.known.lock().of.get(&source.tenant).cloned();
         }
         if let Some(known) = known.as_ref().filter(|known| known.blocks == blocks && known.chunks == chunks) {
             return Arc::clone(&known.overlap);
@@ -190,7 +229,9 @@ impl OverlapCache {
             Some(known) if known.blocks == blocks => (known.lists, known.ids, known.stored),
             known => {
                 let known = known.map(|known| known.lists).unwrap_or_default();
-                let lists = Arc::new(lists(source, &known, tally).await);
+                let ids_max =
+                    IDS_MAX.min((self.memory.limit() / IDS_SHARE / (2 * size_of::<TraceId>())) as u64);
+                let lists = Arc::new(lists(source, &known, ids_max, tally).await);
                 let (ids, stored) = repeated(source, &lists, tally).await;
                 (lists, ids, stored)
             }
@@ -205,13 +246,12 @@ impl OverlapCache {
             return overlap; // what could not be read now may be readable the next time
         }
         let mut all = self.known.lock();
-        if all.len() >= TENANTS_MAX {
-            all.clear();
+        if all.of.len() >= TENANTS_MAX {
+            all.of.clear();
         }
-        all.insert(
-            source.tenant.clone(),
-            Known { blocks, chunks, lists, ids, stored, overlap: Arc::clone(&overlap) },
-        );
+        let known = Known { blocks, chunks, lists, ids, stored, overlap: Arc::clone(&overlap) };
+        all.of.insert(source.tenant.clone(), known);
+        all.recount(&self.memory);
         drop(turn);
         overlap
     }
@@ -246,13 +286,18 @@ fn of_view(view: &View, ids: &[TraceId], stored: Arc<Overlap>) -> Arc<Overlap> {
 
 /// The trace ids of the blocks of a view, of the newest ones first until there are too many. What is known already is not
 /// read again.
-async fn lists(source: &Source, known: &Lists, tally: &Tally) -> HashMap<Uuid, Vec<Arc<Vec<TraceId>>>> {
+async fn lists(
+    source: &Source,
+    known: &Lists,
+    ids_max: u64,
+    tally: &Tally,
+) -> HashMap<Uuid, Vec<Arc<Vec<TraceId>>>> {
     let mut newest: Vec<usize> = (0..source.view.blocks.len()).collect();
     newest.sort_by_key(|block| std::cmp::Reverse(source.meta(*block).end_time));
     let mut traces = 0;
     newest.retain(|block| {
         traces += source.meta(*block).total_objects;
-        traces <= IDS_MAX
+        traces <= ids_max
     });
     let parts = stream::iter(newest).map(|block| async move {
         let (tenant, meta) = (&source.tenant, source.meta(block));

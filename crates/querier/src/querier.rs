@@ -78,7 +78,7 @@ impl Querier {
         config: QuerierConfig,
     ) -> Self {
         let guards = Guards::new(config.concurrent_per_tenant, config.waiting_per_tenant);
-        let overlaps = OverlapCache::default();
+        let overlaps = OverlapCache::new(reader.memory().clone());
         Self { ingester, reader, config: Arc::new(config), clock, overlaps, guards }
     }
 
@@ -119,12 +119,13 @@ impl Querier {
             }
             let joined = source.join(vec![request.id], places, &Needs::everything(), &tally).await;
             match joined {
-                Ok(batch) => {
-                    tally.count(|metrics| metrics.inspected_spans += batch.len() as u64);
-                    trace.extend(encode_trace(&batch));
+                Ok(joined) => {
+                    tally.count(|metrics| metrics.inspected_spans += joined.batch.len() as u64);
+                    trace.extend(encode_trace(&joined.batch));
                 }
                 Err(error) => tally.skip(&error),
             }
+            tally.check(&ctx)?;
         }
         let limit = self.config.max_bytes_per_trace;
         if limit > 0 && trace.len() > limit {
@@ -176,6 +177,7 @@ impl Querier {
                 traces.extend(search.run(range).await?);
             }
         }
+        tally.check(ctx)?;
         if let SearchFilter::Tags { min_duration, max_duration, .. } = &request.filter {
             traces.retain(|trace| {
                 min_duration.is_none_or(|least| trace.duration >= least)
@@ -279,6 +281,7 @@ impl Querier {
             for (source, overlap) in &sources {
                 let query = MetricsQuery::new(source, overlap, job, &tally, &ctx).await;
                 parts.push(query.run().await?);
+                tally.check(&ctx)?;
             }
             let job = Arc::clone(job);
             let finish = move || {

@@ -2,13 +2,14 @@
 //! newer can come.
 
 use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 use std::sync::Arc;
 
 use futures::{StreamExt, stream};
 use trackway_common::{ErrorKind, RequestCtx, TraceId};
 use trackway_engine::{Candidate, EvalError, SearchPlan, TraceResult, Wholeness};
 use trackway_spans::SpanBatch;
-use trackway_storage::StoreError;
+use trackway_storage::{Scanned, StoreError};
 
 use crate::fragments::{READS_AT_ONCE, Rows, Source, nanos};
 use crate::overlap::Overlap;
@@ -51,9 +52,9 @@ struct Merged {
 type Candidates = HashMap<TraceId, Merged>;
 
 /// Candidates of one source, with where they lie if it is a row group and they lie nowhere else.
-type Scanned = Vec<(Candidate, Option<(usize, usize, u32)>)>;
+type Found = Vec<(Candidate, Option<(usize, usize, u32)>)>;
 
-fn merge(candidates: &mut Candidates, new: Scanned) {
+fn merge(candidates: &mut Candidates, new: Found) {
     for (candidate, place) in new {
         let unknown = Merged { start: u64::MAX, found: 0, place };
         let merged = candidates.entry(candidate.id).or_insert(unknown);
@@ -136,7 +137,7 @@ impl Search<'_> {
         Ok(candidates)
     }
 
-    async fn scan_block(&self, block: usize) -> Result<Result<Scanned, StoreError>, QueryError> {
+    async fn scan_block(&self, block: usize) -> Result<Result<Found, StoreError>, QueryError> {
         let meta = self.source.meta(block);
         let row_groups = match self.source.reader.open(&self.source.tenant, meta).await {
             Ok(file) => file.row_groups(),
@@ -159,27 +160,32 @@ impl Search<'_> {
         &self,
         block: usize,
         row_group: usize,
-    ) -> Result<Result<Scanned, StoreError>, QueryError> {
+    ) -> Result<Result<Found, StoreError>, QueryError> {
         let (needs, prunes) = (self.plan.scan_needs(), self.plan.prunes());
-        let batch = match self.source.load_row_group((block, row_group), prunes, needs, self.tally).await {
-            Ok(Some(batch)) => batch,
-            Ok(None) => return Ok(Ok(Vec::new())),
-            Err(error) => return Ok(Err(error)),
-        };
         let (plan, overlap) = (Arc::clone(self.plan), Arc::clone(self.overlap));
-        let scan = move || {
+        let scan = move |batch: &SpanBatch, rows: Range<usize>| {
             let shared = overlap.rows(batch.traces.ids());
-            let found = plan.scan(&batch, Wholeness::Whole(shared.as_deref()))?;
+            let found = plan.scan(batch, Wholeness::Whole(shared.as_deref()))?;
             let place = |row: u32| {
                 let alone = shared.as_ref().is_none_or(|shared| !shared[row as usize]);
-                alone.then_some((block, row_group, row))
+                // Both together are a row of the row group.
+                alone.then_some((block, row_group, rows.start as u32 + row))
             };
-            Ok(found.into_iter().map(|found| (found, place(found.row))).collect())
+            let found: Found = found.into_iter().map(|found| (found, place(found.row))).collect();
+            Ok((found, Looked::at(batch)))
         };
-        match self.source.on_cpu(scan).await {
-            Ok(found) => found.map(Ok).map_err(|error: EvalError| eval_error(&error)),
-            Err(error) => Ok(Err(error)),
+        let pieces = self.source.map_row_group((block, row_group), prunes, needs, self.tally, scan).await;
+        let pieces = match pieces {
+            Ok(pieces) => pieces,
+            Err(error) => return Ok(Err(error)),
+        };
+        let mut all = Vec::new();
+        for piece in pieces {
+            let (found, looked) = piece.map_err(|error: EvalError| eval_error(&error))?;
+            self.tally.inspected(looked);
+            all.extend(found);
         }
+        Ok(Ok(all))
     }
 
     /// Judges candidates that start after `bound`, newest first, until there are enough results.
@@ -234,7 +240,7 @@ impl Search<'_> {
         ids.sort_unstable();
         let places = self.source.locate(&ids, |_| false, self.tally).await;
         match self.source.join(ids, places, &self.plan.join_needs(), self.tally).await {
-            Ok(batch) => self.judge_batch(batch, None).await,
+            Ok(joined) => self.judge_batch(joined).await,
             Err(error) => {
                 self.tally.skip(&error);
                 Ok(Vec::new())
@@ -274,17 +280,13 @@ impl Search<'_> {
             }
         };
         // Picking rows out of every column costs more than reading some that are not wanted.
-        let (picked, wanted) = if rows.rows.len() > all / MANY_ROWS {
-            let mut wanted = vec![false; all];
-            rows.rows.iter().for_each(|row| wanted[*row as usize] = true);
-            (None, Some(wanted))
-        } else {
-            (Some(rows.rows), None)
-        };
-        match reader.load(tenant, meta, rows.row_group, picked, self.plan.show_needs()).await {
+        if rows.rows.len() > all / MANY_ROWS {
+            return self.judge_among(rows, all).await;
+        }
+        match reader.load(tenant, meta, rows.row_group, Some(rows.rows), self.plan.show_needs()).await {
             Ok(loaded) => {
                 self.tally.count(|metrics| metrics.inspected_bytes += loaded.bytes);
-                self.judge_batch(loaded.batch, wanted).await
+                self.judge_batch(loaded).await
             }
             Err(error) => {
                 self.tally.skip(&error);
@@ -293,13 +295,32 @@ impl Search<'_> {
         }
     }
 
-    async fn judge_batch(
-        &self,
-        batch: SpanBatch,
-        wanted: Option<Vec<bool>>,
-    ) -> Result<Vec<TraceResult>, QueryError> {
+    /// Judges some rows of a row group, all of which are read.
+    async fn judge_among(&self, rows: Rows, all: usize) -> Result<Vec<TraceResult>, QueryError> {
+        let mut wanted = vec![false; all];
+        rows.rows.iter().for_each(|row| wanted[*row as usize] = true);
+        let (plan, spans, wanted) = (Arc::clone(self.plan), self.spans_per_spanset, Arc::new(wanted));
+        let judge = move |batch: &SpanBatch, rows: Range<usize>| plan.judge(batch, wanted.get(rows), spans);
+        let place = (rows.block, rows.row_group);
+        // Each of them was found in there.
+        let anything = [Vec::new()];
+        let pieces =
+            self.source.map_row_group(place, &anything, self.plan.show_needs(), self.tally, judge).await;
+        match pieces {
+            Ok(pieces) => {
+                let pieces = pieces.into_iter().collect::<Result<Vec<_>, EvalError>>();
+                Ok(pieces.map_err(|error| eval_error(&error))?.into_iter().flatten().collect())
+            }
+            Err(error) => {
+                self.tally.skip(&error);
+                Ok(Vec::new())
+            }
+        }
+    }
+
+    async fn judge_batch(&self, loaded: Scanned) -> Result<Vec<TraceResult>, QueryError> {
         let (plan, spans) = (Arc::clone(self.plan), self.spans_per_spanset);
-        match self.source.on_cpu(move || plan.judge(&batch, wanted.as_deref(), spans)).await {
+        match self.source.on_cpu(move || plan.judge(&loaded.batch, None, spans)).await {
             Ok(results) => results.map_err(|error| eval_error(&error)),
             Err(error) => {
                 self.tally.skip(&error);

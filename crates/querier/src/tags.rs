@@ -4,10 +4,8 @@ use std::sync::Arc;
 
 use futures::{StreamExt, stream};
 use trackway_common::RequestCtx;
-use trackway_engine::{
-    Filter, TagNames, TagScope, TagValues, ValueKind, complete_traces, tag_needs, value_needs,
-};
-use trackway_spans::{Columns, Level, Needs, SpanBatch, merge_traces};
+use trackway_engine::{Filter, TagNames, TagScope, TagValues, ValueKind, tag_needs, value_needs};
+use trackway_spans::{Columns, Level, Needs, SpanBatch};
 use trackway_storage::StoreError;
 use trackway_traceql::ast::{Field, FieldExpr, Intrinsic, Scope};
 use trackway_traceql::parse_lenient;
@@ -18,6 +16,9 @@ use crate::fragments::{READS_AT_ONCE, Source};
 use crate::search::eval_error;
 use crate::service::QueryError;
 use crate::tally::Tally;
+
+/// Live traces that are joined together, where whole traces are looked at.
+const JOINED_AT_ONCE: usize = 8 * 1024;
 
 /// What is collected over the sources.
 #[derive(Clone, Debug)]
@@ -138,30 +139,52 @@ impl TagQuestion {
         tally: &Tally,
         all: &mut Collected,
     ) -> Result<(), QueryError> {
-        let mut batches = source.load_chunks(source.view.chunks.clone(), tally).await;
-        batches.retain(|batch| {
+        let overlaps = |batch: &SpanBatch| {
             range.is_none_or(|(start, end)| {
                 batch.time_range().is_some_and(|(first, last)| first <= end && last >= start)
             })
-        });
-        if self.needs_whole_traces() && !batches.is_empty() {
-            let mut ids: Vec<_> = batches.iter().flat_map(|batch| batch.traces.ids()).collect();
+        };
+        if self.needs_whole_traces() {
+            let mut ids: Vec<_> =
+                source.view.chunks.iter().flat_map(|chunk| chunk.ids.iter().copied()).collect();
             ids.sort_unstable();
             ids.dedup();
-            let refs: Vec<&SpanBatch> = batches.iter().map(AsRef::as_ref).collect();
-            let mut joined = merge_traces(&refs, &ids);
-            complete_traces(&mut joined);
-            batches = vec![Arc::new(joined)];
-        }
-        for batch in batches {
-            tally.count(|metrics| metrics.inspected_spans += batch.len() as u64);
-            let question = self.clone();
-            let collect = move || question.collect(&batch, &question.hidden);
-            if let Some(part) = source.reader.cpu().run(collect).await {
-                let part = part?;
-                all.names.merge(part.names);
-                all.values.merge(part.values);
+            for ids in ids.chunks(JOINED_AT_ONCE) {
+                let places = source.locate(ids, |_| true, tally).await;
+                match source.join(ids.to_vec(), places, &self.needs, tally).await {
+                    Ok(joined) if overlaps(&joined.batch) => {
+                        self.add_live(source, joined, tally, all).await?
+                    }
+                    Ok(_) => {}
+                    Err(error) => tally.skip(&error),
+                }
             }
+            return Ok(());
+        }
+        for chunk in source.view.chunks.iter().cloned() {
+            match source.load_chunk(chunk).await {
+                Ok(live) if overlaps(&live) => self.add_live(source, live, tally, all).await?,
+                Ok(_) => {}
+                Err(error) => tally.skip(&error),
+            }
+        }
+        Ok(())
+    }
+
+    async fn add_live(
+        &self,
+        source: &Source,
+        live: impl AsRef<SpanBatch> + Send + 'static,
+        tally: &Tally,
+        all: &mut Collected,
+    ) -> Result<(), QueryError> {
+        tally.count(|metrics| metrics.inspected_spans += live.as_ref().len() as u64);
+        let question = self.clone();
+        let collect = move || question.collect(live.as_ref(), &question.hidden);
+        if let Some(part) = source.reader.cpu().run(collect).await {
+            let part = part?;
+            all.names.merge(part.names);
+            all.values.merge(part.values);
         }
         Ok(())
     }
@@ -207,20 +230,19 @@ impl TagQuestion {
                 Ok(None) => {}
                 Err(error) => return Ok(Err(error)),
             }
-            let loaded = match source.reader.load(&source.tenant, &meta, row_group, None, &needs).await {
-                Ok(loaded) => loaded,
-                Err(error) => return Ok(Err(error)),
-            };
-            tally.count(|metrics| {
-                metrics.inspected_bytes += loaded.bytes;
-                metrics.inspected_spans += loaded.batch.len() as u64;
-            });
             let (question, hidden) = (self.clone(), Arc::clone(&hidden));
-            let collect = move || question.collect(&loaded.batch, &hidden);
-            if let Some(part) = source.reader.cpu().run(collect).await {
-                let part = part?;
-                all.names.merge(part.names);
-                all.values.merge(part.values);
+            let collect = move |batch: &SpanBatch, _| (question.collect(batch, &hidden), batch.len());
+            let place = (block, row_group);
+            match source.map_row_group(place, &[Vec::new()], &needs, tally, collect).await {
+                Ok(parts) => {
+                    for (part, spans) in parts {
+                        tally.count(|metrics| metrics.inspected_spans += spans as u64);
+                        let part = part?;
+                        all.names.merge(part.names);
+                        all.values.merge(part.values);
+                    }
+                }
+                Err(error) => return Ok(Err(error)),
             }
         }
         Ok(Ok(()))

@@ -4,7 +4,7 @@ use parking_lot::Mutex;
 use trackway_spans::SpanBatch;
 use trackway_storage::StoreError;
 
-use trackway_common::{ErrorKind, RequestCtx};
+use trackway_common::{ErrorKind, OverBudget, RequestCtx};
 
 use crate::service::{Completeness, Metrics, QueryError};
 
@@ -25,6 +25,8 @@ struct State {
     skipped: usize,
     reasons: Vec<String>,
     cut: Option<String>,
+    /// Why there can be no answer.
+    failed: Option<QueryError>,
 }
 
 impl State {
@@ -50,6 +52,12 @@ impl Looked {
     }
 }
 
+/// The error for a question that finds no memory.
+pub(crate) fn over_budget(over: &OverBudget) -> QueryError {
+    let message = format!("{over}; ask for less time or for fewer attributes, or ask again later");
+    QueryError::new(ErrorKind::Exhausted, message)
+}
+
 impl Tally {
     /// Of a question that may read so many bytes of blocks; 0 for no limit.
     pub(crate) fn new(bytes_max: u64) -> Self {
@@ -59,6 +67,9 @@ impl Tally {
     /// Whether the question may go on: its asker still listens, and it has not read too much.
     pub(crate) fn check(&self, ctx: &RequestCtx) -> Result<(), QueryError> {
         ctx.check().map_err(|error| QueryError::new(ErrorKind::Cancelled, error.to_string()))?;
+        if let Some(failed) = self.state.lock().failed.clone() {
+            return Err(failed);
+        }
         let (read, most) = (self.state.lock().metrics.inspected_bytes, self.bytes_max);
         if most > 0 && read > most {
             let message = format!(
@@ -83,8 +94,14 @@ impl Tally {
         });
     }
 
-    /// Something could not be read.
+    /// Something could not be read. Where there is no memory for it now, but may be the next time, there is no answer.
     pub(crate) fn skip(&self, error: &StoreError) {
+        if let StoreError::Memory(over) = error
+            && !over.is_final()
+        {
+            self.state.lock().failed.get_or_insert_with(|| over_budget(over));
+            return;
+        }
         tracing::warn!(%error, "part of the data cannot be read; the answer is partial");
         self.state.lock().skipped(&error.to_string());
     }

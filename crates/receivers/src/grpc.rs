@@ -17,6 +17,7 @@ use trackway_proto::collector::ExportTraceServiceResponse;
 
 use crate::answer::grpc_status;
 use crate::export::{Batch, push};
+use crate::meter::{Meter, exhausted};
 use crate::route::Door;
 
 /// The one method.
@@ -33,6 +34,12 @@ pub(crate) async fn answer(door: Arc<Door>, request: Request<Incoming>) -> Respo
         .accept_compressed(CompressionEncoding::Gzip)
         .accept_compressed(CompressionEncoding::Zstd)
         .max_decoding_message_size(limit);
+    // Held until the push is done.
+    let meter = match Meter::new(&door.config.memory, request.headers(), false, limit).await {
+        Ok(meter) => meter,
+        Err(error) => return grpc_status(&error).into_http(),
+    };
+    let request = request.map(|body| meter.body(body, |over| grpc_status(&exhausted(&over))));
     let mut response = grpc.unary(Export(door), request).await.map(Body::new);
     // Senders retry OUT_OF_RANGE, which tonic says of a message that is too large; it would come again and again.
     let status = response.headers_mut().get_mut("grpc-status");

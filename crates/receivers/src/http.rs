@@ -11,13 +11,14 @@ use axum::body::Body;
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
-use trackway_common::ErrorKind;
+use trackway_common::{ErrorKind, OverBudget};
 use trackway_distributor::PushError;
 
 use crate::answer::{http_error, http_success, respond};
 use crate::body::{Encoding, Format, decode, too_large};
 use crate::cors;
 use crate::export::{Batch, push};
+use crate::meter::{Meter, Metered, exhausted};
 use crate::route::Door;
 
 /// The one path.
@@ -55,7 +56,10 @@ async fn traces(door: &Door, headers: &HeaderMap, body: Incoming) -> Response<Bo
         return respond(StatusCode::UNSUPPORTED_MEDIA_TYPE, "text/plain", text);
     };
     let answer = async {
-        let batch = receive(door, headers, body, format).await?;
+        let (memory, limit) = (&door.config.memory, door.config.max_body_bytes);
+        // Held until the push is done.
+        let meter = Meter::new(memory, headers, format == Format::Json, limit).await?;
+        let batch = receive(door, headers, meter.body(body, |over| over), format).await?;
         push(&*door.push, headers, door.config.multitenancy, "OTLP HTTP", batch).await
     };
     match answer.await {
@@ -67,7 +71,7 @@ async fn traces(door: &Door, headers: &HeaderMap, body: Incoming) -> Response<Bo
 async fn receive(
     door: &Door,
     headers: &HeaderMap,
-    body: Incoming,
+    body: Metered<OverBudget>,
     format: Format,
 ) -> Result<Batch, PushError> {
     let encoding = Encoding::parse(headers)?;
@@ -86,12 +90,15 @@ async fn receive(
     decoded.unwrap_or_else(|error| Err(PushError::new(ErrorKind::Internal, error.to_string())))
 }
 
-async fn read(body: Incoming, limit: usize) -> Result<Bytes, PushError> {
+async fn read(body: Metered<OverBudget>, limit: usize) -> Result<Bytes, PushError> {
     let body = tokio::time::timeout(BODY, Limited::new(body, limit).collect()).await;
     match body {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large(limit)),
         Ok(Err(error)) => {
+            if let Some(over) = error.downcast_ref::<OverBudget>() {
+                return Err(exhausted(over));
+            }
             Err(PushError::new(ErrorKind::Invalid, format!("the body could not be read: {error}")))
         }
         Err(_) => Err(PushError::new(ErrorKind::Deadline, format!("the body took longer than {BODY:?}"))),

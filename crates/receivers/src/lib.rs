@@ -10,6 +10,7 @@ mod export;
 mod grpc;
 mod http;
 pub mod listen;
+mod meter;
 mod route;
 mod seldom;
 mod tenant;
@@ -20,6 +21,7 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use trackway_common::MemoryPool;
 use trackway_distributor::Push;
 
 /// How OTLP is received.
@@ -38,6 +40,8 @@ pub struct OtlpConfig {
     pub cors: CorsConfig,
     /// Whether senders must name their tenant in `X-Scope-OrgID`.
     pub multitenancy: bool,
+    /// The budget for what is being received (`trackway.memory.limit`).
+    pub memory: MemoryPool,
 }
 
 /// Which web pages may send spans from a browser.
@@ -60,6 +64,7 @@ impl Default for OtlpConfig {
             max_body_bytes: 20 << 20,
             cors: CorsConfig::default(),
             multitenancy: false,
+            memory: MemoryPool::unlimited(),
         }
     }
 }

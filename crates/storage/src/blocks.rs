@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, WriteMultipart};
-use trackway_common::TenantId;
+use trackway_common::{OverBudget, TenantId};
 use trackway_vparquet::meta::BlockMeta;
 use uuid::Uuid;
 
@@ -37,6 +37,9 @@ pub enum StoreError {
         /// What is wrong.
         source: std::io::Error,
     },
+    /// There is no memory for it now.
+    #[error("{0}")]
+    Memory(#[from] OverBudget),
     /// An object that cannot be understood.
     #[error("{path}: {problem}")]
     Damaged {

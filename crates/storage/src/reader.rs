@@ -5,11 +5,11 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use moka::sync::Cache;
 use object_store::path::Path;
-use trackway_common::{TenantId, TraceId};
+use trackway_common::{MemoryPool, MemoryUser, Reservation, TenantId, TraceId};
 use trackway_spans::{Needs, Prune, SpanBatch};
 use trackway_vparquet::meta::BlockMeta;
 use trackway_vparquet::{BlockFile, Outline, Outlined, Read, ReadError, RowGroup, bloom};
@@ -17,23 +17,25 @@ use uuid::Uuid;
 
 use crate::blocks::{BlockStore, StoreError};
 use crate::cpu::CpuPool;
-
-/// Opened footers that are kept.
-const FOOTERS_MAX: u64 = 512;
-/// Bytes of bloom filters that are kept.
-const BLOOM_BYTES_MAX: u64 = 16 * 1024 * 1024;
-/// Bytes of trace ids that are kept.
-const ID_BYTES_MAX: u64 = 16 * 1024 * 1024;
+use crate::kept::Kept;
 
 /// Reads blocks. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct BlockReader {
     store: BlockStore,
     cpu: CpuPool,
-    files: Cache<Uuid, Arc<BlockFile>>,
-    blooms: Cache<(Uuid, u32), Bytes>,
-    ids: Cache<(Uuid, usize), Arc<Vec<TraceId>>>,
+    memory: MemoryPool,
+    kept: Kept,
 }
+
+/// How long a question waits for memory before it fails.
+const MEMORY_WAIT: Duration = Duration::from_secs(10);
+/// Entries of columns that are decoded at once take so many of the budget's parts at the most.
+const PIECE_SHARE: usize = 16;
+/// Bytes that such an entry takes.
+const ENTRY_BYTES: usize = 10;
+/// Pieces of a row group that are at work at once, as far as memory is reserved for them.
+pub const PIECES_AT_ONCE: usize = 2;
 
 /// Part of a block, loaded.
 #[derive(Debug)]
@@ -42,6 +44,14 @@ pub struct Scanned {
     pub batch: SpanBatch,
     /// Bytes that were fetched for it.
     pub bytes: u64,
+    /// What it takes; to be kept as long as the spans are.
+    pub memory: Reservation,
+}
+
+impl AsRef<SpanBatch> for Scanned {
+    fn as_ref(&self) -> &SpanBatch {
+        &self.batch
+    }
 }
 
 /// A part of a row group that is to be loaded.
@@ -52,9 +62,17 @@ pub struct Piece {
     meta: Arc<BlockMeta>,
     group: RowGroup,
     needs: Needs,
+    /// Of all pieces of the row group together.
+    _memory: Arc<Reservation>,
 }
 
 impl Piece {
+    /// The rows of the row group that it has.
+    pub fn rows(&self) -> Range<usize> {
+        let first = self.group.first_row() as usize;
+        first..first + self.group.rows()
+    }
+
     /// Loads it and hands it to `work` on the same thread at once, so that no more pieces are in memory than there are
     /// threads. With the result come the bytes that were fetched.
     ///
@@ -64,7 +82,7 @@ impl Piece {
         self,
         work: impl FnOnce(SpanBatch) -> T + Send + 'static,
     ) -> Result<(T, u64), StoreError> {
-        let Self { reader, tenant, meta, group, needs } = self;
+        let Self { reader, tenant, meta, group, needs, _memory } = self;
         let mut work = Some(work);
         let step = move |group: &mut RowGroup| {
             Ok(match group.load(&needs)? {
@@ -80,23 +98,34 @@ impl Piece {
 }
 
 impl BlockReader {
-    /// Reads blocks of `store`, decoding on `cpu`.
-    pub fn new(store: BlockStore, cpu: CpuPool) -> Self {
-        let weight = |_: &(Uuid, u32), bytes: &Bytes| u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-        let ids =
-            |_: &(Uuid, usize), ids: &Arc<Vec<TraceId>>| u32::try_from(ids.len() * 16).unwrap_or(u32::MAX);
-        Self {
-            store,
-            cpu,
-            files: Cache::new(FOOTERS_MAX),
-            blooms: Cache::builder().max_capacity(BLOOM_BYTES_MAX).weigher(weight).build(),
-            ids: Cache::builder().max_capacity(ID_BYTES_MAX).weigher(ids).build(),
-        }
+    /// Reads blocks of `store`, decoding on `cpu`, in memory of this budget.
+    pub fn new(store: BlockStore, cpu: CpuPool, memory: MemoryPool) -> Self {
+        Self { store, cpu, kept: Kept::new(memory.clone()), memory }
+    }
+
+    /// The same for somebody who has reserved what reading takes.
+    #[must_use]
+    pub fn reserved_by_caller(&self) -> Self {
+        Self { memory: MemoryPool::unlimited(), ..self.clone() }
+    }
+
+    /// Reserves bytes for a question, waiting for others to give some back.
+    ///
+    /// # Errors
+    /// [`StoreError::Memory`].
+    pub async fn reserve(&self, bytes: u64) -> Result<Reservation, StoreError> {
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        Ok(self.memory.wait(MemoryUser::Queries, bytes, MEMORY_WAIT).await?)
     }
 
     /// The store behind it.
     pub fn store(&self) -> &BlockStore {
         &self.store
+    }
+
+    /// The budget that it reads in.
+    pub fn memory(&self) -> &MemoryPool {
+        &self.memory
     }
 
     /// The pool that it decodes on.
@@ -115,7 +144,7 @@ impl BlockReader {
     /// [`StoreError`] when it cannot be read or is damaged.
     pub async fn open(&self, tenant: &TenantId, meta: &BlockMeta) -> Result<Arc<BlockFile>, StoreError> {
         let id = meta.block_id;
-        if let Some(file) = self.files.get(&id) {
+        if let Some(file) = self.kept.file(id) {
             return Ok(file);
         }
         let path = self.store.path(tenant, id, "data.parquet");
@@ -129,7 +158,7 @@ impl BlockReader {
             let open = move || BlockFile::open(&tail, size, &dedicated);
             match self.cpu.run(open).await.ok_or_else(|| self.interrupted(tenant, meta))? {
                 Ok(Read::Ready(file)) => {
-                    self.files.insert(id, Arc::clone(&file));
+                    self.kept.keep_file(id, Arc::clone(&file));
                     return Ok(file);
                 }
                 Ok(Read::NeedsRanges(ranges)) => {
@@ -163,15 +192,29 @@ impl BlockReader {
             Some(rows) => RowGroup::with_rows(&file, row_group, rows),
             None => RowGroup::new(&file, row_group),
         };
-        let group = group.knowing(self.ids.get(&(meta.block_id, row_group)));
+        let group = group.knowing(self.kept.ids(meta.block_id, row_group));
+        let memory = self.memory_for(tenant, meta, &group, needs).await?;
         let needs = needs.clone();
         let (batch, bytes) = self.ask(tenant, meta, group, move |group| group.load(&needs)).await?;
-        Ok(Scanned { batch, bytes })
+        Ok(Scanned { batch, bytes, memory })
+    }
+
+    /// Reserves what loading this takes.
+    async fn memory_for(
+        &self,
+        tenant: &TenantId,
+        meta: &BlockMeta,
+        group: &RowGroup,
+        needs: &Needs,
+    ) -> Result<Reservation, StoreError> {
+        let sizes = group.memory(needs).map_err(|error| self.damaged(tenant, meta.block_id, &error));
+        let (fetched, decoded) = sizes?;
+        self.reserve(fetched.min(meta.size).saturating_add(decoded)).await
     }
 
     /// A row group in pieces, so that however large it is, little of it is decoded at once: about so many entries of
-    /// columns. The first one fetches most of
-    /// what all of them need: load it before the others.
+    /// columns, or fewer where there is little memory. The first one fetches most of what all of them need: load it before
+    /// the others, and those [`PIECES_AT_ONCE`] at a time.
     ///
     /// # Errors
     /// [`StoreError`] when the footer cannot be read or is damaged.
@@ -184,10 +227,17 @@ impl BlockReader {
         entries_max: u64,
     ) -> Result<Vec<Piece>, StoreError> {
         let file = self.open(tenant, meta).await?;
-        let ids = self.ids.get(&(meta.block_id, row_group));
-        let groups = RowGroup::new(&file, row_group).knowing(ids).into_pieces(needs, entries_max);
-        let groups = groups.map_err(|error| self.damaged(tenant, meta.block_id, &error))?;
+        let ids = self.kept.ids(meta.block_id, row_group);
+        let group = RowGroup::new(&file, row_group).knowing(ids);
+        let damaged = |error| self.damaged(tenant, meta.block_id, &error);
+        let (fetched, decoded) = group.memory(needs).map_err(damaged)?;
+        let entries_max = entries_max.min((self.memory.limit() / PIECE_SHARE / ENTRY_BYTES) as u64);
+        let groups = group.into_pieces(needs, entries_max).map_err(damaged)?;
+        let at_once = PIECES_AT_ONCE.min(groups.len()) as u64;
+        let decoded = decoded / (groups.len() as u64).max(1) * at_once;
+        let memory = Arc::new(self.reserve(fetched.min(meta.size).saturating_add(decoded)).await?);
         let piece = |group: RowGroup| Piece {
+            _memory: Arc::clone(&memory),
             reader: self.clone(),
             tenant: tenant.clone(),
             meta: Arc::clone(meta),
@@ -302,13 +352,12 @@ impl BlockReader {
         meta: &BlockMeta,
         row_group: usize,
     ) -> Result<Arc<Vec<TraceId>>, StoreError> {
-        let key = (meta.block_id, row_group);
-        if let Some(ids) = self.ids.get(&key) {
+        if let Some(ids) = self.kept.ids(meta.block_id, row_group) {
             return Ok(ids);
         }
         let loaded = self.load(tenant, meta, row_group, None, &Needs::default()).await?;
         let ids = Arc::new(loaded.batch.traces.ids().collect::<Vec<_>>());
-        self.ids.insert(key, Arc::clone(&ids));
+        self.kept.keep_ids(meta.block_id, row_group, Arc::clone(&ids));
         Ok(ids)
     }
 
@@ -323,14 +372,13 @@ impl BlockReader {
     }
 
     async fn bloom(&self, tenant: &TenantId, meta: &BlockMeta, shard: u32) -> Option<Bytes> {
-        let key = (meta.block_id, shard);
-        if let Some(filter) = self.blooms.get(&key) {
+        if let Some(filter) = self.kept.bloom(meta.block_id, shard) {
             return Some(filter);
         }
         let path = self.store.path(tenant, meta.block_id, &format!("bloom-{shard}"));
         match self.store.get(&path).await {
             Ok(filter) => {
-                self.blooms.insert(key, filter.clone());
+                self.kept.keep_bloom(meta.block_id, shard, filter.clone());
                 Some(filter)
             }
             Err(error) => {

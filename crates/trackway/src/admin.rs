@@ -8,13 +8,14 @@ use futures::future::BoxFuture;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use trackway_api::{Admin, ConfigMode, HomeInfo};
-use trackway_common::{Clock, ErrorKind, TenantId};
+use trackway_common::{Clock, ErrorKind, MemoryPool, TenantId};
 use trackway_compactor::Compactor;
 use trackway_config::{Config, YamlMode};
 use trackway_ingester::Ingester;
 use trackway_querier::service::QueryError;
 use trackway_storage::stores::OpenStore;
 
+use crate::memory;
 use crate::poll_metrics::PollMetrics;
 
 /// The process, for its API.
@@ -36,6 +37,8 @@ pub(crate) struct Process {
     pub(crate) polls: Arc<PollMetrics>,
     /// Its clock.
     pub(crate) clock: Arc<dyn Clock>,
+    /// Its memory budget.
+    pub(crate) memory: MemoryPool,
     /// Where it is reached, for the first page.
     pub(crate) addresses: Vec<(String, String)>,
 }
@@ -103,6 +106,7 @@ impl Admin for Process {
         }
         let now = Timestamp::from_nanosecond(i128::from(self.clock.now())).unwrap_or_default();
         self.polls.write(&mut text, now);
+        memory::write_metrics(&self.memory, &mut text);
         let (spans, bytes) = self.ingester.live();
         if let Some(compactor) = &self.compactor {
             compactor.metrics.write(&mut text);
@@ -115,6 +119,10 @@ impl Admin for Process {
             let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}");
         }
         text
+    }
+
+    fn memory_page(&self) -> String {
+        memory::page(&self.memory)
     }
 
     fn home(&self) -> HomeInfo {

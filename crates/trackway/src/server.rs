@@ -22,7 +22,7 @@ use crate::blocklist::{BlockList, Work};
 use crate::lock::FolderLock;
 use crate::store::Blocks;
 use crate::welcome::Welcome;
-use crate::{address, logging, settings, store};
+use crate::{address, logging, memory, settings, store};
 
 /// Runs the server until it is told to stop.
 pub(crate) fn run(config: Config) -> anyhow::Result<()> {
@@ -123,7 +123,8 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let _lock = if config.trackway.read_only { None } else { Some(FolderLock::take(&wal)?) };
     let cpu = CpuPool::new(config.trackway.query.threads as usize)?;
     let Blocks { store, bucket } = store::open(&config, &*random).await?;
-    let reader = BlockReader::new(store.clone(), cpu);
+    let memory = memory::budget(&config);
+    let reader = BlockReader::new(store.clone(), cpu, memory.clone());
     let catalog = Arc::new(Catalog::default());
     let block_list = BlockList::new(&config, &catalog, &store, &clock);
     let polled = block_list.look().await?;
@@ -145,6 +146,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         addresses: facts(&ports),
         polls: block_list.metrics(),
         clock: Arc::clone(&clock),
+        memory,
         bucket,
         config,
     });
@@ -171,7 +173,7 @@ async fn open_ingester(
     clock: &Arc<dyn Clock>,
     random: &Arc<dyn Random>,
 ) -> anyhow::Result<Arc<Ingester>> {
-    let settings = settings::ingester(config, folder);
+    let settings = settings::ingester(config, folder, reader.memory());
     let catalog: Arc<dyn BlockCatalog> = Arc::clone(catalog) as Arc<dyn BlockCatalog>;
     let (clock, random) = (Arc::clone(clock), Arc::clone(random));
     let open = move || Ingester::open(settings, reader, catalog, clock, random);
@@ -234,7 +236,7 @@ fn welcome(process: &Process, ports: &Ports, clock: &dyn Clock) -> Welcome {
             Some(bucket) => bucket.name.clone(),
             None => folder.display().to_string(),
         },
-        memory: config.trackway.head.max_bytes.bytes(),
+        memory: process.memory.limit() as u64,
         loopback: ports.http.local_addr().is_ok_and(|address| address.ip().is_loopback()),
         read_only: config.trackway.read_only,
     }
@@ -277,7 +279,7 @@ impl Parts {
         let push: Arc<dyn Push> =
             Arc::new(Distributor::new(Arc::clone(&process.ingester), settings::distributor(config)));
         for listener in ports.otlp {
-            let (otlp, push) = (settings::otlp(config), Arc::clone(&push));
+            let (otlp, push) = (settings::otlp(config, &process.memory), Arc::clone(&push));
             parts.receivers.spawn(trackway_receivers::serve(
                 listener,
                 otlp,
@@ -285,6 +287,13 @@ impl Parts {
                 parts.stop_receivers.clone(),
             ));
         }
+        let (memory, stop) = (process.memory.clone(), parts.stop_loops.clone());
+        parts.loops.spawn(async move {
+            tokio::select! {
+                () = memory::keep_within(memory) => {}
+                () = stop.cancelled() => {}
+            }
+        });
         if !config.trackway.read_only {
             parts.loops.spawn(Arc::clone(&process.ingester).run(parts.stop_loops.clone()));
         }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use trackway_api::ApiConfig;
+use trackway_common::MemoryPool;
 use trackway_compactor::Config as CompactorConfig;
 use trackway_config::sections::{Azure, Backend, Gcs, S3, WalSync};
 use trackway_config::{Config, GoDuration};
@@ -44,15 +45,19 @@ pub(crate) fn dedicated(config: &Config) -> Option<Vec<DedicatedColumn>> {
     Some(usable(&columns, format(config)))
 }
 
+/// Spans in memory take so many of the budget's parts at the most; while a block is being written, half as much again.
+const HEAD_SHARE: usize = 5;
+
 /// Settings of the ingester.
-pub(crate) fn ingester(config: &Config, folder: PathBuf) -> IngesterConfig {
+pub(crate) fn ingester(config: &Config, folder: PathBuf, memory: &MemoryPool) -> IngesterConfig {
     let flushing = config.flushing();
     IngesterConfig {
+        memory: memory.clone(),
         folder,
         read_only: config.trackway.read_only,
         sync: config.trackway.wal.sync == WalSync::Always,
         wal_bytes_max: config.trackway.wal.max_bytes.bytes(),
-        head_bytes_max: config.trackway.head.max_bytes.as_usize(),
+        head_bytes_max: config.trackway.head.max_bytes.as_usize().min(memory.limit() / HEAD_SHARE),
         segment_bytes_max: config.trackway.segments.max_bytes.bytes(),
         segments_max: config.trackway.segments.max_count as usize,
         block_spans_max: usize::try_from(config.trackway.block.max_spans).unwrap_or(usize::MAX),
@@ -239,7 +244,7 @@ pub(crate) fn distributor(config: &Config) -> DistributorConfig {
 }
 
 /// Settings of the OTLP receivers.
-pub(crate) fn otlp(config: &Config) -> OtlpConfig {
+pub(crate) fn otlp(config: &Config, memory: &MemoryPool) -> OtlpConfig {
     let addresses = config.resolve_addresses();
     let defaults = OtlpConfig::default();
     let receivers = &config.distributor.receivers;
@@ -259,6 +264,7 @@ pub(crate) fn otlp(config: &Config) -> OtlpConfig {
             max_age: Duration::from_secs(cors.max_age),
         }),
         multitenancy: config.multitenancy_enabled,
+        memory: memory.clone(),
     }
 }
 

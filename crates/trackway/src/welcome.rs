@@ -21,7 +21,7 @@ pub(crate) struct Welcome {
     pub(crate) retention: String,
     /// Free space, in bytes.
     pub(crate) free: Option<u64>,
-    /// Bytes that spans may take in memory.
+    /// Bytes that data may take in memory.
     pub(crate) memory: u64,
     /// Whether only this machine can connect.
     pub(crate) loopback: bool,
@@ -70,7 +70,7 @@ impl Welcome {
         lines.push(format!("  ask    http://{}   (Grafana: data source \"Tempo\", this URL)", self.api));
         let free = self.free.map(|free| format!(", {} free", size(free))).unwrap_or_default();
         lines.push(format!(
-            "  keeps  {}  {} traces, {}{free};  spans in memory: {}",
+            "  keeps  {}  {} traces, {}{free};  memory for data: {}",
             self.data,
             self.traces,
             self.retention,

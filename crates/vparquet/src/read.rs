@@ -38,6 +38,9 @@ use plan::Plan;
 /// from some eighty of them.
 const LEAVES_WORTH_SHARING: usize = 16;
 
+/// Bytes that an entry of a leaf takes, decoded and in a batch.
+const ENTRY_BYTES: u64 = 10;
+
 /// Dictionaries of the leaves of a row group, decoded once for all its pieces.
 #[derive(Debug, Default)]
 struct Dictionaries(Mutex<HashMap<usize, Arc<leaf::DictionaryCell>>>);
@@ -191,6 +194,11 @@ impl BlockFile {
         usize::try_from(spans).unwrap_or(0)
     }
 
+    /// Bytes that it takes in memory.
+    pub fn memory_size(&self) -> usize {
+        self.metadata.memory_size()
+    }
+
     /// Bytes of the file.
     pub fn size(&self) -> u64 {
         self.size
@@ -313,6 +321,33 @@ impl RowGroup {
         Ok((0..pieces).map(piece).collect())
     }
 
+    /// About how many bytes a load takes: those that are fetched, and those that are decoded and put together. The footer's
+    /// word is taken for both.
+    ///
+    /// # Errors
+    /// [`ReadError`] when a column is missing that every block has.
+    pub fn memory(&self, needs: &Needs) -> Result<(u64, u64), ReadError> {
+        let metadata = self.file.metadata.row_group(self.index);
+        let (rows, all) = (self.rows() as u64, (self.file.rows(self.index) as u64).max(1));
+        let share =
+            |of: u64, least: u64| match u64::try_from(u128::from(of) * u128::from(rows) / u128::from(all)) {
+                Ok(share) => share.saturating_add(least).min(of),
+                Err(_) => of,
+            };
+        let (mut fetched, mut decoded) = (0_u64, 0_u64);
+        for leaf in Plan::new(self, needs)?.all(self, needs) {
+            let chunk = metadata.column(leaf);
+            let number = |number: i64| u64::try_from(number).unwrap_or(0);
+            // Whole pages are fetched, and whole dictionaries.
+            let page = crate::pages::PAGE_BYTES_MAX as u64;
+            fetched = fetched.saturating_add(share(number(chunk.compressed_size()), page));
+            let entries = number(chunk.num_values()).saturating_mul(ENTRY_BYTES);
+            let entries = entries.saturating_add(number(chunk.uncompressed_size()));
+            decoded = decoded.saturating_add(share(entries, page));
+        }
+        Ok((fetched, decoded))
+    }
+
     /// Tells the ids of all traces of the row group, which then need not be read.
     #[must_use]
     pub fn knowing(self, ids: Option<Arc<Vec<TraceId>>>) -> Self {
@@ -328,6 +363,11 @@ impl RowGroup {
     /// Where fetched ranges go.
     pub fn fetched(&self) -> &Arc<Fetched> {
         &self.fetched
+    }
+
+    /// The first row of the row group that it is about.
+    pub fn first_row(&self) -> u32 {
+        self.rows.as_ref().and_then(|rows| rows.first().copied()).unwrap_or(0)
     }
 
     /// How many traces it is about.

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use trackway_common::{Clock, Random, TenantId};
+use trackway_common::{Clock, MemoryPool, Random, TenantId};
 use trackway_compactor::{Compactor, Config};
 use trackway_spans::wire::{put_bytes, put_fixed64, put_message, put_number};
 use trackway_spans::{BatchBuilder, Limits, Needs, append_request};
@@ -193,7 +193,7 @@ impl Scene {
         let random = Arc::new(Ids(AtomicU64::new(mix(number))));
         let compactor = Arc::new(Compactor::new(
             Config { folder: folder.clone(), ..self.config.clone() },
-            BlockReader::new(store.clone(), self.cpu.clone()),
+            BlockReader::new(store.clone(), self.cpu.clone(), MemoryPool::unlimited()),
             Arc::clone(&catalog),
             Arc::new(TestClock(Arc::clone(&self.now))),
             Arc::clone(&random) as Arc<dyn Random>,

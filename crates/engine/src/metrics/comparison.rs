@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::key::{Key, value_text};
 use super::lanes::{Lanes, Merge};
-use super::partial::pairs;
+use super::partial::{GROUP_BYTES, pairs};
 use super::series::{Intervals, Series};
 use crate::result::AttributeValue;
 
@@ -140,6 +140,16 @@ impl Comparison {
     }
 
     /// Whether something was left out.
+    /// About how many bytes it takes.
+    pub(super) fn memory(&self) -> usize {
+        let lanes = |lanes: &Lanes<u64>| lanes.0.capacity() * size_of::<(u32, u64)>();
+        let of_values = |values: &Values| {
+            let counts = values.counts.values().map(|counts| GROUP_BYTES + lanes(counts));
+            counts.sum::<usize>() + values.too_many.as_ref().map_or(0, lanes) + lanes(&values.arrays)
+        };
+        self.attributes.values().map(of_values).sum()
+    }
+
     pub(crate) fn is_cut(&self) -> bool {
         self.is_cut
     }

@@ -18,6 +18,11 @@ pub const GROUPS_MAX: usize = 20_000;
 /// takes 16 to 80 bytes.
 pub const NUMBERS_MAX: usize = 4_000_000;
 
+/// Bytes that a number takes, on the average.
+pub(super) const NUMBER_BYTES: usize = 32;
+/// Bytes that a group takes beside its numbers.
+pub(super) const GROUP_BYTES: usize = 200;
+
 /// What is known of some spans.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Partial {
@@ -121,6 +126,11 @@ impl Partial {
             self.add_within(key, group, groups_max, numbers_max);
         }
         self.comparison.merge(other.comparison);
+    }
+
+    /// About how many bytes it takes.
+    pub fn memory(&self) -> usize {
+        self.numbers * NUMBER_BYTES + self.groups.len() * GROUP_BYTES + self.comparison.memory()
     }
 
     /// Whether something was left out.

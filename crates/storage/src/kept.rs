@@ -1,0 +1,91 @@
+//! What is kept of blocks in memory, taken apart already: footers, bloom filters, trace ids. All of it can be read again.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use moka::sync::Cache;
+use trackway_common::{MemoryPool, MemoryUser, TraceId};
+use trackway_vparquet::BlockFile;
+use uuid::Uuid;
+
+/// Footers take so many of the budget's parts at the most, bloom filters and trace ids each a quarter of that.
+const FOOTER_SHARE: usize = 16;
+/// And not more than this, however large the budget is.
+const FOOTER_BYTES_MAX: usize = 128 << 20;
+
+/// What is kept. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Kept {
+    memory: MemoryPool,
+    files: Cache<Uuid, Arc<BlockFile>>,
+    blooms: Cache<(Uuid, u32), Bytes>,
+    ids: Cache<(Uuid, usize), Arc<Vec<TraceId>>>,
+    /// What the pool was told last.
+    told: Arc<AtomicUsize>,
+}
+
+fn weight(bytes: usize) -> u32 {
+    u32::try_from(bytes).unwrap_or(u32::MAX)
+}
+
+impl Kept {
+    /// Nothing yet. What is kept is counted in this budget, and given up when others need it.
+    pub(crate) fn new(memory: MemoryPool) -> Self {
+        let most = (memory.limit() / FOOTER_SHARE).min(FOOTER_BYTES_MAX);
+        let part = (most / 4) as u64;
+        let file = |_: &Uuid, file: &Arc<BlockFile>| weight(file.memory_size());
+        let bloom = |_: &(Uuid, u32), bytes: &Bytes| weight(bytes.len());
+        let ids = |_: &(Uuid, usize), ids: &Arc<Vec<TraceId>>| weight(ids.len() * size_of::<TraceId>());
+        let kept = Self {
+            files: Cache::builder().max_capacity(most as u64).weigher(file).build(),
+            blooms: Cache::builder().max_capacity(part).weigher(bloom).build(),
+            ids: Cache::builder().max_capacity(part).weigher(ids).build(),
+            told: Arc::default(),
+            memory: memory.clone(),
+        };
+        let (files, blooms, ids) = (kept.files.clone(), kept.blooms.clone(), kept.ids.clone());
+        let told = Arc::clone(&kept.told);
+        memory.add_cache(Box::new(move |pool, _| {
+            files.invalidate_all();
+            blooms.invalidate_all();
+            ids.invalidate_all();
+            pool.change(MemoryUser::Caches, told.swap(0, Ordering::AcqRel), 0);
+        }));
+        kept
+    }
+
+    pub(crate) fn file(&self, block: Uuid) -> Option<Arc<BlockFile>> {
+        self.files.get(&block)
+    }
+
+    pub(crate) fn keep_file(&self, block: Uuid, file: Arc<BlockFile>) {
+        self.files.insert(block, file);
+        self.tell();
+    }
+
+    pub(crate) fn bloom(&self, block: Uuid, shard: u32) -> Option<Bytes> {
+        self.blooms.get(&(block, shard))
+    }
+
+    pub(crate) fn keep_bloom(&self, block: Uuid, shard: u32, filter: Bytes) {
+        self.blooms.insert((block, shard), filter);
+        self.tell();
+    }
+
+    pub(crate) fn ids(&self, block: Uuid, row_group: usize) -> Option<Arc<Vec<TraceId>>> {
+        self.ids.get(&(block, row_group))
+    }
+
+    pub(crate) fn keep_ids(&self, block: Uuid, row_group: usize, ids: Arc<Vec<TraceId>>) {
+        self.ids.insert((block, row_group), ids);
+        self.tell();
+    }
+
+    /// Tells the pool how much there is. It lags behind a little: the caches count in batches.
+    fn tell(&self) {
+        let bytes = self.files.weighted_size() + self.blooms.weighted_size() + self.ids.weighted_size();
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        self.memory.change(MemoryUser::Caches, self.told.swap(bytes, Ordering::AcqRel), bytes);
+    }
+}
