@@ -11,7 +11,7 @@ use crate::error::text;
 /// Says of an answer over HTTP that something is missing from it, where its JSON has no place for that.
 const COMPLETENESS: HeaderName = HeaderName::from_static("x-trackway-completeness");
 const JSON: &str = "application/json";
-const PROTOBUF: &str = "application/protobuf";
+pub(crate) const PROTOBUF: &str = "application/protobuf";
 const LLM: &str = "application/vnd.grafana.llm";
 
 /// The form of an answer.

@@ -30,6 +30,9 @@ impl tempopb::querier_server::Querier for Querier {
         let id = TraceId::from_bytes(&message.trace_id)
             .ok_or_else(|| ApiError::bad("trace IDs can't be larger than 128 bits"))?;
         let answer = self.0.within(self.0.query.trace(ctx, TraceRequest { id, range: None })).await?;
+        if let Some(limit) = answer.too_large.filter(|_| !message.allow_partial_trace) {
+            return Err(Status::resource_exhausted(format!("trace exceeds max size (max bytes: {limit})")));
+        }
         Ok(Response::new(convert::trace_by_id(answer)))
     }
 

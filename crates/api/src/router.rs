@@ -29,7 +29,7 @@ use crate::querier_grpc::Querier;
 use crate::{ops, search, tags, trace, ts_metrics};
 
 /// Paths behind the prefix, as they are shown.
-const PREFIXED: [&str; 11] = [
+const PREFIXED: [&str; 12] = [
     "/api/echo",
     "/api/metrics/query",
     "/api/metrics/query_range",
@@ -37,6 +37,7 @@ const PREFIXED: [&str; 11] = [
     "/api/search/tag/{name}/values",
     "/api/search/tags",
     "/api/status/buildinfo",
+    "/api/trackway/v1/traces/{id}",
     "/api/traces/{id}",
     "/api/v2/search/tag/{name}/values",
     "/api/v2/search/tags",
@@ -66,7 +67,7 @@ pub(crate) fn endpoints(prefix: &str) -> Vec<(String, &'static str)> {
 }
 
 /// A prefix begins with a slash and does not end with one.
-fn clean(prefix: &str) -> String {
+pub(crate) fn clean(prefix: &str) -> String {
     let inner = prefix.trim_matches('/');
     if inner.is_empty() { String::new() } else { format!("/{inner}") }
 }
@@ -80,6 +81,7 @@ pub fn router(state: ApiState) -> Router {
         .route(&at("/api/search"), any(search::search))
         .route(&at("/api/traces/{id}"), any(trace::v1))
         .route(&at("/api/v2/traces/{id}"), any(trace::v2))
+        .route(&at(&format!("{}/{{id}}", trace::WHOLE)), any(trace::whole))
         .route(&at("/api/search/tags"), any(tags::names_v1))
         .route(&at("/api/v2/search/tags"), any(tags::names_v2))
         .route(&at("/api/search/tag/{*rest}"), any(tags::values_v1))

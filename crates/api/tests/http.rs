@@ -150,6 +150,7 @@ async fn traces() {
         trace: Some(trace_bytes().into()),
         metrics: Metrics { inspected_bytes: 7, ..Metrics::default() },
         completeness: Completeness::Partial("one block is missing".into()),
+        too_large: None,
     });
     let v1 = running.get("/api/traces/00f?start=1&end=2").await;
     assert_eq!((v1.status, v1.header("x-trackway-completeness")), (200, "partial; one block is missing"));

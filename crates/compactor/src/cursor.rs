@@ -14,6 +14,38 @@ use crate::merge::MergeError;
 /// Entries of all leaves together that are decoded at once: some thousand spans.
 const PIECE_ENTRIES: u64 = 1 << 19;
 
+/// A piece of an input.
+#[derive(Clone, Debug)]
+pub(crate) struct Held {
+    pub(crate) batch: Arc<SpanBatch>,
+    /// What of it is written: the traces up to and with this one.
+    written: Option<TraceId>,
+}
+
+impl Held {
+    /// Whether a trace of it is still to be written, now that those up to `bound` are.
+    pub(crate) fn is_due(&self, id: TraceId, bound: TraceId) -> bool {
+        self.written.is_none_or(|written| written < id) && id <= bound
+    }
+
+    /// Whether it has spans of a trace.
+    pub(crate) fn has(&self, id: TraceId) -> bool {
+        self.batch.traces.ids().any(|other| other == id)
+    }
+
+    /// How many spans of it are to be written, now that the traces up to `bound` are.
+    fn spans_due(&self, bound: TraceId) -> usize {
+        let (batch, rows) = (&self.batch, self.batch.traces.len());
+        if rows == 0
+            || self.is_due(batch.traces.id(0), bound) && self.is_due(batch.traces.id(rows - 1), bound)
+        {
+            return batch.len();
+        }
+        let due: Vec<bool> = batch.traces.ids().map(|id| self.is_due(id, bound)).collect();
+        batch.spans.trace.iter().filter(|trace| due[**trace as usize]).count()
+    }
+}
+
 /// An input, as far as it was read.
 #[derive(Debug)]
 pub(crate) struct Cursor {
@@ -25,8 +57,8 @@ pub(crate) struct Cursor {
     next_row_group: usize,
     pieces: VecDeque<Piece>,
     /// What was read and is not written yet.
-    pub(crate) held: VecDeque<Arc<SpanBatch>>,
-    /// The last trace that was read.
+    pub(crate) held: VecDeque<Held>,
+    /// The last trace that was read; there may be more of it.
     pub(crate) last: Option<TraceId>,
 }
 
@@ -77,43 +109,34 @@ impl Cursor {
         let Some(piece) = self.pieces.pop_front() else { return Ok(()) };
         let (batch, _) = piece.map(|batch| batch).await.map_err(failed)?;
         let ids: Vec<TraceId> = batch.traces.ids().collect();
+        // A trace that takes several rows has them one behind the other, in pieces of their own.
         let ascends =
-            ids.is_sorted_by(|a, b| a < b) && ids.first().is_none_or(|first| self.last < Some(*first));
+            ids.is_sorted_by(|a, b| a < b) && ids.first().is_none_or(|first| self.last <= Some(*first));
         if !ascends {
             let problem = "its traces are not in the order of their ids".to_owned();
             return Err(failed(StoreError::Damaged { path: block.to_string(), problem }));
         }
         if let Some(last) = ids.last() {
             self.last = Some(*last);
-            self.held.push_back(Arc::new(batch));
+            self.held.push_back(Held { batch: Arc::new(batch), written: None });
         }
         Ok(())
     }
 
-    /// Lets go of what lies wholly at or below a trace.
+    /// Remembers that everything up to a trace is written, and lets go of what lies wholly below.
     pub(crate) fn release(&mut self, bound: TraceId) {
-        while self.held.front().is_some_and(|batch| last_of(batch).is_none_or(|last| last <= bound)) {
+        while self.held.front().is_some_and(|held| last_of(&held.batch).is_none_or(|last| last <= bound)) {
             self.held.pop_front();
         }
+        self.held.iter_mut().for_each(|held| held.written = held.written.max(Some(bound)));
     }
 
-    /// Spans of the traces above one trace, up to and with another.
-    pub(crate) fn spans_between(&self, low: Option<TraceId>, bound: TraceId) -> usize {
-        self.held.iter().map(|batch| spans_between(batch, low, bound)).sum()
+    /// How many spans are to be written, now that the traces up to `bound` are.
+    pub(crate) fn spans_due(&self, bound: TraceId) -> usize {
+        self.held.iter().map(|held| held.spans_due(bound)).sum()
     }
 }
 
 fn last_of(batch: &SpanBatch) -> Option<TraceId> {
     batch.traces.len().checked_sub(1).map(|row| batch.traces.id(row))
-}
-
-fn spans_between(batch: &SpanBatch, low: Option<TraceId>, bound: TraceId) -> usize {
-    let rows = batch.traces.len();
-    let (first, last) = (batch.traces.id(0), batch.traces.id(rows - 1));
-    if low.is_none_or(|low| low < first) && last <= bound {
-        return batch.len();
-    }
-    let wanted: Vec<bool> =
-        batch.traces.ids().map(|id| low.is_none_or(|low| low < id) && id <= bound).collect();
-    batch.spans.trace.iter().filter(|trace| wanted[**trace as usize]).count()
 }

@@ -12,13 +12,13 @@ use std::sync::Arc;
 use futures::future::try_join_all;
 use tokio::sync::mpsc;
 use trackway_common::{TenantId, TraceId};
-use trackway_spans::{SpanBatch, merge_places};
+use trackway_spans::{SpanBatch, merge_places, merge_traces};
 use trackway_storage::{BlockReader, StoreError};
 use trackway_vparquet::meta::BlockMeta;
 use trackway_vparquet::{BlockStream, Part, WriteError, WriteOptions, Written};
 use uuid::Uuid;
 
-use crate::cursor::Cursor;
+use crate::cursor::{Cursor, Held};
 
 /// Inputs that are read at once.
 const READS_AT_ONCE: usize = 2;
@@ -141,41 +141,37 @@ async fn read(
     spans_max: usize,
     send: mpsc::Sender<RowGroup>,
 ) -> Result<(u64, u64), MergeError> {
-    let (mut low, mut combined, mut copies) = (None, 0, 0);
+    let (mut combined, mut copies) = (0, 0);
     loop {
         // Before the next row group is read, the one before the last must be written: two are in memory at the most.
         let turn = send.reserve().await.map_err(|_| MergeError::Interrupted)?;
-        let bound = advance(&mut cursors, low, spans_max).await?;
+        let bound = advance(&mut cursors, spans_max).await?;
         let Some(bound) = bound else { return Ok((combined, copies)) };
-        let places: Vec<Vec<Arc<SpanBatch>>> =
+        let places: Vec<Vec<Held>> =
             cursors.iter().map(|cursor| cursor.held.iter().cloned().collect()).collect();
-        let gathered = reader.cpu().run(move || gather(&places, low, bound)).await;
+        let gathered = reader.cpu().run(move || gather(&places, bound)).await;
         let (row_group, of_several, left_out) = gathered.ok_or(MergeError::Interrupted)?;
         combined += of_several;
         copies += left_out;
         turn.send(row_group);
-        low = Some(bound);
         cursors.iter_mut().for_each(|cursor| cursor.release(bound));
     }
 }
 
-/// Reads on until there is enough for a row group, and returns its last trace; `None` when there is nothing left.
-async fn advance(
-    cursors: &mut [Cursor],
-    low: Option<TraceId>,
-    spans_max: usize,
-) -> Result<Option<TraceId>, MergeError> {
+/// Reads on until there is enough for a row group, and returns its last trace; `None` when there is nothing left. Of a
+/// trace that takes several rows there may be more to come.
+async fn advance(cursors: &mut [Cursor], spans_max: usize) -> Result<Option<TraceId>, MergeError> {
     loop {
         let open = cursors.iter().filter(|cursor| !cursor.is_done());
         // What an input has not shown yet is not known. None is less than all others.
         match open.map(|cursor| cursor.last).min() {
-            Some(Some(bound)) if low.is_none_or(|low| low < bound) => {
-                let spans: usize = cursors.iter().map(|cursor| cursor.spans_between(low, bound)).sum();
+            Some(Some(bound)) => {
+                let spans: usize = cursors.iter().map(|cursor| cursor.spans_due(bound)).sum();
                 if spans >= spans_max {
                     return Ok(Some(bound));
                 }
             }
-            Some(_) => {}
+            Some(None) => {}
             None => {
                 let last =
                     cursors.iter().filter(|cursor| !cursor.held.is_empty()).filter_map(|cursor| cursor.last);
@@ -188,37 +184,61 @@ async fn advance(
     }
 }
 
-/// The traces above one and up to another, how many of them lie in several inputs, and how many copies were left out.
-fn gather(places: &[Vec<Arc<SpanBatch>>], low: Option<TraceId>, bound: TraceId) -> (RowGroup, u64, u64) {
-    let is_wanted = |id: &TraceId| low.is_none_or(|low| low < *id) && *id <= bound;
-    // Within a place every trace stands once.
-    let all = places.iter().flatten().flat_map(|batch| batch.traces.ids()).filter(is_wanted);
-    let mut ids: Vec<TraceId> = all.collect();
+/// What is to be written of the traces up to one, how many of them lie in several pieces, and how many copies were left
+/// out.
+fn gather(places: &[Vec<Held>], bound: TraceId) -> (RowGroup, u64, u64) {
+    let due = |held: &Held| held.batch.traces.ids().map(|id| held.is_due(id, bound)).collect::<Vec<bool>>();
+    let due_in: Vec<Vec<Vec<bool>>> = places.iter().map(|place| place.iter().map(due).collect()).collect();
+    let pieces = || places.iter().flatten().zip(due_in.iter().flatten());
+    let due_ids = |(held, due): (&Held, &Vec<bool>)| {
+        let ids = held.batch.traces.ids().zip(due).filter(|(_, due)| **due);
+        ids.map(|(id, _)| id).collect::<Vec<TraceId>>()
+    };
+    let mut ids: Vec<TraceId> = pieces().flat_map(due_ids).collect();
     ids.sort_unstable();
     let pairs = ids.windows(2).filter(|pair| pair[0] == pair[1]);
     let mut several: Vec<TraceId> = pairs.map(|pair| pair[0]).collect();
     several.dedup();
-    let is_alone = |id: &TraceId| several.binary_search(id).is_err();
+    let is_alone = |id: TraceId| several.binary_search(&id).is_err();
     let mut parts = Vec::new();
     let mut spans_of_several = 0;
-    for batch in places.iter().flatten() {
-        let keep: Vec<bool> = batch.traces.ids().map(|id| is_wanted(&id) && is_alone(&id)).collect();
+    for (held, due) in pieces() {
+        let batch = &held.batch;
+        let keep: Vec<bool> = batch.traces.ids().zip(due).map(|(id, due)| *due && is_alone(id)).collect();
         if !several.is_empty() {
-            let joined: Vec<bool> = batch.traces.ids().map(|id| is_wanted(&id) && !is_alone(&id)).collect();
+            let joined: Vec<bool> =
+                batch.traces.ids().zip(due).map(|(id, due)| *due && !is_alone(id)).collect();
             spans_of_several += batch.spans.trace.iter().filter(|trace| joined[**trace as usize]).count();
         }
         if keep.contains(&true) {
             parts.push((Arc::clone(batch), keep));
         }
     }
-    let joined = (!several.is_empty()).then(|| {
+    let joined = (!several.is_empty()).then(|| join(places, &several, bound));
+    let copies = spans_of_several - joined.as_ref().map_or(0, SpanBatch::len);
+    (RowGroup { parts, joined }, several.len() as u64, copies as u64)
+}
+
+/// Joins traces (at least one) from all pieces in which they are due.
+fn join(places: &[Vec<Held>], several: &[TraceId], bound: TraceId) -> SpanBatch {
+    let joined = |ids: &[TraceId], left_out: &dyn Fn(&Held) -> bool| {
+        let batches = |place: &Vec<Held>| {
+            place.iter().filter(|held| !left_out(held)).map(|held| Arc::clone(&held.batch)).collect()
+        };
+        let places: Vec<Vec<Arc<SpanBatch>>> = places.iter().map(batches).collect();
         let places: Vec<Vec<&SpanBatch>> =
             places.iter().map(|place| place.iter().map(AsRef::as_ref).collect()).collect();
         let places: Vec<&[&SpanBatch]> = places.iter().map(AsRef::as_ref).collect();
-        merge_places(&places, &several)
-    });
-    let copies = spans_of_several - joined.as_ref().map_or(0, SpanBatch::len);
-    (RowGroup { parts, joined }, several.len() as u64, copies as u64)
+        merge_places(&places, ids)
+    };
+    let (first, rest) = several.split_at(1);
+    // Only the first one may be written in part: all below it are written whole, and nothing above it is.
+    let is_written = |held: &Held| held.has(first[0]) && !held.is_due(first[0], bound);
+    if !places.iter().flatten().any(is_written) {
+        return joined(several, &|_| false);
+    }
+    let (first, rest) = (joined(first, &is_written), joined(rest, &|_| false));
+    merge_traces(&[&first, &rest], several)
 }
 
 fn write(

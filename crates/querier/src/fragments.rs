@@ -70,6 +70,12 @@ impl std::ops::Deref for Live {
     }
 }
 
+impl Places {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.chunks.is_empty() && self.rows.is_empty()
+    }
+}
+
 /// Calls `each` with live data as one place, where spans are as often as they were sent, and each part of a block as
 /// another, where copies may lie.
 pub(crate) fn with_places<T>(

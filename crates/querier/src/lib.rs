@@ -14,5 +14,6 @@ mod search;
 pub mod service;
 mod tags;
 mod tally;
+mod trace;
 
 pub use querier::{Querier, QuerierConfig};

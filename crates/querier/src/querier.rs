@@ -7,11 +7,11 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream, StreamExt};
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 use trackway_common::{Clock, ErrorKind, RequestCtx, TenantId};
 use trackway_engine::metrics::Partial;
 use trackway_engine::{PlanError, SearchPlan, TraceResult};
 use trackway_ingester::Ingester;
-use trackway_spans::{Needs, encode_trace};
 use trackway_storage::BlockReader;
 use trackway_traceql::ast::{BinaryOp, Field, FieldExpr, Intrinsic, Scope, Static, Status};
 use trackway_vparquet::meta::DedicatedColumn;
@@ -53,18 +53,18 @@ pub struct QuerierConfig {
 #[derive(Clone, Debug)]
 pub struct Querier {
     ingester: Arc<Ingester>,
-    reader: BlockReader,
-    config: Arc<QuerierConfig>,
+    pub(crate) reader: BlockReader,
+    pub(crate) config: Arc<QuerierConfig>,
     clock: Arc<dyn Clock>,
     overlaps: OverlapCache,
-    guards: Guards,
+    pub(crate) guards: Guards,
 }
 
 /// The order in which scopes are listed, until the limit is reached.
 const LISTED: [TagScope; 5] =
     [TagScope::Instrumentation, TagScope::Resource, TagScope::Span, TagScope::Event, TagScope::Link];
 
-fn range_nanos(range: Option<TimeRange>) -> Option<(u64, u64)> {
+pub(crate) fn range_nanos(range: Option<TimeRange>) -> Option<(u64, u64)> {
     let nanos = |seconds: u64| seconds.saturating_mul(1_000_000_000);
     range.map(|range| (nanos(range.start), nanos(range.end.saturating_add(1)).saturating_sub(1)))
 }
@@ -90,53 +90,12 @@ impl Querier {
     }
 
     /// A tenant's data, for a question about a time. What of it cannot be read is told at once.
-    fn source(&self, tenant: &TenantId, range: Option<(u64, u64)>, tally: &Tally) -> Source {
+    pub(crate) fn source(&self, tenant: &TenantId, range: Option<(u64, u64)>, tally: &Tally) -> Source {
         let view = self.ingester.view(tenant);
         for block in view.unreadable.iter().filter(|block| block.may_overlap(range)) {
             tally.miss(&block.problem);
         }
         Source { tenant: tenant.clone(), view, reader: self.reader.clone() }
-    }
-
-    async fn find(&self, ctx: RequestCtx, request: TraceRequest) -> Result<TraceAnswer, QueryError> {
-        let _admitted = self.guards.admit(&ctx).await?;
-        let tally = Tally::new(self.config.max_bytes);
-        let range = range_nanos(request.range);
-        let mut trace = Vec::new();
-        for tenant in &ctx.tenants {
-            let source = self.source(tenant, range, &tally);
-            tally.count(|metrics| metrics.total_blocks += source.view.blocks.len() as u32);
-            let outside = |meta: &trackway_vparquet::meta::BlockMeta| {
-                range.is_some_and(|(start, end)| {
-                    meta.start_time.as_nanosecond() > i128::from(end)
-                        || meta.end_time.as_nanosecond() + 1_000_000_000 < i128::from(start)
-                })
-            };
-            let places = source.locate(&[request.id], outside, &tally).await;
-            tally.check(&ctx)?;
-            if places.chunks.is_empty() && places.rows.is_empty() {
-                continue;
-            }
-            let joined = source.join(vec![request.id], places, &Needs::everything(), &tally).await;
-            match joined {
-                Ok(joined) => {
-                    tally.count(|metrics| metrics.inspected_spans += joined.batch.len() as u64);
-                    trace.extend(encode_trace(&joined.batch));
-                }
-                Err(error) => tally.skip(&error),
-            }
-            tally.check(&ctx)?;
-        }
-        let limit = self.config.max_bytes_per_trace;
-        if limit > 0 && trace.len() > limit {
-            let message = format!("trace exceeds max size (max bytes: {limit})");
-            return Err(QueryError::new(ErrorKind::TooLarge, message));
-        }
-        Ok(TraceAnswer {
-            trace: (!trace.is_empty()).then(|| Bytes::from(trace)),
-            metrics: tally.metrics(),
-            completeness: tally.completeness(),
-        })
     }
 
     async fn search_all(
@@ -402,6 +361,18 @@ fn tag_condition(
     conditions.into_iter().reduce(|a, b| binary(BinaryOp::And, a, b))
 }
 
+/// What a task sends. Dropping the stream cancels its work.
+fn received<T: Send + 'static>(
+    receive: mpsc::Receiver<T>,
+    cancellation: CancellationToken,
+) -> BoxStream<'static, T> {
+    let state = (receive, cancellation.drop_guard());
+    stream::unfold(state, |(mut receive, guard)| async move {
+        receive.recv().await.map(|item| (item, (receive, guard)))
+    })
+    .boxed()
+}
+
 impl QueryService for Querier {
     fn trace(
         &self,
@@ -411,6 +382,18 @@ impl QueryService for Querier {
         Box::pin(self.find(ctx, request))
     }
 
+    fn trace_pieces(
+        &self,
+        ctx: RequestCtx,
+        request: TraceRequest,
+    ) -> BoxStream<'static, Result<Bytes, QueryError>> {
+        let querier = self.clone();
+        let (send, receive) = mpsc::channel(1);
+        let cancellation = ctx.cancellation.clone();
+        tokio::spawn(async move { querier.stream(ctx, request, send).await });
+        received(receive, cancellation)
+    }
+
     fn search(
         &self,
         ctx: RequestCtx,
@@ -418,14 +401,9 @@ impl QueryService for Querier {
     ) -> BoxStream<'static, Result<SearchUpdate, QueryError>> {
         let querier = self.clone();
         let (send, receive) = mpsc::channel(4);
-        let guard = ctx.cancellation.clone().drop_guard();
-        let work = async move { querier.search_all(ctx, request, send).await };
-        tokio::spawn(work);
-        // Dropping the stream cancels the work.
-        stream::unfold((receive, guard), |(mut receive, guard)| async move {
-            receive.recv().await.map(|update| (update, (receive, guard)))
-        })
-        .boxed()
+        let cancellation = ctx.cancellation.clone();
+        tokio::spawn(async move { querier.search_all(ctx, request, send).await });
+        received(receive, cancellation)
     }
 
     fn tags(&self, ctx: RequestCtx, request: TagsRequest) -> BoxFuture<'_, Result<TagsAnswer, QueryError>> {

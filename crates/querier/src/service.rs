@@ -35,6 +35,8 @@ pub struct TraceAnswer {
     pub metrics: Metrics,
     /// Whether all of it is there, and if not why.
     pub completeness: Completeness,
+    /// The limit in bytes that it was cut at; [`QueryService::trace_pieces`] has all of it.
+    pub too_large: Option<usize>,
 }
 
 /// Asks for the newest traces that match.
@@ -211,6 +213,14 @@ pub trait QueryService: Send + Sync + 'static {
     /// Finds one trace.
     fn trace(&self, ctx: RequestCtx, request: TraceRequest)
     -> BoxFuture<'_, Result<TraceAnswer, QueryError>>;
+
+    /// Gives out a trace of any size in pieces, each of which is an OTLP `Trace` message; one behind the other they are one,
+    /// too. An error, if any, is the last item; that the trace is not known is one.
+    fn trace_pieces(
+        &self,
+        ctx: RequestCtx,
+        request: TraceRequest,
+    ) -> BoxStream<'static, Result<Bytes, QueryError>>;
 
     /// Finds traces. An error, if any, is the last item.
     fn search(

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use trackway_common::TraceId;
-use xxhash_rust::xxh3::xxh3_128;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 use crate::batch::{Level, SpanBatch, or_zero};
 use crate::builder::{BatchBuilder, SpanFields};
@@ -35,6 +35,35 @@ pub fn merge_places(places: &[&[&SpanBatch]], wanted: &[TraceId]) -> SpanBatch {
         sources[from as usize].copy_span(&mut builder, wanted[at as usize], row);
     }
     builder.finish()
+}
+
+/// The spans of a batch for which `keep` says true, in their order, with whatever tables it has. Stored trace-level columns
+/// are left out: they were about all of the spans.
+pub fn keep_spans(batch: &SpanBatch, keep: &[bool]) -> SpanBatch {
+    let ids: Vec<TraceId> = batch.traces.ids().collect();
+    let mut source = Source::new(batch);
+    let mut builder = BatchBuilder::new();
+    for (row, (trace, keep)) in (0..).zip(batch.spans.trace.iter().zip(keep)) {
+        if *keep {
+            source.copy_span(&mut builder, ids[*trace as usize], row);
+        }
+    }
+    builder.finish()
+}
+
+/// What a copy of a span has in common with it, as [`merge_places`] compares them, in 64 bits.
+pub fn fingerprints(batch: &SpanBatch) -> Vec<u64> {
+    let spans = &batch.spans;
+    let of = |row: usize| {
+        let number = |column: &crate::Column<u64>| column.get(row).copied().unwrap_or(0).to_le_bytes();
+        let name = spans.name.get(row).map_or(&[][..], |name| batch.strings.get(*name));
+        let kind = [spans.kind.get(row).copied().unwrap_or(0)];
+        let numbers =
+            [number(&spans.id), number(&spans.start), number(&spans.duration), number(&spans.parent)]
+                .concat();
+        xxh3_64(&[&numbers, &kind[..], name].concat())
+    };
+    (0..batch.len()).map(of).collect()
 }
 
 /// Those of the wanted traces that have copies of a span in several places, whose batches need only hold names, kinds,

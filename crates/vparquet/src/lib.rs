@@ -21,4 +21,4 @@ mod write;
 pub use layout::ColumnType;
 pub use leaf::LeafError;
 pub use read::{BlockFile, Bytes, Fetched, Outline, Outlined, Read, ReadError, RowGroup};
-pub use write::{BlockStream, BlockWriter, Part, WriteError, WriteOptions, Written};
+pub use write::{BlockStream, BlockWriter, Part, ROW_SPANS_MAX, WriteError, WriteOptions, Written};

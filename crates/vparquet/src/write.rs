@@ -46,6 +46,7 @@ use chunks::Chunk;
 use columns::Source;
 use leaves::Leaves;
 use order::Order;
+pub use order::ROW_SPANS_MAX;
 use own::OwnColumns;
 use owners::Owners;
 use shape::Shape;
@@ -60,7 +61,7 @@ pub struct WriteOptions {
     pub format: Format,
     /// Attributes that get a column of their own: what [`crate::meta::usable`] leaves of a list.
     pub dedicated: Vec<DedicatedColumn>,
-    /// Most spans of a row group. A trace is never cut: one that has more is a row group of its own.
+    /// Most spans of a row group.
     pub row_group_spans_max: usize,
     /// Compression level of zstd.
     pub zstd_level: i32,
@@ -212,14 +213,15 @@ impl<'o, W: Write + Send> BlockStream<'o, W> {
         })
     }
 
-    /// Adds whole traces, whose ids must be above those that were added before.
+    /// Adds traces, whose ids must not be below those that were added before. Where the first one is the last one of before,
+    /// the rest of it takes another row.
     ///
     /// # Errors
     /// [`WriteError`] when the sink fails, or a batch lacks columns.
     pub fn add(&mut self, parts: &[Part<'_>]) -> Result<(), WriteError> {
         let batches: Vec<&SpanBatch> = parts.iter().map(|part| part.batch).collect();
         let order = Order::new(parts);
-        if order.first().is_some_and(|first| self.last.last().is_some_and(|last| *last >= first)) {
+        if order.first().is_some_and(|first| self.last.last().is_some_and(|last| *last > first)) {
             return Err(WriteError::Batch("traces do not come in the order of their ids"));
         }
         let chunks = batches.iter().map(|batch| Chunk::new(batch)).collect::<Result<Vec<_>, _>>()?;

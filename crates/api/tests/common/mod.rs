@@ -68,6 +68,20 @@ impl QueryService for Fake {
         async move { answer }.boxed()
     }
 
+    fn trace_pieces(
+        &self,
+        ctx: RequestCtx,
+        request: TraceRequest,
+    ) -> BoxStream<'static, Result<bytes::Bytes, QueryError>> {
+        self.note(ctx, &request);
+        let answer = self.trace.lock().unwrap().clone();
+        let pieces: Vec<_> = match answer {
+            Ok(answer) => answer.trace.into_iter().flat_map(|trace| [Ok(trace.clone()), Ok(trace)]).collect(),
+            Err(error) => vec![Err(error)],
+        };
+        stream::iter(pieces).boxed()
+    }
+
     fn search(
         &self,
         ctx: RequestCtx,

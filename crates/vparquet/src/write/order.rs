@@ -1,12 +1,19 @@
 //! Which span stands where in the file: traces by id, and where a row group ends.
 //!
 //! No span is moved and no long key is sorted: traces are ranked once, and spans are dealt out to them by counting.
+//!
+//! A row cannot be read in part. So that nobody has to hold a trace of a million spans, one that has more than
+//! [`ROW_SPANS_MAX`] becomes several rows, each in a row group of its own: within a row group every id stands once, which
+//! is what readers count on.
 
 use std::ops::Range;
 
 use trackway_common::TraceId;
 
 use super::Part;
+
+/// Spans of a row at the most.
+pub const ROW_SPANS_MAX: usize = 16 * 1024;
 
 /// Where a span is.
 #[derive(Clone, Copy, Debug, Default)]
@@ -17,7 +24,7 @@ pub(crate) struct SpanRef {
 
 /// The traces that have spans, by id, with their spans in the order of the chunks.
 pub(crate) struct Order {
-    /// Ids, ascending.
+    /// Ids, ascending; one that takes several rows stands there as often.
     pub(crate) traces: Vec<u128>,
     /// Where the spans of each trace begin; one more than there are traces.
     starts: Vec<u32>,
@@ -54,6 +61,7 @@ impl Order {
             *count = first;
         }
         starts.push(at);
+        let (traces, starts) = cut(traces, starts, ROW_SPANS_MAX);
         let mut spans = vec![SpanRef::default(); at as usize];
         for (number, part) in parts.iter().enumerate() {
             let next = &mut spans_of[number];
@@ -84,14 +92,17 @@ impl Order {
         &self.spans[self.starts[trace] as usize..self.starts[trace + 1] as usize]
     }
 
-    /// The traces of each row group: whole ones, with at most so many spans unless a single one has more.
+    /// The rows of each row group, with at most so many spans unless a single one has more.
     pub(crate) fn row_groups(&self, spans_max: usize) -> Vec<Range<usize>> {
         let mut groups = Vec::new();
         let mut first = 0;
         while first < self.traces.len() {
             let limit = self.starts[first] as usize + spans_max.max(1);
             let fits = self.starts[first + 1..].partition_point(|start| *start as usize <= limit);
-            let end = first + fits.max(1);
+            let mut end = first + fits.max(1);
+            if let Some(again) = self.traces[first..end].windows(2).position(|pair| pair[0] == pair[1]) {
+                end = first + again + 1;
+            }
             groups.push(first..end);
             first = end;
         }
@@ -99,9 +110,34 @@ impl Order {
     }
 }
 
+/// Cuts traces of more spans than a row may have.
+fn cut(traces: Vec<u128>, starts: Vec<u32>, spans_max: usize) -> (Vec<u128>, Vec<u32>) {
+    let is_long = |pair: &[u32]| (pair[1] - pair[0]) as usize > spans_max;
+    if !starts.windows(2).any(is_long) {
+        return (traces, starts);
+    }
+    let (mut rows, mut of_rows) = (Vec::new(), Vec::new());
+    for (id, pair) in traces.into_iter().zip(starts.windows(2)) {
+        for start in (pair[0]..pair[1]).step_by(spans_max) {
+            rows.push(id);
+            of_rows.push(start);
+        }
+    }
+    of_rows.extend(starts.last());
+    (rows, of_rows)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_trace_that_is_too_long_takes_several_rows_in_row_groups_of_their_own() {
+        let (traces, starts) = cut(vec![1, 2, 3], vec![0, 10, 35, 36], 10);
+        assert_eq!((&traces[..], &starts[..]), (&[1, 2, 2, 2, 3][..], &[0, 10, 20, 30, 35, 36][..]));
+        let order = Order { traces, starts, spans: Vec::new() };
+        assert_eq!(order.row_groups(1000), [0..2, 2..3, 3..5]);
+    }
 
     #[test]
     fn row_groups_are_cut_between_traces() {
