@@ -3,6 +3,7 @@
 //!
 //! `TRACKWAY_HUGE_SPANS` says how many spans; 100,000 when it is not set.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
+#![allow(clippy::disallowed_methods)] // how large it is, the environment says
 
 mod support;
 

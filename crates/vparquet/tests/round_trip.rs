@@ -12,7 +12,9 @@ use common::{
 use trackway_common::TraceId;
 use trackway_spans::{Columns, Level, Needs, SpanBatch, encode_traces_by_id};
 use trackway_vparquet::meta::{DedicatedColumn, Format, default_dedicated_columns, usable};
-use trackway_vparquet::{BlockWriter, Bytes, ColumnType, RowGroup, WriteError, WriteOptions, bloom};
+use trackway_vparquet::{
+    BlockWriter, Bytes, ColumnType, ROW_SPANS_MAX, RowGroup, WriteError, WriteOptions, bloom,
+};
 
 fn assert_same(before: &[Arc<SpanBatch>], after: &[SpanBatch], what: &str) {
     let (before, after) = (canonical(&[merged(before)]), canonical(after));
@@ -263,10 +265,17 @@ fn single_rows_equal_those_of_the_whole() {
 }
 
 #[test]
-fn a_trace_of_twenty_thousand_spans_is_one_row() {
+fn a_large_trace_is_one_row_and_a_larger_one_is_several() {
+    let spans_of = |input: &[_]| input.iter().map(|batch: &Arc<SpanBatch>| batch.len()).sum::<usize>();
     let input = batches(&random::requests(3, 500, 45, 1), 6);
-    let spans: usize = input.iter().map(|batch| batch.len()).sum();
-    assert!(spans >= 20_000, "{spans}");
+    assert!(spans_of(&input) > ROW_SPANS_MAX);
+    let (written, bytes) = write(&input, &WriteOptions::default());
+    assert_eq!((written.traces, written.row_groups, written.spans), (2, 2, spans_of(&input) as u64));
+    let file = open(&bytes, &[]);
+    assert_eq!((file.spans(0), file.spans(0) + file.spans(1)), (ROW_SPANS_MAX, spans_of(&input)));
+    let input = batches(&random::requests(3, 330, 45, 1), 6);
+    let spans = spans_of(&input);
+    assert!((10_000..ROW_SPANS_MAX).contains(&spans), "{spans}");
     let options = WriteOptions { row_group_spans_max: 1000, ..WriteOptions::default() };
     let (written, bytes) = write(&input, &options);
     assert_eq!((written.traces, written.row_groups, written.spans), (1, 1, spans as u64));
