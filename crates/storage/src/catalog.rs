@@ -323,7 +323,9 @@ impl Catalog {
     ) -> Result<(Looked, usize, Vec<UnreadableBlock>), StoreError> {
         for _ in 0..LOOKS_MAX {
             let before = self.blocks(tenant);
+            let id_changes = store.id_indexes().changes(tenant);
             let listing = store.list_tenant(tenant).await?;
+            store.id_indexes().listed(tenant, id_changes, listing.ids.clone());
             let committing = self.committing(tenant);
             let mut known = committing.lock().await;
             store.read_commits(tenant, &mut known, &listing.commits).await?;
