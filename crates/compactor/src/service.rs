@@ -97,7 +97,8 @@ impl Compactor {
         }
     }
 
-    pub(crate) fn store(&self) -> &BlockStore {
+    /// The store of the blocks.
+    pub fn store(&self) -> &BlockStore {
         self.reader.store()
     }
 

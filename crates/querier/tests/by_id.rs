@@ -1,17 +1,17 @@
 //! A trace by its id, from a bucket: how many requests it takes with indexes of trace ids, and that whatever happens to them
 //! changes no answer.
 //!
-//! `TRACKWAY_BY_ID_BLOCKS` and `TRACKWAY_BY_ID_TRACES` make it as large as one likes.
+//! `TRACKWAY_BY_ID_BLOCKS`, `TRACKWAY_BY_ID_TRACES` and `TRACKWAY_BY_ID_LOOKUPS` make it as large as one likes.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(clippy::disallowed_methods, reason = "this measures real time, and sizes come from the environment")]
 
-use std::collections::BTreeMap;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use trackway_common::{RequestCtx, SystemClock, SystemRandom, TenantId, TraceId};
 use trackway_ingester::{Config, Ingester};
 use trackway_loadgen::Workload;
@@ -28,8 +28,6 @@ use uuid::Uuid;
 
 /// What issue 5 allows.
 const GETS_MAX: f64 = 3.0;
-const WARM: Duration = Duration::from_millis(3);
-const LOOKUPS: usize = 300;
 const UNKNOWN: usize = 50;
 const START: u64 = 1_700_000_000_000_000_000;
 
@@ -217,10 +215,25 @@ async fn timed(process: &Process, id: TraceId, is_known: bool) -> Duration {
     started.elapsed()
 }
 
+async fn measure_local(bucket: &Bucket, process: &Process, what: &str) {
+    for is_known in [true, false] {
+        for round in ["cold", "warm"] {
+            let mut times = Vec::new();
+            for at in 0..20 {
+                let id = if is_known { bucket.id(at) } else { unknown(at) };
+                times.push(timed(process, id, is_known).await);
+            }
+            let known = if is_known { "known" } else { "unknown" };
+            report(&format!("{what}, {known}, {round}"), 0, &mut times);
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_trace_takes_few_requests() {
     let blocks = number("TRACKWAY_BY_ID_BLOCKS", 200);
-    let bucket = Bucket::new(blocks, number("TRACKWAY_BY_ID_TRACES", 10));
+    let lookups = number("TRACKWAY_BY_ID_LOOKUPS", 100) as usize;
+    let bucket = Bucket::new(blocks, number("TRACKWAY_BY_ID_TRACES", 5));
     println!(
         "{} bytes a block",
         std::fs::metadata(bucket.folder.join(block_id(0).to_string()).join("data.parquet")).unwrap().len()
@@ -234,6 +247,9 @@ async fn a_trace_takes_few_requests() {
         times.push(timed(&without, unknown(at), false).await);
     }
     report("without indexes, the first ten", bucket.gets(), &mut times);
+    let root = bucket.server.bucket("tempo-traces");
+    let local = Process::new(BlockStore::local(&root).unwrap()).await;
+    measure_local(&bucket, &local, "without indexes, in a local folder").await;
     let started = Instant::now();
     bucket.index().await;
     let bytes: u64 = bucket.indexes().iter().map(|path| std::fs::metadata(path).unwrap().len()).sum();
@@ -244,10 +260,12 @@ async fn a_trace_takes_few_requests() {
         bucket.gets()
     );
 
+    let local = Process::new(BlockStore::local(&root).unwrap()).await;
+    measure_local(&bucket, &local, "with them, in a local folder").await;
     let process = bucket.process().await;
     bucket.gets();
     let mut times = Vec::new();
-    for at in 0..LOOKUPS {
+    for at in 0..lookups {
         times.push(timed(&process, bucket.id(at), true).await);
     }
     let (cold, _) = report("known traces, cold", bucket.gets(), &mut times);
@@ -260,8 +278,199 @@ async fn a_trace_takes_few_requests() {
     assert!(cold <= 1.0, "{cold}");
     // Footers and entries are known now.
     let mut times = Vec::new();
-    for at in 0..LOOKUPS {
+    for at in 0..lookups {
         times.push(timed(&process, bucket.id(at), true).await);
     }
     report("known traces, warm", bucket.gets(), &mut times);
+}
+
+/// The same blocks in a local folder, where looking into them is cheap.
+struct Folder {
+    root: tempfile::TempDir,
+    ids: Vec<Vec<TraceId>>,
+}
+
+const BLOCKS: u64 = 6;
+const TRACES: u64 = 4;
+
+impl Folder {
+    fn new() -> Self {
+        let root = tempfile::tempdir().unwrap();
+        let tenant = root.path().join("single-tenant");
+        let ids = (0..BLOCKS).map(|number| write_block(&tenant, number, TRACES)).collect();
+        Self { root, ids }
+    }
+
+    async fn process(&self) -> Process {
+        Process::new(BlockStore::local(self.root.path()).unwrap()).await
+    }
+
+    fn index_path(&self, index: Uuid) -> PathBuf {
+        self.root.path().join("single-tenant/trackway/ids").join(index.to_string())
+    }
+
+    /// Puts an index there, and says which one.
+    fn put(&self, bytes: &[u8]) -> PathBuf {
+        let path = self.index_path(Uuid::from_u128(77));
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, bytes).unwrap();
+        path
+    }
+
+    fn known(&self) -> Vec<TraceId> {
+        self.ids.concat()
+    }
+
+    /// What is found without indexes: of each trace its spans.
+    async fn answers(&self, ids: &[TraceId]) -> Vec<Option<Bytes>> {
+        assert!(!self.index_path(Uuid::nil()).parent().unwrap().exists());
+        answers(&self.process().await, ids).await
+    }
+
+    /// Block and row of each trace, by the bytes of a good index.
+    async fn index(&self) -> Vec<u8> {
+        let process = self.process().await;
+        process.index(Timestamp::now()).await;
+        let folder = self.index_path(Uuid::nil()).parent().unwrap().to_owned();
+        let indexes: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|file| file.unwrap().path()).collect();
+        assert_eq!(indexes.len(), 1);
+        let bytes = std::fs::read(&indexes[0]).unwrap();
+        std::fs::remove_dir_all(folder).unwrap();
+        bytes
+    }
+}
+
+async fn answers(process: &Process, ids: &[TraceId]) -> Vec<Option<Bytes>> {
+    let mut answers = Vec::new();
+    for id in ids {
+        answers.push(process.find(*id).await);
+    }
+    answers
+}
+
+async fn asked(process: &Process, ids: &[TraceId]) -> (usize, Vec<(Uuid, Vec<u32>)>) {
+    let blocks: HashSet<Uuid> = (0..BLOCKS).map(block_id).collect();
+    let store = process.reader.store();
+    let answered = store.ask_id_indexes(&TenantId::single(), &blocks, ids).await;
+    let mut rows: Vec<_> = answered.rows.into_iter().collect();
+    rows.sort_unstable();
+    (answered.blocks.len(), rows)
+}
+
+/// A damaged index says nothing, or what it said before.
+#[tokio::test]
+async fn damage_costs_no_answer() {
+    let folder = Folder::new();
+    let ids = [folder.ids[0][1], folder.ids[5][2], unknown(0)];
+    let want = folder.answers(&ids).await;
+    assert!(want[0].is_some() && want[1].is_some() && want[2].is_none());
+    let good = folder.index().await;
+    folder.put(&good);
+    let right = asked(&folder.process().await, &ids).await;
+    assert_eq!((right.0, right.1.len()), (BLOCKS as usize, 2));
+    let mut damaged: Vec<Vec<u8>> =
+        (0..good.len()).step_by(3).map(|length| good[..length].to_vec()).collect();
+    for at in 0..good.len() {
+        let mut bytes = good.clone();
+        bytes[at] ^= 1 << (at % 8);
+        damaged.push(bytes);
+    }
+    for (case, bytes) in damaged.iter().enumerate() {
+        folder.put(bytes);
+        let process = folder.process().await;
+        let got = asked(&process, &ids).await;
+        assert!(got == right || got == (0, Vec::new()), "case {case}: {got:?}");
+        if case % 50 == 0 {
+            assert_eq!(answers(&process, &ids).await, want, "case {case}");
+        }
+    }
+    // Whoever writes indexes puts a good one in its place.
+    let bad = folder.put(&good[..good.len() - 1]);
+    let process = folder.process().await;
+    process.index(Timestamp::now()).await;
+    assert!(!bad.exists());
+    assert_eq!(asked(&process, &ids).await, right);
+}
+
+/// An index of a version to come is left alone, and not believed.
+#[tokio::test]
+async fn another_version_is_left_alone() {
+    let folder = Folder::new();
+    let ids = [folder.ids[3][0], unknown(0)];
+    let want = folder.answers(&ids).await;
+    let mut bytes = folder.index().await;
+    bytes[8] += 1;
+    let path = folder.put(&bytes);
+    let process = folder.process().await;
+    assert_eq!(asked(&process, &ids).await.0, 0);
+    assert_eq!(answers(&process, &ids).await, want);
+    process.index(Timestamp::now()).await;
+    assert!(path.exists());
+    assert_eq!(asked(&process, &ids).await.0, BLOCKS as usize);
+    assert_eq!(answers(&process, &ids).await, want);
+}
+
+#[tokio::test]
+async fn an_index_that_is_replaced_or_deleted_under_a_reader_costs_no_answer() {
+    let folder = Folder::new();
+    let ids = [folder.ids[0][0], folder.ids[1][1], folder.ids[2][2], unknown(0)];
+    let want = folder.answers(&ids).await;
+    let good = folder.index().await;
+    let first = folder.put(&good);
+    let process = folder.process().await;
+    assert_eq!(asked(&process, &ids[..1]).await.0, BLOCKS as usize);
+    // What it has read of it is of no more use, and the one that took its place is found.
+    let second = folder.index_path(Uuid::from_u128(78));
+    std::fs::rename(&first, &second).unwrap();
+    let fresh = folder.process().await;
+    assert_eq!(asked(&fresh, &ids).await, asked(&process, &ids).await);
+    std::fs::remove_file(&second).unwrap();
+    let process = folder.process().await;
+    std::fs::write(&first, &good).unwrap();
+    let other = folder.process().await;
+    std::fs::remove_file(&first).unwrap();
+    for process in [&process, &other] {
+        assert_eq!(asked(process, &ids).await, (0, Vec::new()));
+        assert_eq!(answers(process, &ids).await, want);
+    }
+}
+
+/// What an index says of blocks that are gone is ignored, also when their traces were asked for.
+#[tokio::test]
+async fn blocks_that_are_gone_are_not_looked_for() {
+    let folder = Folder::new();
+    let known = folder.known();
+    let mut want = folder.answers(&known).await;
+    let good = folder.index().await;
+    folder.put(&good);
+    std::fs::remove_dir_all(folder.root.path().join("single-tenant").join(block_id(2).to_string())).unwrap();
+    let gone = (2 * TRACES) as usize..(3 * TRACES) as usize;
+    want[gone].fill(None);
+    assert_eq!(answers(&folder.process().await, &known).await, want);
+}
+
+/// Traces that an index takes for one another, and rows that are not there.
+#[tokio::test]
+async fn wrong_rows_cost_no_answer() {
+    let folder = Folder::new();
+    let ids = [folder.ids[1][1], folder.ids[4][3], unknown(0)];
+    let want = folder.answers(&ids).await;
+    let blocks: Vec<Uuid> = (0..BLOCKS).map(block_id).collect();
+    let everywhere = |rows: u32| {
+        let places = (0..BLOCKS as u16).flat_map(move |block| (0..rows).map(move |row| (block, row)));
+        let entries = ids
+            .iter()
+            .flat_map(|id| places.clone().map(|(block, row)| Entry::new(Fingerprint::of(*id), block, row)));
+        entries.collect::<Vec<_>>()
+    };
+    for rows in [TRACES as u32, TRACES as u32 + 1, 1_000] {
+        folder.put(&encode(&blocks, everywhere(rows)).concat());
+        let process = folder.process().await;
+        assert_eq!(answers(&process, &ids).await, want, "{rows} rows");
+    }
+    // So many that they are not even read.
+    folder.put(&encode(&blocks, everywhere(40_000)).concat());
+    let process = folder.process().await;
+    assert_eq!(asked(&process, &ids[..1]).await, (0, Vec::new()));
+    assert_eq!(answers(&process, &ids).await, want);
 }

@@ -226,6 +226,15 @@ impl BlockStore {
         Ok(there)
     }
 
+    /// The blocks that each index of a tenant covers, of those that can be read.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn id_index_blocks(&self, tenant: &TenantId) -> Result<Vec<Vec<Uuid>>, StoreError> {
+        self.list_id_indexes(tenant).await?;
+        Ok(self.indexes_there(tenant).await?.into_iter().map(|index| index.blocks).collect())
+    }
+
     async fn entries_of(
         &self,
         tenant: &TenantId,
