@@ -8,6 +8,7 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -47,6 +48,8 @@ struct Process {
     reader: BlockReader,
     catalog: Arc<Catalog>,
     querier: Querier,
+    /// Bytes of data files that were read for answers.
+    bytes: AtomicU64,
     _folder: tempfile::TempDir,
 }
 
@@ -168,7 +171,7 @@ impl Process {
             recent: Duration::from_secs(3600),
         };
         let querier = Querier::new(ingester, reader.clone(), clock, config);
-        let process = Self { reader, catalog, querier, _folder: folder };
+        let process = Self { reader, catalog, querier, bytes: AtomicU64::new(0), _folder: folder };
         process.look().await;
         process
     }
@@ -195,6 +198,7 @@ impl Process {
         let ctx = RequestCtx::for_tenant(TenantId::single());
         let answer = self.querier.trace(ctx, TraceRequest { id, range: None }).await.unwrap();
         assert_eq!(answer.completeness, Completeness::Complete);
+        self.bytes.fetch_add(answer.metrics.inspected_bytes, Ordering::Relaxed);
         answer.trace
     }
 }
@@ -270,6 +274,7 @@ async fn a_trace_takes_few_requests() {
     }
     let (cold, _) = report("known traces, cold", bucket.gets(), &mut times);
     assert!(cold <= GETS_MAX, "{cold}");
+    println!("{} bytes of data a trace", process.bytes.load(Ordering::Relaxed) / lookups as u64);
     let mut times = Vec::new();
     for at in 0..UNKNOWN {
         times.push(timed(&process, unknown(at), false).await);
