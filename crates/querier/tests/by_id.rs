@@ -2,7 +2,7 @@
 //! changes no answer.
 //!
 //! `TRACKWAY_BY_ID_BLOCKS`, `TRACKWAY_BY_ID_TRACES` and `TRACKWAY_BY_ID_LOOKUPS` make it as large as one likes.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 #![allow(clippy::disallowed_methods, reason = "this measures real time, and sizes come from the environment")]
 
 use std::collections::HashSet;
@@ -237,7 +237,7 @@ async fn measure_local(bucket: &Bucket, process: &Process, what: &str) {
 async fn a_trace_takes_few_requests() {
     let blocks = number("TRACKWAY_BY_ID_BLOCKS", 200);
     let lookups = number("TRACKWAY_BY_ID_LOOKUPS", 100) as usize;
-    let bucket = Bucket::new(blocks, number("TRACKWAY_BY_ID_TRACES", 5));
+    let mut bucket = Bucket::new(blocks, number("TRACKWAY_BY_ID_TRACES", 5));
     println!(
         "{} bytes a block",
         std::fs::metadata(bucket.folder.join(block_id(0).to_string()).join("data.parquet")).unwrap().len()
@@ -287,6 +287,32 @@ async fn a_trace_takes_few_requests() {
         times.push(timed(&process, bucket.id(at), true).await);
     }
     report("known traces, warm", bucket.gets(), &mut times);
+    later_blocks(&mut bucket, blocks).await;
+}
+
+/// Blocks that no index covers yet are asked themselves, and when they are many, they get an index of their own.
+async fn later_blocks(bucket: &mut Bucket, blocks: u64) {
+    for (more, indexes) in [(3, 1), (5, 2)] {
+        let first = bucket.ids.len() as u64;
+        bucket.ids.extend((first..first + more).map(|number| write_block(&bucket.folder, number, 5)));
+        bucket.index().await;
+        assert_eq!(bucket.indexes().len(), indexes);
+        let process = bucket.process().await;
+        bucket.gets();
+        let mut times = vec![timed(&process, unknown(0), false).await];
+        // Heads and filters of the indexes, and the bloom filters.
+        let uncovered = if indexes == 1 { more as usize } else { 0 };
+        let first_gets = bucket.gets();
+        assert!(first_gets <= 3 * indexes + uncovered, "{first_gets}");
+        for at in 1..UNKNOWN {
+            times.push(timed(&process, unknown(at), false).await);
+        }
+        let (each, _) = report(&format!("unknown traces, {more} more blocks"), bucket.gets(), &mut times);
+        assert!(each <= 1.0, "{each}");
+        for block in [0, blocks as usize, bucket.ids.len() - 1] {
+            timed(&process, bucket.ids[block][2], true).await;
+        }
+    }
 }
 
 /// The same blocks in a local folder, where looking into them is cheap.

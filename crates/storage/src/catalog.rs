@@ -263,7 +263,8 @@ pub struct Looked {
 }
 
 impl Catalog {
-    /// Looks into the store for blocks that are not known yet. Blocks that others removed there disappear here.
+    /// Looks into the store for blocks that are not known yet. Blocks that others removed there disappear here. Which indexes
+    /// of trace ids there are is told to `store` and those that were cloned with it.
     ///
     /// # Errors
     /// [`StoreError`] when the tenants cannot be listed.

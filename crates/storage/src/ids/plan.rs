@@ -187,19 +187,24 @@ mod tests {
     fn what_nobody_needs_goes_and_what_is_half_gone_is_written_anew() {
         let live = blocks(0..10, 100);
         let cases = [
-            ("all are gone", vec![index(1, 0..10, 1), index(2, 10..20, 1)], vec![0..10]),
-            ("less than half is there", vec![index(1, 6..20, 1), index(2, 0..6, 1)], vec![0..10]),
-            ("half is there", vec![index(1, 0..20, 1)], vec![0..20]),
-            ("another one has all of it", vec![index(1, 0..10, 1), index(2, 2..7, 1)], vec![0..10]),
-            ("somebody may know more", vec![index(1, 0..10, 0), index(2, 10..20, 0)], vec![0..10, 10..20]),
-            ("too few are not covered", vec![index(1, 0..7, 1)], vec![0..7]),
+            ("all are gone", vec![index(1, 0..10, 1), index(2, 10..20, 1)], &[(0, 10)][..]),
+            ("less than half is there", vec![index(1, 6..20, 1), index(2, 0..6, 1)], &[(0, 10)][..]),
+            ("half is there", vec![index(1, 0..20, 1)], &[(0, 20)][..]),
+            ("another one has all of it", vec![index(1, 0..10, 1), index(2, 2..7, 1)], &[(0, 10)][..]),
+            (
+                "somebody may know more",
+                vec![index(1, 0..10, 0), index(2, 10..20, 0)],
+                &[(0, 10), (10, 20)][..],
+            ),
+            ("too few are not covered", vec![index(1, 0..7, 1)], &[(0, 7)][..]),
         ];
         for (case, mut there, want) in cases {
             settle(&live, &mut there);
             let mut got: Vec<Vec<Uuid>> = there.into_iter().map(|index| index.blocks).collect();
             got.iter_mut().for_each(|blocks| blocks.sort_unstable());
             got.sort_unstable();
-            let want: Vec<Vec<Uuid>> = want.into_iter().map(|range| range.map(block).collect()).collect();
+            let want: Vec<Vec<Uuid>> =
+                want.iter().map(|(start, end)| (*start..*end).map(block).collect()).collect();
             assert_eq!(got, want, "{case}");
         }
     }
