@@ -5,6 +5,7 @@
 
 mod config;
 mod cursor;
+mod ids;
 mod merge;
 mod metrics;
 mod select;

@@ -28,6 +28,10 @@ pub struct Metrics {
     pub deleted: AtomicU64,
     /// Errors of expiring, marking and deleting.
     pub retention_errors: AtomicU64,
+    /// Entries of indexes of trace ids that were written.
+    pub index_entries: AtomicU64,
+    /// Indexes of trace ids that could not be written.
+    pub index_errors: AtomicU64,
     /// Time spent on merges, in microseconds.
     pub busy_micros: AtomicU64,
     /// Bytes of inputs that were merged in that time.
@@ -90,6 +94,8 @@ impl Metrics {
             ),
             ("tempodb_retention_deleted_total", "Blocks that were deleted.", &self.deleted),
             ("tempodb_retention_errors_total", "Errors of marking and deleting.", &self.retention_errors),
+            ("trackway_trace_index_entries_total", "Entries of indexes of trace ids.", &self.index_entries),
+            ("trackway_trace_index_errors_total", "Indexes of trace ids not written.", &self.index_errors),
         ] {
             head(out, name, "counter", help);
             let _ = writeln!(out, "{name} {}", value.load(Ordering::Relaxed));

@@ -50,10 +50,10 @@ pub type ColumnsOfTenant = Arc<dyn Fn(&TenantId) -> Option<Vec<DedicatedColumn>>
 /// Merges, expires and deletes blocks.
 pub struct Compactor {
     pub(crate) config: Config,
-    reader: BlockReader,
+    pub(crate) reader: BlockReader,
     pub(crate) catalog: Arc<Catalog>,
-    clock: Arc<dyn Clock>,
-    random: Arc<dyn Random>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) random: Arc<dyn Random>,
     released: ReleasedLog,
     columns: ColumnsOfTenant,
     /// Counts.
@@ -108,7 +108,8 @@ impl Compactor {
         }
     }
 
-    pub(crate) fn store(&self) -> &BlockStore {
+    /// The store of the blocks.
+    pub fn store(&self) -> &BlockStore {
         self.reader.store()
     }
 
@@ -185,7 +186,7 @@ impl Compactor {
         }
     }
 
-    /// Merges what is due, tenant by tenant, each for a limited time.
+    /// Merges what is due, tenant by tenant, each for a limited time, and indexes trace ids.
     pub async fn round(&self) {
         for tenant in self.catalog.tenants() {
             let end = self.clock.monotonic() + self.config.max_time_per_tenant;
@@ -197,6 +198,9 @@ impl Compactor {
                 if !self.job(&tenant, &job).await {
                     failed.extend(&job.inputs);
                 }
+            }
+            if self.config.merges {
+                self.index_traces(&tenant).await;
             }
             self.measure(&tenant);
         }

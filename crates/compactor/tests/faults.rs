@@ -16,6 +16,7 @@ use support::faulty::Faults;
 use support::{Dice, HOUR, ONE_BY_ONE, SECOND, Scene};
 use trackway_storage::{BlockCatalog, CpuPool};
 use trackway_vparquet::meta::BlockMeta;
+use uuid::Uuid;
 
 /// Cases that are tried by default.
 const CASES: u64 = 30;
@@ -142,7 +143,7 @@ async fn finish(scene: &mut Scene) {
         scene.advance(hours * HOUR);
         for at in 0..scene.processes.len() {
             let process = &scene.processes[at];
-            let polled = process.catalog.poll(&scene.calm(), ONE_BY_ONE).await.unwrap();
+            let polled = process.catalog.poll(process.compactor.store(), ONE_BY_ONE).await.unwrap();
             assert!(polled.failed.is_empty() && polled.unreadable.is_empty(), "{polled:?}");
             for (tenant, looked) in &polled.looked {
                 process.compactor.tidy(tenant, looked).await;
@@ -154,7 +155,7 @@ async fn finish(scene: &mut Scene) {
     }
     let before = scene.store.changes();
     let process = &scene.processes[0];
-    let polled = process.catalog.poll(&scene.calm(), ONE_BY_ONE).await.unwrap();
+    let polled = process.catalog.poll(process.compactor.store(), ONE_BY_ONE).await.unwrap();
     for (tenant, looked) in &polled.looked {
         process.compactor.tidy(tenant, looked).await;
         assert!(looked.unfinished.is_empty(), "{:?}", looked.unfinished);
@@ -184,6 +185,15 @@ async fn check_tidy(scene: &Scene) {
             assert!(files.meta && !files.compacted && !files.no_compact, "{block}: {files:?}");
         }
         assert!(listing.commits.len() <= 1, "commits: {:?}", listing.commits);
+        let covered = scene.calm().id_index_blocks(tenant).await.unwrap();
+        assert_eq!(covered.len(), listing.ids.len(), "indexes of trace ids that cannot be read");
+        assert!(covered.len() <= 4, "indexes: {covered:?}");
+        let is_of_use =
+            |blocks: &Vec<Uuid>| blocks.iter().filter(|id| live.contains(id)).count() * 2 >= blocks.len();
+        assert!(covered.iter().all(is_of_use), "indexes: {covered:?}, blocks: {live:?}");
+        let uncovered =
+            live.iter().filter(|id| !covered.iter().flatten().any(|covered| covered == *id)).count();
+        assert!(uncovered < 4, "not covered: {uncovered} of {}", live.len());
         for process in &scene.processes {
             let known = process.catalog.blocks(tenant);
             let known: BTreeSet<_> = known.iter().map(|entry| entry.meta.block_id).collect();

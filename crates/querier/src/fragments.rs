@@ -1,5 +1,6 @@
 //! Finds and joins the spans of given traces, wherever they lie.
 
+use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -8,6 +9,7 @@ use trackway_common::{Reservation, TenantId, TraceId};
 use trackway_engine::complete_traces;
 use trackway_ingester::{Chunk, View};
 use trackway_spans::{Needs, Prune, SpanBatch, merge_places};
+use trackway_storage::ids::Answered;
 use trackway_storage::{BlockReader, PIECES_AT_ONCE, Piece, Scanned, StoreError};
 use trackway_vparquet::meta::BlockMeta;
 
@@ -18,6 +20,10 @@ pub(crate) const READS_AT_ONCE: usize = 8;
 
 /// Entries of columns of a row group that are decoded at once, at some ten bytes each.
 const PIECE_ENTRIES: u64 = 5 << 20;
+
+/// Traces at the most for which indexes of trace ids are asked. Whoever looks for many finds some of them in most blocks,
+/// whose trace ids are known by then.
+const INDEXED_IDS_MAX: usize = 16;
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -183,7 +189,8 @@ impl Source {
         })
     }
 
-    /// Where any of `ids` (ascending) lie. Blocks for which `skip` says true are not looked into.
+    /// Where any of `ids` (ascending) may lie: in the rows of blocks there may be other traces too. Blocks for which `skip`
+    /// says true are not looked into.
     pub(crate) async fn locate(
         &self,
         ids: &[TraceId],
@@ -193,9 +200,10 @@ impl Source {
         let chunks = self.view.chunks.iter().filter(|chunk| ids.iter().any(|id| chunk.has(*id)));
         let chunks: Vec<Arc<Chunk>> = chunks.cloned().collect();
         let looked_into = (0..self.view.blocks.len()).filter(|block| !skip(self.meta(*block)));
-        let found = stream::iter(looked_into).map(|block| async move {
-            (block, self.reader.locate(&self.tenant, self.meta(block), ids).await)
-        });
+        let looked_into: Vec<usize> = looked_into.collect();
+        let answered = &self.ask_indexes(&looked_into, ids).await;
+        let found = stream::iter(looked_into)
+            .map(|block| async move { (block, self.locate_in(self.meta(block), ids, answered).await) });
         let mut rows = Vec::new();
         let mut found = found.buffer_unordered(READS_AT_ONCE);
         while let Some((block, located)) = found.next().await {
@@ -208,6 +216,31 @@ impl Source {
         }
         rows.sort_by_key(|rows| (rows.block, rows.row_group));
         Places { chunks, rows }
+    }
+
+    /// What indexes of trace ids say about blocks.
+    async fn ask_indexes(&self, blocks: &[usize], ids: &[TraceId]) -> Answered {
+        if ids.len() > INDEXED_IDS_MAX {
+            return Answered::default();
+        }
+        let blocks: HashSet<_> = blocks.iter().map(|block| self.meta(*block).block_id).collect();
+        self.reader.store().ask_id_indexes(&self.tenant, &blocks, ids).await
+    }
+
+    async fn locate_in(
+        &self,
+        meta: &BlockMeta,
+        ids: &[TraceId],
+        answered: &Answered,
+    ) -> Result<Vec<(usize, Vec<u32>)>, StoreError> {
+        let found = match answered.rows.get(&meta.block_id) {
+            Some(rows) => self.reader.row_groups_of(&self.tenant, meta, rows).await?,
+            None => answered.blocks.contains(&meta.block_id).then(Vec::new),
+        };
+        match found {
+            Some(found) => Ok(found),
+            None => self.reader.locate(&self.tenant, meta, ids).await,
+        }
     }
 
     /// Loads rows of blocks.

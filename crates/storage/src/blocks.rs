@@ -7,12 +7,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::TryStreamExt;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt, WriteMultipart};
+use object_store::{ObjectStore, ObjectStoreExt, PutPayload, WriteMultipart};
 use trackway_common::{OverBudget, TenantId};
 use trackway_vparquet::meta::BlockMeta;
 use uuid::Uuid;
 
 use crate::catalog::BlockEntry;
+use crate::ids::IdIndexes;
 use crate::index::IndexWrites;
 use crate::stores::{self, BucketFacts, OpenStore, PART_BYTES, PARTS_AT_ONCE};
 
@@ -81,6 +82,8 @@ pub struct BlockStore {
     parts_at_once: usize,
     facts: BucketFacts,
     index_writes: Arc<IndexWrites>,
+    id_indexes: Arc<IdIndexes>,
+    is_remote: bool,
 }
 
 impl BlockStore {
@@ -93,6 +96,8 @@ impl BlockStore {
             parts_at_once: PARTS_AT_ONCE,
             facts: BucketFacts::default(),
             index_writes: Arc::default(),
+            id_indexes: Arc::default(),
+            is_remote: true,
         }
     }
 
@@ -126,7 +131,21 @@ impl BlockStore {
     pub fn local(folder: &FilePath) -> Result<Self, StoreError> {
         let failed = |source| StoreError::File { path: folder.display().to_string(), source };
         let store = stores::local(folder).map_err(failed)?;
-        Ok(Self::new(store, "").knowing(BucketFacts { conditional_put: true }))
+        let store = Self::new(store, "").knowing(BucketFacts { conditional_put: true });
+        Ok(Self { is_remote: false, ..store })
+    }
+
+    /// Whether a request costs more than the bytes that it brings.
+    pub(crate) fn is_remote(&self) -> bool {
+        self.is_remote
+    }
+
+    pub(crate) fn id_indexes_shared(&self) -> Arc<IdIndexes> {
+        Arc::clone(&self.id_indexes)
+    }
+
+    pub(crate) fn id_indexes(&self) -> &IdIndexes {
+        &self.id_indexes
     }
 
     pub(crate) fn root(&self) -> &Path {
@@ -221,7 +240,12 @@ impl BlockStore {
     /// # Errors
     /// [`StoreError::Store`].
     pub async fn put(&self, path: &Path, bytes: Bytes) -> Result<(), StoreError> {
-        let done = self.store.put(path, bytes.into()).await;
+        self.put_payload(path, bytes.into()).await
+    }
+
+    /// Writes an object of several parts.
+    pub(crate) async fn put_payload(&self, path: &Path, payload: PutPayload) -> Result<(), StoreError> {
+        let done = self.store.put(path, payload).await;
         done.map(|_| ()).map_err(|source| StoreError::Store {
             action: "write",
             path: path.to_string(),

@@ -263,7 +263,8 @@ pub struct Looked {
 }
 
 impl Catalog {
-    /// Looks into the store for blocks that are not known yet. Blocks that others removed there disappear here.
+    /// Looks into the store for blocks that are not known yet. Blocks that others removed there disappear here. Which indexes
+    /// of trace ids there are is told to `store` and those that were cloned with it.
     ///
     /// # Errors
     /// [`StoreError`] when the tenants cannot be listed.
@@ -323,7 +324,9 @@ impl Catalog {
     ) -> Result<(Looked, usize, Vec<UnreadableBlock>), StoreError> {
         for _ in 0..LOOKS_MAX {
             let before = self.blocks(tenant);
+            let id_changes = store.id_indexes().changes(tenant);
             let listing = store.list_tenant(tenant).await?;
+            store.id_indexes().listed(tenant, id_changes, listing.ids.clone());
             let committing = self.committing(tenant);
             let mut known = committing.lock().await;
             store.read_commits(tenant, &mut known, &listing.commits).await?;

@@ -9,6 +9,8 @@ use trackway_common::{MemoryPool, MemoryUser, TraceId};
 use trackway_vparquet::BlockFile;
 use uuid::Uuid;
 
+use crate::ids::IdIndexes;
+
 /// Footers take so many of the budget's parts at the most, bloom filters and trace ids each a quarter of that.
 const FOOTER_SHARE: usize = 16;
 /// And not more than this, however large the budget is.
@@ -21,6 +23,8 @@ pub(crate) struct Kept {
     files: Cache<Uuid, Arc<BlockFile>>,
     blooms: Cache<(Uuid, u32), Bytes>,
     ids: Cache<(Uuid, usize), Arc<Vec<TraceId>>>,
+    /// Of traces in many blocks.
+    indexes: Arc<IdIndexes>,
     /// What the pool was told last.
     told: Arc<AtomicUsize>,
 }
@@ -31,9 +35,10 @@ fn weight(bytes: usize) -> u32 {
 
 impl Kept {
     /// Nothing yet. What is kept is counted in this budget, and given up when others need it.
-    pub(crate) fn new(memory: MemoryPool) -> Self {
+    pub(crate) fn new(memory: MemoryPool, indexes: Arc<IdIndexes>) -> Self {
         let most = (memory.limit() / FOOTER_SHARE).min(FOOTER_BYTES_MAX);
         let part = (most / 4) as u64;
+        indexes.keep_filters_within(most);
         let file = |_: &Uuid, file: &Arc<BlockFile>| weight(file.memory_size());
         let bloom = |_: &(Uuid, u32), bytes: &Bytes| weight(bytes.len());
         let ids = |_: &(Uuid, usize), ids: &Arc<Vec<TraceId>>| weight(ids.len() * size_of::<TraceId>());
@@ -41,6 +46,7 @@ impl Kept {
             files: Cache::builder().max_capacity(most as u64).weigher(file).build(),
             blooms: Cache::builder().max_capacity(part).weigher(bloom).build(),
             ids: Cache::builder().max_capacity(part).weigher(ids).build(),
+            indexes: Arc::clone(&indexes),
             told: Arc::default(),
             memory: memory.clone(),
         };
@@ -50,6 +56,7 @@ impl Kept {
             files.invalidate_all();
             blooms.invalidate_all();
             ids.invalidate_all();
+            indexes.give_up();
             pool.change(MemoryUser::Caches, told.swap(0, Ordering::AcqRel), 0);
         }));
         kept
@@ -85,7 +92,7 @@ impl Kept {
     /// Tells the pool how much there is. It lags behind a little: the caches count in batches.
     fn tell(&self) {
         let bytes = self.files.weighted_size() + self.blooms.weighted_size() + self.ids.weighted_size();
-        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX).saturating_add(self.indexes.bytes());
         self.memory.change(MemoryUser::Caches, self.told.swap(bytes, Ordering::AcqRel), bytes);
     }
 }

@@ -4,6 +4,7 @@ mod blocks;
 mod catalog;
 mod commits;
 mod cpu;
+pub mod ids;
 mod index;
 mod kept;
 mod listing;

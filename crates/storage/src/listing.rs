@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use crate::blocks::{BlockStore, StoreError};
 use crate::catalog::BlockEntry;
+use crate::ids::{self, IdIndex};
 
 /// Marks a block that compactors leave alone, for Tempo's too.
 pub(crate) const NO_COMPACT: &str = "nocompact.flg";
@@ -33,6 +34,8 @@ pub struct Listing {
     pub blocks: BTreeMap<Uuid, BlockFiles>,
     /// Sequences of commits, ascending.
     pub commits: Vec<u64>,
+    /// Indexes of trace ids.
+    pub ids: Vec<IdIndex>,
     /// Whether the tenant's index is there, and when it was written.
     pub index: Option<Timestamp>,
 }
@@ -51,7 +54,7 @@ pub struct BlockFiles {
 }
 
 impl BlockStore {
-    fn own_folder(&self, tenant: &TenantId) -> Path {
+    pub(crate) fn own_folder(&self, tenant: &TenantId) -> Path {
         self.tenant_path(tenant).join(OWN_FOLDER)
     }
 
@@ -78,6 +81,9 @@ impl BlockStore {
                     listing
                         .commits
                         .extend(name.strip_suffix(".json").and_then(|name| name.parse::<u64>().ok()));
+                }
+                [OWN_FOLDER, ids::FOLDER, name] => {
+                    listing.ids.extend(name.parse().ok().map(|id| IdIndex::listed(id, &object)));
                 }
                 ["index.json.gz" | "index.pb.zst"] => listing.index = written,
                 [block, file] => {
@@ -196,9 +202,9 @@ impl BlockStore {
         }
     }
 
-    /// Deletes everything that belongs to a tenant without blocks: its old commits, and its index, last of all, so that
-    /// what was interrupted is found again. Returns whether it did: not when a commit is younger than `oldest`, since
-    /// somebody else may need it.
+    /// Deletes everything that belongs to a tenant without blocks: its old commits, its indexes of trace ids, and its index,
+    /// last of all, so that what was interrupted is found again. Returns whether it did: not when one of the first is younger
+    /// than `oldest`, since somebody else may need it.
     ///
     /// # Errors
     /// [`StoreError::Store`].
@@ -215,6 +221,7 @@ impl BlockStore {
         for file in ["index.json.gz", "index.pb.zst"] {
             self.delete(&self.tenant_path(tenant).join(file)).await?;
         }
+        self.id_indexes().forget(tenant);
         Ok(true)
     }
 }

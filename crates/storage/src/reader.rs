@@ -19,6 +19,11 @@ use crate::blocks::{BlockStore, StoreError};
 use crate::cpu::CpuPool;
 use crate::kept::Kept;
 
+/// Bytes between two parts of a row group that are fetched along with them.
+const GAP: u64 = 16 * 1024;
+/// The same for single traces in a bucket: a request costs about as much as the transfer of so many bytes.
+const REMOTE_GAP: u64 = 2 * 1024 * 1024;
+
 /// Reads blocks. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct BlockReader {
@@ -100,7 +105,8 @@ impl Piece {
 impl BlockReader {
     /// Reads blocks of `store`, decoding on `cpu`, in memory of this budget.
     pub fn new(store: BlockStore, cpu: CpuPool, memory: MemoryPool) -> Self {
-        Self { store, cpu, kept: Kept::new(memory.clone()), memory }
+        let kept = Kept::new(memory.clone(), store.id_indexes_shared());
+        Self { store, cpu, memory, kept }
     }
 
     /// The same for somebody who has reserved what reading takes.
@@ -189,6 +195,7 @@ impl BlockReader {
     ) -> Result<Scanned, StoreError> {
         let file = self.open(tenant, meta).await?;
         let group = match rows {
+            Some(rows) if self.store.is_remote() => RowGroup::with_rows(&file, row_group, rows).at_once(),
             Some(rows) => RowGroup::with_rows(&file, row_group, rows),
             None => RowGroup::new(&file, row_group),
         };
@@ -331,7 +338,8 @@ impl BlockReader {
             match result.map_err(|error| self.damaged(tenant, meta.block_id, &error))? {
                 Read::Ready(got) => return Ok((got, bytes)),
                 Read::NeedsRanges(ranges) => {
-                    let ranges = coalesced(ranges);
+                    let gap = if group.is_at_once() { REMOTE_GAP } else { GAP };
+                    let ranges = coalesced(ranges, gap);
                     let parts = self.fetch(&path, meta, &ranges).await?;
                     for (range, part) in ranges.into_iter().zip(parts) {
                         bytes += part.len() as u64;
@@ -438,6 +446,33 @@ impl BlockReader {
     }
 }
 
+impl BlockReader {
+    /// The row groups of rows that an index of trace ids named: which traces are there shows when they are loaded. `None` when
+    /// the block has fewer rows.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the block cannot be read or is damaged.
+    pub async fn row_groups_of(
+        &self,
+        tenant: &TenantId,
+        meta: &BlockMeta,
+        rows: &[u32],
+    ) -> Result<Option<Vec<(usize, Vec<u32>)>>, StoreError> {
+        let file = self.open(tenant, meta).await?;
+        let (mut found, mut start, mut rest) = (Vec::new(), 0_usize, rows);
+        for row_group in 0..file.row_groups() {
+            let end = start + file.rows(row_group);
+            let (here, behind) = rest.split_at(rest.partition_point(|row| (*row as usize) < end));
+            if !here.is_empty() {
+                let in_group = here.iter().filter_map(|row| u32::try_from(*row as usize - start).ok());
+                found.push((row_group, in_group.collect()));
+            }
+            (start, rest) = (end, behind);
+        }
+        Ok(rest.is_empty().then_some(found))
+    }
+}
+
 /// Whether a row group may hold spans that meet all conditions of any of these lists.
 fn may_match(group: &mut RowGroup, lists: &[Vec<Prune>]) -> Result<Read<bool>, ReadError> {
     for prunes in lists {
@@ -450,13 +485,12 @@ fn may_match(group: &mut RowGroup, lists: &[Vec<Prune>]) -> Result<Read<bool>, R
 }
 
 /// Joins ranges that touch or nearly do: one request costs more than the bytes between them.
-fn coalesced(mut ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
-    const GAP: u64 = 16 * 1024;
+fn coalesced(mut ranges: Vec<Range<u64>>, gap: u64) -> Vec<Range<u64>> {
     ranges.sort_unstable_by_key(|range| range.start);
     let mut joined: Vec<Range<u64>> = Vec::new();
     for range in ranges {
         match joined.last_mut() {
-            Some(last) if range.start <= last.end + GAP => last.end = last.end.max(range.end),
+            Some(last) if range.start <= last.end.saturating_add(gap) => last.end = last.end.max(range.end),
             _ => joined.push(range),
         }
     }
@@ -469,6 +503,6 @@ mod tests {
 
     #[test]
     fn near_ranges_are_fetched_as_one() {
-        assert_eq!(coalesced(vec![50_000..60_000, 0..10, 5..20, 100..200]), [0..200, 50_000..60_000]);
+        assert_eq!(coalesced(vec![50_000..60_000, 0..10, 5..20, 100..200], GAP), [0..200, 50_000..60_000]);
     }
 }

@@ -278,6 +278,8 @@ pub struct RowGroup {
     leaves: HashMap<usize, Arc<Leaf>>,
     /// Ids of all traces of the row group, when the caller has them already.
     ids: Option<Arc<Vec<TraceId>>>,
+    /// Whether all that may be needed is asked for with the first.
+    at_once: bool,
 }
 
 impl RowGroup {
@@ -291,6 +293,7 @@ impl RowGroup {
             dictionaries: None,
             leaves: HashMap::new(),
             ids: None,
+            at_once: false,
         }
     }
 
@@ -360,6 +363,18 @@ impl RowGroup {
         Self { rows: Some(rows), ..Self::new(file, index) }
     }
 
+    /// Asks at once for all that may be needed, where it otherwise waits for some of it to say what more is: for when asking
+    /// twice costs more than reading more.
+    #[must_use]
+    pub fn at_once(self) -> Self {
+        Self { at_once: true, ..self }
+    }
+
+    /// Whether it does.
+    pub fn is_at_once(&self) -> bool {
+        self.at_once
+    }
+
     /// Where fetched ranges go.
     pub fn fetched(&self) -> &Arc<Fetched> {
         &self.fetched
@@ -408,16 +423,18 @@ impl RowGroup {
         ReadError::Leaf { path, row_group: self.index, source }
     }
 
+    /// The ranges of leaves that are neither decoded nor fetched.
+    fn missing(&self, leaves: impl Iterator<Item = usize>) -> Vec<Range<u64>> {
+        let rows = self.rows.as_deref().filter(|_| self.dictionaries.is_none());
+        let ranges = leaves
+            .filter(|leaf| !self.leaves.contains_key(leaf))
+            .flat_map(|leaf| self.file.ranges(self.index, leaf, rows));
+        ranges.filter(|range| !self.fetched.has(range)).collect()
+    }
+
     /// Decodes these leaves, or says which ranges are missing for them. With each goes whether its levels are needed.
     fn decode(&mut self, wanted: &[(usize, bool)]) -> Result<Read<()>, ReadError> {
-        let mut missing = Vec::new();
-        for (leaf, _) in wanted {
-            if !self.leaves.contains_key(leaf) {
-                let rows = self.rows.as_deref().filter(|_| self.dictionaries.is_none());
-                let ranges = self.file.ranges(self.index, *leaf, rows);
-                missing.extend(ranges.into_iter().filter(|range| !self.fetched.has(range)));
-            }
-        }
+        let missing = self.missing(wanted.iter().map(|(leaf, _)| *leaf));
         if !missing.is_empty() {
             return Ok(Read::NeedsRanges(missing));
         }

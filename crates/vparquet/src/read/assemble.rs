@@ -27,6 +27,12 @@ pub(super) use ready;
 
 pub(super) fn load(group: &mut RowGroup, needs: &Needs) -> Result<Read<SpanBatch>, ReadError> {
     let plan = Plan::new(group, needs)?;
+    if group.at_once {
+        let missing = group.missing(plan.all(group, needs));
+        if !missing.is_empty() {
+            return Ok(Read::NeedsRanges(missing));
+        }
+    }
     ready!(group.decode(&plan.first));
     // Values are read only for levels that have any of the keys.
     let mut second = Vec::new();
