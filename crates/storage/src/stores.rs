@@ -22,10 +22,11 @@ use std::time::Duration;
 
 use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
 
+pub use trackway_tls::TlsConfig;
 pub use check::{BucketFacts, CheckError, check};
 pub use config::{
     AzureConfig, AzureLogin, BucketLookup, GcsConfig, HdfsConfig, Hedge, Hidden, Retry, S3Config, Sse,
-    StoreConfig, TlsConfig,
+    StoreConfig,
 };
 pub use explain::{Fault, explain};
 pub use hedge::Hedged;
