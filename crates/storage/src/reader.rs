@@ -4,11 +4,13 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::ops::Range;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use moka::sync::Cache;
 use object_store::path::Path;
+use trackway_cache::Caches;
 use trackway_common::{TenantId, TraceId};
 use trackway_spans::{Needs, Prune, SpanBatch};
 use trackway_vparquet::meta::BlockMeta;
@@ -16,6 +18,7 @@ use trackway_vparquet::{BlockFile, Outline, Outlined, Read, ReadError, RowGroup,
 use uuid::Uuid;
 
 use crate::blocks::{BlockStore, StoreError};
+use crate::cached::BlockCache;
 use crate::cpu::CpuPool;
 
 /// Opened footers that are kept.
@@ -33,6 +36,7 @@ pub struct BlockReader {
     files: Cache<Uuid, Arc<BlockFile>>,
     blooms: Cache<(Uuid, u32), Bytes>,
     ids: Cache<(Uuid, usize), Arc<Vec<TraceId>>>,
+    pub(crate) cache: BlockCache,
 }
 
 /// Part of a block, loaded.
@@ -86,12 +90,19 @@ impl BlockReader {
         let ids =
             |_: &(Uuid, usize), ids: &Arc<Vec<TraceId>>| u32::try_from(ids.len() * 16).unwrap_or(u32::MAX);
         Self {
+            cache: BlockCache::new(Caches::none(), cpu.clone()),
             store,
             cpu,
             files: Cache::new(FOOTERS_MAX),
             blooms: Cache::builder().max_capacity(BLOOM_BYTES_MAX).weigher(weight).build(),
             ids: Cache::builder().max_capacity(ID_BYTES_MAX).weigher(ids).build(),
         }
+    }
+
+    /// The same, through caches.
+    #[must_use]
+    pub fn with_caches(self, caches: Caches) -> Self {
+        Self { cache: BlockCache::new(caches, self.cpu.clone()), ..self }
     }
 
     /// The store behind it.
@@ -118,6 +129,16 @@ impl BlockReader {
         if let Some(file) = self.files.get(&id) {
             return Ok(file);
         }
+        if let Some(file) = self.cache.open(tenant, meta).await {
+            self.files.insert(id, Arc::clone(&file));
+            return Ok(file);
+        }
+        self.open_stored(tenant, meta).await
+    }
+
+    /// Opens the data file of a block as the store has it, which takes the place of what is cached.
+    async fn open_stored(&self, tenant: &TenantId, meta: &BlockMeta) -> Result<Arc<BlockFile>, StoreError> {
+        let id = meta.block_id;
         let path = self.store.path(tenant, id, "data.parquet");
         let mut length = BlockFile::TAIL.max(u64::from(meta.footer_size) + 8).min(meta.size);
         loop {
@@ -126,9 +147,11 @@ impl BlockReader {
             let tail = parts.pop().unwrap_or_default();
             // On the pool, which survives what a damaged footer may do to the library that parses it.
             let (size, dedicated) = (meta.size, meta.dedicated_columns.clone());
-            let open = move || BlockFile::open(&tail, size, &dedicated);
+            let opened = tail.clone();
+            let open = move || BlockFile::open(&opened, size, &dedicated);
             match self.cpu.run(open).await.ok_or_else(|| self.interrupted(tenant, meta))? {
                 Ok(Read::Ready(file)) => {
+                    self.cache.keep_tail(tenant, meta, &tail);
                     self.files.insert(id, Arc::clone(&file));
                     return Ok(file);
                 }
@@ -183,9 +206,13 @@ impl BlockReader {
         needs: &Needs,
         entries_max: u64,
     ) -> Result<Vec<Piece>, StoreError> {
-        let file = self.open(tenant, meta).await?;
         let ids = self.ids.get(&(meta.block_id, row_group));
-        let groups = RowGroup::new(&file, row_group).knowing(ids).into_pieces(needs, entries_max);
+        let into_pieces =
+            |file: &_| RowGroup::new(file, row_group).knowing(ids.clone()).into_pieces(needs, entries_max);
+        let mut groups = into_pieces(&self.open(tenant, meta).await?);
+        if groups.is_err() && self.cache.is_used() {
+            groups = into_pieces(&self.open_stored(tenant, meta).await?);
+        }
         let groups = groups.map_err(|error| self.damaged(tenant, meta.block_id, &error))?;
         let piece = |group: RowGroup| Piece {
             reader: self.clone(),
@@ -240,7 +267,7 @@ impl BlockReader {
 
     /// Fetches ranges of a data file. One that is shorter than its `meta.json` says is damaged, whatever words the store has
     /// for that.
-    async fn fetch(
+    pub(crate) async fn fetch(
         &self,
         path: &Path,
         meta: &BlockMeta,
@@ -269,26 +296,33 @@ impl BlockReader {
         mut step: impl FnMut(&mut RowGroup) -> Result<Read<T>, ReadError> + Send + 'static,
     ) -> Result<(T, u64), StoreError> {
         let path = self.store.path(tenant, meta.block_id, "data.parquet");
-        let mut bytes = 0;
+        let (mut bytes, mut trusting) = (0, self.cache.is_used());
         loop {
             let take = move || {
-                let result = step(&mut group);
+                // What cached nonsense does to decoding must not cost the question.
+                let result = std::panic::catch_unwind(AssertUnwindSafe(|| step(&mut group)));
                 (group, step, result)
             };
             let done = self.cpu.run(take).await.ok_or_else(|| self.interrupted(tenant, meta))?;
             let result;
             (group, step, result) = done;
-            match result.map_err(|error| self.damaged(tenant, meta.block_id, &error))? {
-                Read::Ready(got) => return Ok((got, bytes)),
-                Read::NeedsRanges(ranges) => {
-                    let ranges = coalesced(ranges);
-                    let parts = self.fetch(&path, meta, &ranges).await?;
-                    for (range, part) in ranges.into_iter().zip(parts) {
+            let problem = match result {
+                Ok(Ok(Read::Ready(got))) => return Ok((got, bytes)),
+                Ok(Ok(Read::NeedsRanges(ranges))) => {
+                    for (offset, part) in self.fetch_parts((tenant, meta), &path, ranges, trusting).await? {
                         bytes += part.len() as u64;
-                        group.fetched().add(range.start, part);
+                        group.fetched().add(offset, part);
                     }
+                    continue;
                 }
+                Ok(Err(error)) => self.damaged(tenant, meta.block_id, &error),
+                Err(_) => self.interrupted(tenant, meta),
+            };
+            if !std::mem::take(&mut trusting) {
+                return Err(problem);
             }
+            // The block may be well, and a cache wrong: once more, with what the store has.
+            group = group.anew(&self.open_stored(tenant, meta).await?);
         }
     }
 
@@ -327,9 +361,15 @@ impl BlockReader {
         if let Some(filter) = self.blooms.get(&key) {
             return Some(filter);
         }
-        let path = self.store.path(tenant, meta.block_id, &format!("bloom-{shard}"));
+        let name = format!("bloom-{shard}");
+        if let Some(filter) = self.cache.bloom(tenant, meta, &name).await {
+            self.blooms.insert(key, filter.clone());
+            return Some(filter);
+        }
+        let path = self.store.path(tenant, meta.block_id, &name);
         match self.store.get(&path).await {
             Ok(filter) => {
+                self.cache.keep_bloom(tenant, meta, &name, &filter);
                 self.blooms.insert(key, filter.clone());
                 Some(filter)
             }
@@ -402,7 +442,7 @@ fn may_match(group: &mut RowGroup, lists: &[Vec<Prune>]) -> Result<Read<bool>, R
 }
 
 /// Joins ranges that touch or nearly do: one request costs more than the bytes between them.
-fn coalesced(mut ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
+pub(crate) fn coalesced(mut ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
     const GAP: u64 = 16 * 1024;
     ranges.sort_unstable_by_key(|range| range.start);
     let mut joined: Vec<Range<u64>> = Vec::new();

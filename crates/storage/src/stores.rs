@@ -22,7 +22,6 @@ use std::time::Duration;
 
 use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
 
-pub use trackway_tls::TlsConfig;
 pub use check::{BucketFacts, CheckError, check};
 pub use config::{
     AzureConfig, AzureLogin, BucketLookup, GcsConfig, HdfsConfig, Hedge, Hidden, Retry, S3Config, Sse,
@@ -30,6 +29,7 @@ pub use config::{
 };
 pub use explain::{Fault, explain};
 pub use hedge::Hedged;
+pub use trackway_tls::TlsConfig;
 
 /// Looks up an environment variable.
 pub type Environment<'a> = &'a (dyn Fn(&str) -> Option<String> + Send + Sync);

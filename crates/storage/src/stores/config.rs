@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
+use trackway_tls::TlsConfig;
 
 /// A text that is never printed.
 #[derive(Clone, Default, PartialEq, Eq)]
