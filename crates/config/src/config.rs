@@ -190,6 +190,11 @@ impl Config {
         self.path_or(&self.storage.trace.wal.path, "wal")
     }
 
+    /// The folder of the cache on disk.
+    pub fn cache_path(&self) -> PathBuf {
+        self.path_or(&self.trackway.cache.disk_path, "cache")
+    }
+
     fn path_or(&self, path: &str, name: &str) -> PathBuf {
         if path.is_empty() { PathBuf::from(&self.trackway.data_path).join(name) } else { PathBuf::from(path) }
     }

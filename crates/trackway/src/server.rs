@@ -22,7 +22,7 @@ use crate::blocklist::{BlockList, Work};
 use crate::lock::FolderLock;
 use crate::store::Blocks;
 use crate::welcome::Welcome;
-use crate::{address, logging, settings, store};
+use crate::{address, caches, logging, settings, store};
 
 /// Runs the server until it is told to stop.
 pub(crate) fn run(config: Config) -> anyhow::Result<()> {
@@ -123,7 +123,10 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let _lock = if config.trackway.read_only { None } else { Some(FolderLock::take(&wal)?) };
     let cpu = CpuPool::new(config.trackway.query.threads as usize)?;
     let Blocks { store, bucket } = store::open(&config, &*random).await?;
-    let reader = BlockReader::new(store.clone(), cpu);
+    // Before the caches: what merging reads is read once, and would throw out what is asked often.
+    let uncached = BlockReader::new(store.clone(), cpu);
+    let opened = caches::open(&config, &clock, bucket.is_some()).await?;
+    let reader = uncached.clone().with_caches(opened.caches.clone());
     let catalog = Arc::new(Catalog::default());
     let block_list = BlockList::new(&config, &catalog, &store, &clock);
     let polled = block_list.look().await?;
@@ -131,7 +134,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let work = if config.trackway.read_only || config.compactor.disabled {
         None
     } else {
-        let compactor = compactor(&config, &reader, &catalog, (&clock, &random), &ingester);
+        let compactor = compactor(&config, &uncached, &catalog, (&clock, &random), &ingester);
         Some(Work::new(compactor, Arc::clone(&clock)).await?)
     };
 
@@ -145,6 +148,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         addresses: facts(&ports),
         polls: block_list.metrics(),
         clock: Arc::clone(&clock),
+        caches: opened.caches.clone(),
         bucket,
         config,
     });
@@ -160,7 +164,9 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     process.ready.store(true, Ordering::Release);
     welcome.say();
     wait_for_stop(&stop).await;
-    parts.stop(&process).await
+    let stopped = parts.stop(&process).await;
+    opened.caches.close().await;
+    stopped
 }
 
 async fn open_ingester(
