@@ -37,7 +37,7 @@ section! {
         enabled: CacheUse = CacheUse::Auto, "`auto` is when blocks lie in an object store: the operating system caches local files already.";
         memory_bytes: Option<ByteSize> = None, "Bytes kept in memory; empty is an eighth of the memory budget, at most 256 MiB.";
         disk_bytes: Option<ByteSize> = None, "Bytes kept on disk; empty is 2 GiB, at most a tenth of the free space; 0 is none.";
-        disk_path: String = String::new(), "Folder for them, which no other process may use; empty is `cache` in `trackway.data_path`.";
+        disk_path: String = String::new(), "Folder for them, which no other process may use; empty is `cache` in the folder of the log.";
     }
     ignored &[]
 }
