@@ -196,9 +196,14 @@ impl Caches {
         }
     }
 
+    /// Counts that something of a role turned out to be wrong.
+    pub fn count_rejected(&self, role: Role) {
+        self.inner.lookups.reject(role);
+    }
+
     /// Forgets an entry that turned out to be wrong, and counts it.
     pub async fn reject(&self, role: Role, keys: &[String]) {
-        keys.iter().for_each(|_| self.inner.lookups.reject(role));
+        keys.iter().for_each(|_| self.count_rejected(role));
         self.remove(role, keys).await;
     }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use moka::sync::Cache;
 use object_store::path::Path;
-use trackway_cache::Caches;
+use trackway_cache::{Caches, Role};
 use trackway_common::{TenantId, TraceId};
 use trackway_spans::{Needs, Prune, SpanBatch};
 use trackway_vparquet::meta::BlockMeta;
@@ -322,6 +322,7 @@ impl BlockReader {
                 return Err(problem);
             }
             // The block may be well, and a cache wrong: once more, with what the store has.
+            self.cache.caches.count_rejected(Role::ParquetPage);
             group = group.anew(&self.open_stored(tenant, meta).await?);
         }
     }

@@ -113,6 +113,10 @@ fn counted(server: &Server, name: &str, labels: &str) -> u64 {
     lines.map(|line| line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap()).sum()
 }
 
+fn rejected(server: &Server, role: &str) -> u64 {
+    counted(server, "trackway_cache_rejected_total", &format!("role=\"{role}\""))
+}
+
 fn until_written(server: &mut Server) {
     let name = "tempo_cache_background_queue_length";
     server.wait("writes to the cache", |server| counted(server, name, "") == 0);
@@ -223,6 +227,7 @@ fn keys(address: &str) -> Vec<String> {
 fn fill_with_nonsense(address: &str) -> usize {
     let keys = keys(address);
     let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_nodelay(true).unwrap();
     let mut reader = BufReader::new(stream.try_clone().unwrap());
     for key in &keys {
         stream.write_all(format!("get {key}\r\n").as_bytes()).unwrap();
@@ -232,9 +237,10 @@ fn fill_with_nonsense(address: &str) -> usize {
         let mut value = vec![0; length + 2 + 5];
         std::io::Read::read_exact(&mut reader, &mut value).unwrap();
         let nonsense: Vec<u8> = (0..length).map(|at| (at.wrapping_mul(31) >> 3 ^ 0xa5) as u8).collect();
-        stream.write_all(format!("set {key} 0 0 {length}\r\n").as_bytes()).unwrap();
-        stream.write_all(&nonsense).unwrap();
-        stream.write_all(b"\r\n").unwrap();
+        let mut set = format!("set {key} 0 0 {length}\r\n").into_bytes();
+        set.extend_from_slice(&nonsense);
+        set.extend_from_slice(b"\r\n");
+        stream.write_all(&set).unwrap();
         line.clear();
         reader.read_line(&mut line).unwrap();
         assert_eq!(line.trim(), "STORED");
@@ -263,17 +269,20 @@ fn with_a_memcached_full_of_nonsense() {
     // While it is known to the process which files are open, pages are wrong; in a new one, everything is.
     assert!(fill_with_nonsense(&memcached.address) > 20);
     assert_equal(&answers(&server), &expected, "pages are nonsense");
+    assert!(rejected(&server, "parquet-page") > 0);
     server.stop();
     assert!(fill_with_nonsense(&memcached.address) > 20);
     let mut server = reader(folder.path(), &s3, &more);
     assert_equal(&answers(&server), &expected, "everything is nonsense");
-    assert!(counted(&server, "trackway_cache_rejected_total", "") > 0);
+    for role in ["bloom", "parquet-footer"] {
+        assert!(rejected(&server, role) > 0, "{role}");
+    }
 
     // And what was nonsense was put right.
     until_written(&mut server);
-    let rejected = counted(&server, "trackway_cache_rejected_total", "");
+    let before = counted(&server, "trackway_cache_rejected_total", "");
     assert_equal(&answers(&server), &expected, "healed");
-    assert_eq!(counted(&server, "trackway_cache_rejected_total", ""), rejected);
+    assert_eq!(counted(&server, "trackway_cache_rejected_total", ""), before);
     server.stop();
 }
 
