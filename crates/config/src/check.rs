@@ -2,6 +2,7 @@
 //!
 //! Each message names key, value and the way out; nothing here touches disk or network.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use crate::addresses::split;
@@ -26,6 +27,17 @@ pub(crate) const TARGETS: &[&str] = &[
     "backend-scheduler",
     "backend-worker",
     "gateway",
+];
+
+/// What `cache.caches[].roles` may name.
+const CACHE_ROLES: &[&str] = &[
+    "bloom",
+    "trace-id-index",
+    "parquet-footer",
+    "parquet-column-idx",
+    "parquet-offset-idx",
+    "parquet-page",
+    "frontend-search",
 ];
 
 const PROCESSORS: &[&str] = &[
@@ -78,6 +90,7 @@ impl Config {
         self.check_process(&mut found);
         self.check_addresses(&mut found);
         self.check_storage(&mut found);
+        self.check_caches(&mut found);
         self.check_queries(&mut found);
         self.check_trackway(&mut found);
         for processor in &self.overrides.defaults.metrics_generator.processors {
@@ -104,6 +117,43 @@ impl Config {
         if self.server.grpc_server_max_recv_msg_size.bytes() == 0 {
             let key = "server.grpc_server_max_recv_msg_size";
             found.add(key, format!("{key} is 0; nothing could be received, use 16777216"));
+        }
+    }
+
+    fn check_caches(&self, found: &mut Findings<'_>) {
+        let mut claimed: BTreeMap<&str, usize> = BTreeMap::new();
+        for (index, entry) in self.cache.caches.iter().enumerate() {
+            let key = format!("cache.caches[{index}].roles");
+            if entry.roles.is_empty() {
+                found.add(
+                    &key,
+                    format!("{key} is empty; name what the cache is for, such as [bloom, parquet-footer]"),
+                );
+            }
+            for role in &entry.roles {
+                found.one_of(&key, role, CACHE_ROLES);
+                if let Some(other) = claimed.insert(role, index) {
+                    let message = format!(
+                        "{key} has {role}, which cache.caches[{other}].roles has already; leave it in one"
+                    );
+                    found.add(&key, message);
+                }
+            }
+            let kinds = usize::from(entry.memcached.is_some()) + usize::from(entry.redis.is_some());
+            if kinds != 1 {
+                let key = format!("cache.caches[{index}]");
+                let how_many = if kinds == 0 { "neither memcached nor redis" } else { "memcached and redis" };
+                found.add(&key, format!("{key} has {how_many}; write one of them"));
+            }
+        }
+        let legacy = &self.storage.trace.cache;
+        if !legacy.is_empty() {
+            found.one_of("storage.trace.cache", legacy, &["memcached", "redis"]);
+            let of_legacy = |role: &&str| matches!(*role, "bloom" | "trace-id-index");
+            if let Some(role) = claimed.keys().find(|role| of_legacy(role)) {
+                let key = "storage.trace.cache";
+                found.add(key, format!("{key} is for {role}, which cache.caches has already; remove {key}"));
+            }
         }
     }
 

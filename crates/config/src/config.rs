@@ -190,6 +190,14 @@ impl Config {
         self.path_or(&self.storage.trace.wal.path, "wal")
     }
 
+    /// The folder of the cache on disk. Below the log, because that is where an installation of Tempo has a disk.
+    pub fn cache_path(&self) -> PathBuf {
+        match self.trackway.cache.disk_path.as_str() {
+            "" => self.wal_path().join("cache"),
+            path => PathBuf::from(path),
+        }
+    }
+
     fn path_or(&self, path: &str, name: &str) -> PathBuf {
         if path.is_empty() { PathBuf::from(&self.trackway.data_path).join(name) } else { PathBuf::from(path) }
     }

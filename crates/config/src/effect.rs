@@ -27,7 +27,6 @@ const WITHOUT_EFFECT: &[(&str, &[&str])] = &[
     ("backend_worker.backend_scheduler_addr", &[]),
     ("backend_worker.finish_on_shutdown_timeout", &[]),
     ("backend_worker.compaction.retention_concurrency", &[]),
-    ("cache", &[]),
     ("querier", &[]),
     (
         "query_frontend",

@@ -38,7 +38,7 @@ impl Config {
                 found.add(&full, message);
             }
         }
-        if self.ignored.iter().any(|key| key == "storage.trace.cache") {
+        if !self.storage.trace.cache.is_empty() {
             let message = "storage.trace.cache is deprecated; use cache.caches".to_owned();
             found.add("storage.trace.cache", message);
         }

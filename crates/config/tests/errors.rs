@@ -156,6 +156,35 @@ fn warnings_for_verify() {
 }
 
 #[test]
+fn caches_that_cannot_be_meant_name_their_key() {
+    let redis = "redis: {endpoint: 'a:1'}";
+    for (caches, said) in [
+        (format!("[{{roles: [blom], {redis}}}]"), "cache.caches[0].roles is \"blom\"; did you mean bloom?"),
+        (format!("[{{roles: [], {redis}}}]"), "cache.caches[0].roles is empty"),
+        (
+            format!("[{{roles: [bloom], {redis}}}, {{roles: [parquet-page, bloom], {redis}}}]"),
+            "cache.caches[1].roles has bloom, which cache.caches[0].roles has already",
+        ),
+        ("[{roles: [bloom]}]".to_owned(), "cache.caches[0] has neither memcached nor redis"),
+        (
+            format!("[{{roles: [bloom], memcached: {{host: m}}, {redis}}}]"),
+            "cache.caches[0] has memcached and redis",
+        ),
+    ] {
+        let config = Config::from_yaml("f", &format!("cache: {{caches: {caches}}}\n")).unwrap();
+        let problems: Vec<String> = config.validate().iter().map(ToString::to_string).collect();
+        assert!(problems.iter().any(|problem| problem.contains(said)), "{said}: {problems:?}");
+    }
+    let text = "storage: {trace: {cache: memcached}}\ncache: {caches: [{roles: [bloom], redis: {endpoint: 'a:1'}}]}\n";
+    let problems = Config::from_yaml("f", text).unwrap().validate();
+    assert!(problems.iter().any(|problem| problem.to_string().contains("storage.trace.cache is for bloom")));
+    // What a chart writes is taken, and nothing of it is without effect.
+    let text = "cache: {caches: [{memcached: {host: tempo-memcached, service: memcached-client, consistent_hash: true, timeout: 500ms}, roles: [parquet-footer, bloom, frontend-search]}]}\n";
+    let config = Config::from_yaml("f", text).unwrap();
+    assert!(config.validate().is_empty() && config.without_effect().is_empty());
+}
+
+#[test]
 fn what_has_no_effect_is_named() {
     let text = "
 overrides:

@@ -144,7 +144,7 @@ fn chart_1_61_loads() {
     assert!(config.is_2x() && config.stream_over_http_enabled);
     assert!(config.distributor.receivers.otlp_grpc().is_some());
     assert!(config.distributor.receivers.otlp_http().is_none());
-    assert_eq!(config.ignored, ["storage.trace.search"]);
+    assert_eq!(config.ignored, ["storage.trace.search.prefetch_trace_count"]);
     assert_eq!(config.validate(), []);
 }
 

@@ -66,6 +66,11 @@ impl Peer {
         Ok(())
     }
 
+    /// The number of the process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     fn still_here(&mut self, started: Instant) -> Result<(), String> {
         if let Ok(Some(status)) = self.child.try_wait() {
             return Err(format!("it ended with {status}"));

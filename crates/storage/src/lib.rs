@@ -1,6 +1,7 @@
 //! Where blocks are kept: object stores, the catalogue of blocks, and reading blocks through caches.
 
 mod blocks;
+mod cached;
 mod catalog;
 mod commits;
 mod cpu;

@@ -4,11 +4,13 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::ops::Range;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use object_store::path::Path;
+use trackway_cache::{Caches, Role};
 use trackway_common::{MemoryPool, MemoryUser, Reservation, TenantId, TraceId};
 use trackway_spans::{Needs, Prune, SpanBatch};
 use trackway_vparquet::meta::BlockMeta;
@@ -16,6 +18,7 @@ use trackway_vparquet::{BlockFile, Outline, Outlined, Read, ReadError, RowGroup,
 use uuid::Uuid;
 
 use crate::blocks::{BlockStore, StoreError};
+use crate::cached::BlockCache;
 use crate::cpu::CpuPool;
 use crate::kept::Kept;
 
@@ -31,6 +34,7 @@ pub struct BlockReader {
     cpu: CpuPool,
     memory: MemoryPool,
     kept: Kept,
+    pub(crate) cache: BlockCache,
 }
 
 /// How long a question waits for memory before it fails.
@@ -106,7 +110,7 @@ impl BlockReader {
     /// Reads blocks of `store`, decoding on `cpu`, in memory of this budget.
     pub fn new(store: BlockStore, cpu: CpuPool, memory: MemoryPool) -> Self {
         let kept = Kept::new(memory.clone(), store.id_indexes_shared());
-        Self { store, cpu, memory, kept }
+        Self { cache: BlockCache::new(Caches::none(), cpu.clone()), store, cpu, memory, kept }
     }
 
     /// The same for somebody who has reserved what reading takes.
@@ -122,6 +126,12 @@ impl BlockReader {
     pub async fn reserve(&self, bytes: u64) -> Result<Reservation, StoreError> {
         let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
         Ok(self.memory.wait(MemoryUser::Queries, bytes, MEMORY_WAIT).await?)
+    }
+
+    /// The same, through caches.
+    #[must_use]
+    pub fn with_caches(self, caches: Caches) -> Self {
+        Self { cache: BlockCache::new(caches, self.cpu.clone()), ..self }
     }
 
     /// The store behind it.
@@ -153,6 +163,16 @@ impl BlockReader {
         if let Some(file) = self.kept.file(id) {
             return Ok(file);
         }
+        if let Some(file) = self.cache.open(tenant, meta).await {
+            self.kept.keep_file(id, Arc::clone(&file));
+            return Ok(file);
+        }
+        self.open_stored(tenant, meta).await
+    }
+
+    /// Opens the data file of a block as the store has it, which takes the place of what is cached.
+    async fn open_stored(&self, tenant: &TenantId, meta: &BlockMeta) -> Result<Arc<BlockFile>, StoreError> {
+        let id = meta.block_id;
         let path = self.store.path(tenant, id, "data.parquet");
         let mut length = BlockFile::TAIL.max(u64::from(meta.footer_size) + 8).min(meta.size);
         loop {
@@ -161,9 +181,11 @@ impl BlockReader {
             let tail = parts.pop().unwrap_or_default();
             // On the pool, which survives what a damaged footer may do to the library that parses it.
             let (size, dedicated) = (meta.size, meta.dedicated_columns.clone());
-            let open = move || BlockFile::open(&tail, size, &dedicated);
+            let opened = tail.clone();
+            let open = move || BlockFile::open(&opened, size, &dedicated);
             match self.cpu.run(open).await.ok_or_else(|| self.interrupted(tenant, meta))? {
                 Ok(Read::Ready(file)) => {
+                    self.cache.keep_tail(tenant, meta, &tail);
                     self.kept.keep_file(id, Arc::clone(&file));
                     return Ok(file);
                 }
@@ -233,13 +255,19 @@ impl BlockReader {
         needs: &Needs,
         entries_max: u64,
     ) -> Result<Vec<Piece>, StoreError> {
-        let file = self.open(tenant, meta).await?;
         let ids = self.kept.ids(meta.block_id, row_group);
-        let group = RowGroup::new(&file, row_group).knowing(ids);
-        let damaged = |error| self.damaged(tenant, meta.block_id, &error);
-        let (fetched, decoded) = group.memory(needs).map_err(damaged)?;
-        let entries_max = entries_max.min((self.memory.limit() / PIECE_SHARE / ENTRY_BYTES) as u64);
-        let groups = group.into_pieces(needs, entries_max).map_err(damaged)?;
+        let into_pieces = |file: &_| {
+            let group = RowGroup::new(file, row_group).knowing(ids.clone());
+            let sizes = group.memory(needs)?;
+            let entries_max = entries_max.min((self.memory.limit() / PIECE_SHARE / ENTRY_BYTES) as u64);
+            Ok((group.into_pieces(needs, entries_max)?, sizes))
+        };
+        let mut pieces = into_pieces(&self.open(tenant, meta).await?);
+        if pieces.is_err() && self.cache.is_used() {
+            pieces = into_pieces(&self.open_stored(tenant, meta).await?);
+        }
+        let (groups, (fetched, decoded)) =
+            pieces.map_err(|error: ReadError| self.damaged(tenant, meta.block_id, &error))?;
         let at_once = PIECES_AT_ONCE.min(groups.len()) as u64;
         let decoded = decoded / (groups.len() as u64).max(1) * at_once;
         let memory = Arc::new(self.reserve(fetched.min(meta.size).saturating_add(decoded)).await?);
@@ -297,7 +325,7 @@ impl BlockReader {
 
     /// Fetches ranges of a data file. One that is shorter than its `meta.json` says is damaged, whatever words the store has
     /// for that.
-    async fn fetch(
+    pub(crate) async fn fetch(
         &self,
         path: &Path,
         meta: &BlockMeta,
@@ -326,27 +354,36 @@ impl BlockReader {
         mut step: impl FnMut(&mut RowGroup) -> Result<Read<T>, ReadError> + Send + 'static,
     ) -> Result<(T, u64), StoreError> {
         let path = self.store.path(tenant, meta.block_id, "data.parquet");
-        let mut bytes = 0;
+        let (mut bytes, mut trusting) = (0, self.cache.is_used());
         loop {
             let take = move || {
-                let result = step(&mut group);
+                // What cached nonsense does to decoding must not cost the question.
+                let result = std::panic::catch_unwind(AssertUnwindSafe(|| step(&mut group)));
                 (group, step, result)
             };
             let done = self.cpu.run(take).await.ok_or_else(|| self.interrupted(tenant, meta))?;
             let result;
             (group, step, result) = done;
-            match result.map_err(|error| self.damaged(tenant, meta.block_id, &error))? {
-                Read::Ready(got) => return Ok((got, bytes)),
-                Read::NeedsRanges(ranges) => {
+            let problem = match result {
+                Ok(Ok(Read::Ready(got))) => return Ok((got, bytes)),
+                Ok(Ok(Read::NeedsRanges(ranges))) => {
                     let gap = if group.is_at_once() { REMOTE_GAP } else { GAP };
-                    let ranges = coalesced(ranges, gap);
-                    let parts = self.fetch(&path, meta, &ranges).await?;
-                    for (range, part) in ranges.into_iter().zip(parts) {
+                    let parts = self.fetch_parts((tenant, meta), &path, (ranges, gap), trusting).await?;
+                    for (offset, part) in parts {
                         bytes += part.len() as u64;
-                        group.fetched().add(range.start, part);
+                        group.fetched().add(offset, part);
                     }
+                    continue;
                 }
+                Ok(Err(error)) => self.damaged(tenant, meta.block_id, &error),
+                Err(_) => self.interrupted(tenant, meta),
+            };
+            if !std::mem::take(&mut trusting) {
+                return Err(problem);
             }
+            // The block may be well, and a cache wrong: once more, with what the store has.
+            self.cache.caches.count_rejected(Role::ParquetPage);
+            group = group.anew(&self.open_stored(tenant, meta).await?);
         }
     }
 
@@ -383,9 +420,15 @@ impl BlockReader {
         if let Some(filter) = self.kept.bloom(meta.block_id, shard) {
             return Some(filter);
         }
-        let path = self.store.path(tenant, meta.block_id, &format!("bloom-{shard}"));
+        let name = format!("bloom-{shard}");
+        if let Some(filter) = self.cache.bloom(tenant, meta, &name).await {
+            self.kept.keep_bloom(meta.block_id, shard, filter.clone());
+            return Some(filter);
+        }
+        let path = self.store.path(tenant, meta.block_id, &name);
         match self.store.get(&path).await {
             Ok(filter) => {
+                self.cache.keep_bloom(tenant, meta, &name, &filter);
                 self.kept.keep_bloom(meta.block_id, shard, filter.clone());
                 Some(filter)
             }
@@ -485,7 +528,7 @@ fn may_match(group: &mut RowGroup, lists: &[Vec<Prune>]) -> Result<Read<bool>, R
 }
 
 /// Joins ranges that touch or nearly do: one request costs more than the bytes between them.
-fn coalesced(mut ranges: Vec<Range<u64>>, gap: u64) -> Vec<Range<u64>> {
+pub(crate) fn coalesced(mut ranges: Vec<Range<u64>>, gap: u64) -> Vec<Range<u64>> {
     ranges.sort_unstable_by_key(|range| range.start);
     let mut joined: Vec<Range<u64>> = Vec::new();
     for range in ranges {

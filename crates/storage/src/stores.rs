@@ -25,10 +25,11 @@ use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
 pub use check::{BucketFacts, CheckError, check};
 pub use config::{
     AzureConfig, AzureLogin, BucketLookup, GcsConfig, HdfsConfig, Hedge, Hidden, Retry, S3Config, Sse,
-    StoreConfig, TlsConfig,
+    StoreConfig,
 };
 pub use explain::{Fault, explain};
 pub use hedge::Hedged;
+pub use trackway_tls::TlsConfig;
 
 /// Looks up an environment variable.
 pub type Environment<'a> = &'a (dyn Fn(&str) -> Option<String> + Send + Sync);

@@ -8,6 +8,7 @@ use futures::future::BoxFuture;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use trackway_api::{Admin, ConfigMode, HomeInfo};
+use trackway_cache::Caches;
 use trackway_common::{Clock, ErrorKind, MemoryPool, TenantId};
 use trackway_compactor::Compactor;
 use trackway_config::{Config, YamlMode};
@@ -33,6 +34,8 @@ pub(crate) struct Process {
     pub(crate) stop: CancellationToken,
     /// The bucket of its blocks; `None` for a local folder.
     pub(crate) bucket: Option<OpenStore>,
+    /// Its caches.
+    pub(crate) caches: Caches,
     /// What it found when it looked at its blocks.
     pub(crate) polls: Arc<PollMetrics>,
     /// Its clock.
@@ -107,6 +110,7 @@ impl Admin for Process {
         let now = Timestamp::from_nanosecond(i128::from(self.clock.now())).unwrap_or_default();
         self.polls.write(&mut text, now);
         memory::write_metrics(&self.memory, &mut text);
+        self.caches.write_metrics(&mut text);
         let (spans, bytes) = self.ingester.live();
         if let Some(compactor) = &self.compactor {
             compactor.metrics.write(&mut text);

@@ -13,7 +13,10 @@ pub(crate) fn start(config: &Config) {
         "error" => "error",
         _ => "info",
     };
-    let filter = EnvFilter::new(format!("{level},hyper=warn,h2=warn,tower=warn,tonic=warn"));
+    // What libraries of caches have to say is said by us: they are caches.
+    let caches =
+        "foyer=off,foyer_memory=off,foyer_storage=off,hickory_resolver=off,hickory_net=off,redis=off";
+    let filter = EnvFilter::new(format!("{level},hyper=warn,h2=warn,tower=warn,tonic=warn,{caches}"));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // A second start in one process (tests) keeps the first.
     let _ = if config.server.log_format == "json" {

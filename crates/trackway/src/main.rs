@@ -3,6 +3,7 @@
 mod address;
 mod admin;
 mod blocklist;
+mod caches;
 mod cli;
 mod help;
 mod lock;

@@ -22,7 +22,7 @@ use crate::blocklist::{BlockList, Work};
 use crate::lock::FolderLock;
 use crate::store::Blocks;
 use crate::welcome::Welcome;
-use crate::{address, logging, memory, settings, store};
+use crate::{address, caches, logging, memory, settings, store};
 
 /// Runs the server until it is told to stop.
 pub(crate) fn run(config: Config) -> anyhow::Result<()> {
@@ -124,7 +124,10 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let cpu = CpuPool::new(config.trackway.query.threads as usize)?;
     let Blocks { store, bucket } = store::open(&config, &*random).await?;
     let memory = memory::budget(&config);
-    let reader = BlockReader::new(store.clone(), cpu, memory.clone());
+    // Before the caches: what merging reads is read once, and would throw out what is asked often.
+    let uncached = BlockReader::new(store.clone(), cpu, memory.clone());
+    let opened = caches::open(&config, &memory, &clock, bucket.is_some()).await?;
+    let reader = uncached.clone().with_caches(opened.caches.clone());
     let catalog = Arc::new(Catalog::default());
     let block_list = BlockList::new(&config, &catalog, &store, &clock);
     let polled = block_list.look().await?;
@@ -132,7 +135,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let work = if config.trackway.read_only || config.compactor.disabled {
         None
     } else {
-        let compactor = compactor(&config, &reader, &catalog, (&clock, &random), &ingester);
+        let compactor = compactor(&config, &uncached, &catalog, (&clock, &random), &ingester);
         Some(Work::new(compactor, Arc::clone(&clock)).await?)
     };
 
@@ -147,6 +150,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         polls: block_list.metrics(),
         clock: Arc::clone(&clock),
         memory,
+        caches: opened.caches.clone(),
         bucket,
         config,
     });
@@ -162,7 +166,9 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     process.ready.store(true, Ordering::Release);
     welcome.say();
     wait_for_stop(&stop).await;
-    parts.stop(&process).await
+    let stopped = parts.stop(&process).await;
+    opened.caches.close().await;
+    stopped
 }
 
 async fn open_ingester(
@@ -288,9 +294,11 @@ impl Parts {
             ));
         }
         let (memory, stop) = (process.memory.clone(), parts.stop_loops.clone());
+        let caches = process.caches.clone();
         parts.loops.spawn(async move {
             tokio::select! {
-                () = memory::keep_within(memory) => {}
+                () = memory::keep_within(memory.clone()) => {}
+                () = caches::count(caches, memory) => {}
                 () = stop.cancelled() => {}
             }
         });

@@ -70,6 +70,15 @@ fn shard_of(key: &[u8], shards: u32) -> u32 {
     hash % shards.max(1)
 }
 
+/// Whether a file can be a shard of a filter: its header says what its length is. For one that comes from where others
+/// write.
+pub fn is_whole(file: &[u8]) -> bool {
+    let number = |at: usize| file.get(at..at + 8)?.try_into().ok().map(u64::from_be_bytes);
+    let (Some(bits), Some(k), Some(again)) = (number(0), number(8), number(16)) else { return false };
+    let words = file.get(HEADER_BYTES..).map_or(0, |words| words.len() as u64);
+    bits > 0 && (1..=64).contains(&k) && again == bits && bits.div_ceil(64).checked_mul(8) == Some(words)
+}
+
 /// Whether a trace may be in the block whose shard's file this is. `None` when the file is damaged.
 pub fn may_contain(file: &[u8], id: TraceId) -> Option<bool> {
     let number = |at: usize| file.get(at..at + 8)?.try_into().ok().map(u64::from_be_bytes);

@@ -20,5 +20,5 @@ mod write;
 
 pub use layout::ColumnType;
 pub use leaf::LeafError;
-pub use read::{BlockFile, Bytes, Fetched, Outline, Outlined, Read, ReadError, RowGroup};
+pub use read::{BlockFile, Bytes, Fetched, Outline, Outlined, Read, ReadError, RowGroup, Sections};
 pub use write::{BlockStream, BlockWriter, Part, ROW_SPANS_MAX, WriteError, WriteOptions, Written};

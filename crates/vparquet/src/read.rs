@@ -14,7 +14,7 @@ use std::sync::Arc;
 pub use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use parquet::errors::ParquetError;
-use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
+use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData};
 use parquet::file::page_index::offset_index::PageLocation;
 use rayon::prelude::*;
 use trackway_common::TraceId;
@@ -139,6 +139,15 @@ pub struct BlockFile {
     size: u64,
 }
 
+/// Where the indexes of a file lie, from the first column's to the end of the last one's; empty when there are none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sections {
+    /// Smallest and largest values of pages.
+    pub column_index: Range<u64>,
+    /// Where pages are.
+    pub offset_index: Range<u64>,
+}
+
 impl BlockFile {
     /// How many bytes from the end to fetch first.
     pub const TAIL: u64 = 256 * 1024;
@@ -170,6 +179,39 @@ impl BlockFile {
         let layout = Layout::of_file(|path| leaves.contains_key(path));
         let dedicated = layout.dedicated_paths(dedicated);
         Ok(Read::Ready(Arc::new(Self { metadata, leaves, layout, dedicated, size })))
+    }
+
+    /// Where the indexes lie, by the footer that `tail` ends with.
+    ///
+    /// # Errors
+    /// [`ReadError::Footer`] when there is no footer, or it says what cannot be.
+    pub fn sections(tail: &Bytes, size: u64) -> Result<Sections, ReadError> {
+        let mut reader = ParquetMetaDataReader::new().with_page_index_policy(PageIndexPolicy::Skip);
+        reader.try_parse_sized(tail, size).map_err(ReadError::Footer)?;
+        let metadata = reader.finish().map_err(ReadError::Footer)?;
+        let chunks = || metadata.row_groups().iter().flat_map(RowGroupMetaData::columns);
+        let column =
+            chunks().filter_map(|chunk| Some((chunk.column_index_offset()?, chunk.column_index_length()?)));
+        let offset =
+            chunks().filter_map(|chunk| Some((chunk.offset_index_offset()?, chunk.offset_index_length()?)));
+        let section = |parts: &mut dyn Iterator<Item = (i64, i32)>| {
+            let ranges: Option<Vec<Range<u64>>> = parts
+                .map(|(start, length)| {
+                    let (start, length) = (u64::try_from(start).ok()?, u64::try_from(length).ok()?);
+                    start.checked_add(length).filter(|end| *end <= size).map(|end| start..end)
+                })
+                .collect();
+            let ranges = ranges?;
+            let start = ranges.iter().map(|range| range.start).min().unwrap_or(0);
+            let end = ranges.iter().map(|range| range.end).max().unwrap_or(0);
+            Some(start..end)
+        };
+        let outside =
+            || ReadError::Footer(ParquetError::General("an index lies outside of the file".to_owned()));
+        Ok(Sections {
+            column_index: section(&mut { column }).ok_or_else(outside)?,
+            offset_index: section(&mut { offset }).ok_or_else(outside)?,
+        })
     }
 
     /// The format that its columns are of.
@@ -349,6 +391,12 @@ impl RowGroup {
             decoded = decoded.saturating_add(share(entries, page));
         }
         Ok((fetched, decoded))
+    }
+
+    /// The same part of a row group of a file that was opened anew, with nothing fetched.
+    #[must_use]
+    pub fn anew(&self, file: &Arc<BlockFile>) -> Self {
+        Self { rows: self.rows.clone(), ids: self.ids.clone(), ..Self::new(file, self.index) }
     }
 
     /// Tells the ids of all traces of the row group, which then need not be read.

@@ -204,5 +204,4 @@ pub(crate) const SEARCH: &[Ignored] = &[
     ("prefetch_trace_count", Int),
     ("read_buffer_count", Int),
     ("read_buffer_size_bytes", Int),
-    ("cache_control", Block(&[("footer", Bool), ("column_index", Bool), ("offset_index", Bool)])),
 ];

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use crate::bytesize::ByteSize;
 use crate::duration::GoDuration;
 use crate::ignored;
+use crate::sections::caches::{CacheBackground, Memcached, Redis};
 use crate::sections::{hours, mins, secs};
-use crate::table::Shape::{Block, Dur, Inline, Int, Map, Str};
+use crate::table::Shape::{Block, Dur, Inline, Int, Str};
 use crate::values::Secret;
 
 section! {
@@ -50,17 +51,35 @@ section! {
         blocklist_poll_tolerate_tenant_failures: u32 = 1, "No effect: the other tenants are looked at, however many fail.";
         empty_tenant_deletion_enabled: bool = false, "Delete the index of tenants without blocks.";
         empty_tenant_deletion_age: GoDuration = hours(12), "How old such an index must be.";
+        search: TraceSearch = TraceSearch::default(), "How 2.x reads blocks in a search.";
+        cache: String = String::new(), "`memcached` or `redis`: a cache for bloom filters and trace id indexes. Deprecated, use `cache.caches`.";
+        background_cache: CacheBackground = CacheBackground::default(), "As `cache.background`, for `cache`. Deprecated.";
+        memcached: Memcached = Memcached::default(), "As `cache.caches[].memcached`, for `cache: memcached`. Deprecated.";
+        redis: Redis = Redis::default(), "As `cache.caches[].redis`, for `cache: redis`. Deprecated.";
     }
     ignored &[
         ("pool", Block(&[("max_workers", Int), ("queue_depth", Int)])),
-        ("search", Block(ignored::SEARCH)),
-        ("cache", Str),
         ("cache_min_compaction_level", Int),
         ("cache_max_block_age", Dur),
-        ("background_cache", Block(&[("writeback_goroutines", Int), ("writeback_buffer", Int)])),
-        ("memcached", Map),
-        ("redis", Map),
     ]
+}
+
+section! {
+    /// `storage.trace.search:`.
+    TraceSearch {
+        cache_control: CacheControl = CacheControl::default(), "What else the cache of `storage.trace.cache` holds. Deprecated.";
+    }
+    ignored ignored::SEARCH
+}
+
+section! {
+    /// `storage.trace.search.cache_control:`.
+    CacheControl {
+        footer: bool = false, "Footers.";
+        column_index: bool = false, "Column indexes.";
+        offset_index: bool = false, "Offset indexes.";
+    }
+    ignored &[]
 }
 
 section! {

@@ -16,7 +16,28 @@ section! {
         segments: Segments = Segments::default(), "Data on disk in columns, not yet in blocks.";
         block: TrackwayBlock = TrackwayBlock::default(), "Blocks.";
         query: TrackwayQuery = TrackwayQuery::default(), "Questions.";
+        cache: LocalCache = LocalCache::default(), "What is kept of blocks in memory and on disk.";
         compaction: TrackwayCompaction = TrackwayCompaction::default(), "Merging and expiry of blocks.";
+    }
+    ignored &[]
+}
+
+choice! {
+    /// Whether there is a cache in the process.
+    CacheUse {
+        Auto = "auto", "When blocks lie in an object store.";
+        Yes = "true", "Always.";
+        No = "false", "Never.";
+    }
+}
+
+section! {
+    /// `trackway.cache:`.
+    LocalCache {
+        enabled: CacheUse = CacheUse::Auto, "`auto` is when blocks lie in an object store: the operating system caches local files already.";
+        memory_bytes: Option<ByteSize> = None, "Bytes kept in memory; empty is an eighth of the memory budget, at most 256 MiB.";
+        disk_bytes: Option<ByteSize> = None, "Bytes kept on disk; empty is 2 GiB, at most a tenth of the free space; 0 is none.";
+        disk_path: String = String::new(), "Folder for them, which no other process may use; empty is `cache` in the folder of the log.";
     }
     ignored &[]
 }

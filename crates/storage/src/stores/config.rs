@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
+use trackway_tls::TlsConfig;
 
 /// A text that is never printed.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -139,25 +140,6 @@ pub enum BucketLookup {
     Dns,
     /// In the path.
     Path,
-}
-
-/// What TLS to a store needs beyond the system's authorities.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TlsConfig {
-    /// Client certificate, a PEM file.
-    pub cert_path: String,
-    /// Its key, a PEM file.
-    pub key_path: String,
-    /// Authorities instead of the system's, a PEM file.
-    pub ca_path: String,
-    /// Name expected in the server's certificate.
-    pub server_name: String,
-    /// Take any certificate.
-    pub insecure_skip_verify: bool,
-    /// Names of cipher suites of TLS 1.2, with commas between them; empty is all that are safe.
-    pub cipher_suites: String,
-    /// `VersionTLS12` or `VersionTLS13`; older ones mean the former.
-    pub min_version: String,
 }
 
 /// How the server encrypts objects.
