@@ -50,6 +50,7 @@ const PLAIN: [(&str, &str); 12] = [
     ("/ready", "GET"),
     ("/shutdown", "GET,POST"),
     ("/status", "GET"),
+    ("/status/blocks", "GET"),
     ("/status/config", "GET"),
     ("/status/endpoints", "GET"),
     ("/status/runtime_config", "GET"),

@@ -6,7 +6,7 @@ use futures::{StreamExt, stream};
 use trackway_common::{TenantId, TraceId};
 use trackway_engine::complete_traces;
 use trackway_ingester::{Chunk, View};
-use trackway_spans::{Needs, Prune, SpanBatch, merge_places};
+use trackway_spans::{Needs, Prune, SpanBatch, merge_places, trace_ids_of};
 use trackway_storage::{BlockReader, Piece, StoreError};
 use trackway_vparquet::meta::BlockMeta;
 
@@ -86,21 +86,35 @@ impl Source {
         blocks
     }
 
-    /// All traces of a row group, unless none can be what is looked for. What was read is told to the tally.
+    /// The traces of a row group, or those of `rows`, unless none can be what is looked for. With them come their rows,
+    /// if they are not all. What was read is told to the tally.
     pub(crate) async fn load_row_group(
         &self,
         (block, row_group): (usize, usize),
+        rows: Option<Vec<u32>>,
         prunes: &[Vec<Prune>],
         needs: &Needs,
         tally: &Tally,
-    ) -> Result<Option<SpanBatch>, StoreError> {
+    ) -> Result<Option<(SpanBatch, Option<Vec<u32>>)>, StoreError> {
         if !self.may_match((block, row_group), prunes, tally).await? {
             return Ok(None);
         }
-        let loaded = self.reader.load(&self.tenant, self.meta(block), row_group, None, needs).await?;
+        let (tenant, meta) = (&self.tenant, self.meta(block));
+        let rows = match (rows, trace_ids_of(prunes)) {
+            (None, Some(ids)) => {
+                let (rows, bytes) = self.reader.rows_of(tenant, meta, row_group, ids).await?;
+                tally.count(|metrics| metrics.inspected_bytes += bytes);
+                Some(rows)
+            }
+            (rows, _) => rows,
+        };
+        if rows.as_ref().is_some_and(Vec::is_empty) {
+            return Ok(None);
+        }
+        let loaded = self.reader.load(tenant, meta, row_group, rows.clone(), needs).await?;
         tally.count(|metrics| metrics.inspected_bytes += loaded.bytes);
         tally.inspected(Looked::at(&loaded.batch));
-        Ok(Some(loaded.batch))
+        Ok(Some((loaded.batch, rows)))
     }
 
     /// The same, to be loaded piece by piece; nothing when none can be what is looked for.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use futures::{StreamExt, stream};
 use trackway_common::{ErrorKind, RequestCtx, TraceId};
 use trackway_engine::{Candidate, EvalError, SearchPlan, TraceResult, Wholeness};
-use trackway_spans::SpanBatch;
+use trackway_spans::{SpanBatch, trace_ids_of};
 use trackway_storage::StoreError;
 
 use crate::fragments::{READS_AT_ONCE, Rows, Source, nanos};
@@ -142,7 +142,14 @@ impl Search<'_> {
             Ok(file) => file.row_groups(),
             Err(error) => return Ok(Err(error)),
         };
-        let scans = stream::iter(0..row_groups).map(|row_group| self.scan_row_group(block, row_group));
+        let parts: Vec<(usize, Option<Vec<u32>>)> = match self.named() {
+            Some(ids) => match self.source.reader.locate(&self.source.tenant, meta, &ids).await {
+                Ok(found) => found.into_iter().map(|(row_group, rows)| (row_group, Some(rows))).collect(),
+                Err(error) => return Ok(Err(error)),
+            },
+            None => (0..row_groups).map(|row_group| (row_group, None)).collect(),
+        };
+        let scans = stream::iter(parts).map(|(row_group, rows)| self.scan_row_group(block, row_group, rows));
         let mut scans = scans.buffer_unordered(READS_AT_ONCE);
         let mut all = Vec::new();
         while let Some(scanned) = scans.next().await {
@@ -155,14 +162,26 @@ impl Search<'_> {
         Ok(Ok(all))
     }
 
+    /// The traces of which one must be the answer, ascending, when the query names them all.
+    fn named(&self) -> Option<Vec<TraceId>> {
+        let ranges = trace_ids_of(self.plan.prunes())?;
+        let ids = ranges.into_iter().map(|(from, to)| (from == to).then_some(from));
+        let mut ids: Vec<TraceId> = ids.collect::<Option<_>>()?;
+        ids.sort_unstable();
+        ids.dedup();
+        Some(ids)
+    }
+
     async fn scan_row_group(
         &self,
         block: usize,
         row_group: usize,
+        rows: Option<Vec<u32>>,
     ) -> Result<Result<Scanned, StoreError>, QueryError> {
         let (needs, prunes) = (self.plan.scan_needs(), self.plan.prunes());
-        let batch = match self.source.load_row_group((block, row_group), prunes, needs, self.tally).await {
-            Ok(Some(batch)) => batch,
+        let place = (block, row_group);
+        let (batch, rows) = match self.source.load_row_group(place, rows, prunes, needs, self.tally).await {
+            Ok(Some(loaded)) => loaded,
             Ok(None) => return Ok(Ok(Vec::new())),
             Err(error) => return Ok(Err(error)),
         };
@@ -172,7 +191,8 @@ impl Search<'_> {
             let found = plan.scan(&batch, Wholeness::Whole(shared.as_deref()))?;
             let place = |row: u32| {
                 let alone = shared.as_ref().is_none_or(|shared| !shared[row as usize]);
-                alone.then_some((block, row_group, row))
+                let row = rows.as_ref().map_or(Some(row), |rows| rows.get(row as usize).copied());
+                row.filter(|_| alone).map(|row| (block, row_group, row))
             };
             Ok(found.into_iter().map(|found| (found, place(found.row))).collect())
         };

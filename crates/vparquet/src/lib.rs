@@ -14,6 +14,7 @@ mod leaf;
 pub mod meta;
 mod pages;
 mod read;
+mod sbbf;
 mod schema;
 mod unpage;
 mod write;

@@ -26,6 +26,8 @@ use crate::meta::{DedicatedColumn, Format};
 
 mod assemble;
 mod attributes;
+mod ids;
+mod needle;
 mod outline;
 mod plan;
 mod prune;
@@ -134,11 +136,18 @@ pub struct BlockFile {
     layout: &'static Layout,
     dedicated: Vec<(Level, Vec<u8>, String)>,
     size: u64,
+    /// Whether it was written here: what bloom filters look like need not be read then.
+    is_ours: bool,
 }
 
 impl BlockFile {
-    /// How many bytes from the end to fetch first.
-    pub const TAIL: u64 = 256 * 1024;
+    /// How many bytes from the end to fetch first: the footer, as long as `meta.json` says, and the indexes of pages
+    /// before it, which take about twice as much.
+    pub fn tail(footer_size: u32) -> u64 {
+        const UNKNOWN: u64 = 256 * 1024;
+        const INDEXES: u64 = 4;
+        if footer_size == 0 { UNKNOWN } else { (u64::from(footer_size) + 8) * INDEXES }
+    }
 
     /// Reads the footer from what has been fetched of the end of the file. `dedicated` is the list in the block's
     /// `meta.json`.
@@ -166,7 +175,9 @@ impl BlockFile {
             columns.iter().enumerate().map(|(at, column)| (column.path().string(), at)).collect();
         let layout = Layout::of_file(|path| leaves.contains_key(path));
         let dedicated = layout.dedicated_paths(dedicated);
-        Ok(Read::Ready(Arc::new(Self { metadata, leaves, layout, dedicated, size })))
+        let writer = metadata.file_metadata().created_by().unwrap_or_default();
+        let is_ours = writer.split(' ').next() == Some(crate::write::CREATED_BY);
+        Ok(Read::Ready(Arc::new(Self { metadata, leaves, layout, dedicated, size, is_ours })))
     }
 
     /// The format that its columns are of.
@@ -349,6 +360,14 @@ impl RowGroup {
     /// [`ReadError`] when the file is damaged.
     pub fn may_match(&mut self, prunes: &[Prune]) -> Result<Read<bool>, ReadError> {
         prune::may_match(self, prunes)
+    }
+
+    /// The rows of the traces whose identifiers lie in any of these ranges, both ends included.
+    ///
+    /// # Errors
+    /// [`ReadError`] when the file is damaged.
+    pub fn rows_of(&mut self, ids: &[(TraceId, TraceId)]) -> Result<Read<Vec<u32>>, ReadError> {
+        ids::rows(self, ids)
     }
 
     /// What the columns say without a look at the spans.

@@ -31,6 +31,7 @@ pub(crate) mod bounds;
 mod chunks;
 mod columns;
 pub(crate) mod delta;
+mod filters;
 pub(crate) mod hybrid;
 mod index;
 mod leaves;
@@ -53,6 +54,9 @@ use sink::Counted;
 use texts::Texts;
 use values::Mapper;
 
+/// What [`WriteOptions::created_by`] begins with; a reader knows our own blocks by it.
+pub(crate) const CREATED_BY: &str = "trackway";
+
 /// How a block is written.
 #[derive(Clone, Debug)]
 pub struct WriteOptions {
@@ -64,7 +68,7 @@ pub struct WriteOptions {
     pub row_group_spans_max: usize,
     /// Compression level of zstd.
     pub zstd_level: i32,
-    /// What the footer says of who wrote it.
+    /// What the footer says of who wrote it: `trackway`, or that with a version behind a space.
     pub created_by: String,
 }
 
@@ -75,7 +79,7 @@ impl Default for WriteOptions {
             dedicated: crate::meta::default_dedicated_columns(Format::default()),
             row_group_spans_max: 200_000,
             zstd_level: 1,
-            created_by: "trackway".to_owned(),
+            created_by: CREATED_BY.to_owned(),
         }
     }
 }
@@ -122,6 +126,8 @@ pub struct Written {
     pub footer_size: u32,
     /// Row groups.
     pub row_groups: u32,
+    /// Bytes of the bloom filters over values of attributes, which are part of `data.parquet`.
+    pub filter_bytes: u64,
     /// Earliest start of a span, Unix nanoseconds; 0 without spans.
     pub start: u64,
     /// Latest end of a span, Unix nanoseconds.
@@ -293,7 +299,8 @@ impl Job<'_, '_, '_> {
             Ok(row_group.append_column(&bytes, close)?)
         };
         let leaves = Leaves::new(schema, layout, encoder, mapper, &mut append);
-        columns::write(source, &shape, leaves)
+        written.filter_bytes += columns::write(source, &shape, leaves)?;
+        Ok(())
     }
 }
 
@@ -322,6 +329,7 @@ impl Written {
             total_records: self.row_groups,
             bloom_shards: self.bloom.len() as u32, // at most 1,000
             footer_size: self.footer_size,
+            filter_bytes: self.filter_bytes,
             dedicated_columns: dedicated,
             replication_factor,
             covers: Vec::new(),

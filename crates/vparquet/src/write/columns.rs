@@ -42,12 +42,12 @@ impl Under {
     }
 }
 
-/// Writes all leaves of a row group.
+/// Writes all leaves of a row group, and returns how many bytes of filters they have.
 pub(crate) fn write(
     source: &mut Source<'_, '_>,
     shape: &Shape,
     mut leaves: Leaves<'_>,
-) -> Result<(), WriteError> {
+) -> Result<u64, WriteError> {
     traces(source, shape, &mut leaves)?;
     resources(source, shape, &mut leaves)?;
     scopes(source, shape, &mut leaves)?;
