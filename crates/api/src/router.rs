@@ -43,7 +43,7 @@ const PREFIXED: [&str; 11] = [
     "/api/v2/traces/{id}",
 ];
 /// The other paths, with their methods.
-const PLAIN: [(&str, &str); 12] = [
+const PLAIN: [(&str, &str); 13] = [
     ("/", "GET"),
     ("/flush", "GET,POST"),
     ("/metrics", "GET"),

@@ -8,6 +8,7 @@ pub mod bloom;
 mod decode;
 pub mod dedicate;
 mod hybrid;
+mod inline;
 mod json;
 mod layout;
 mod leaf;

@@ -20,6 +20,7 @@ use rayon::prelude::*;
 use trackway_common::TraceId;
 use trackway_spans::{Level, Needs, Prune, SpanBatch};
 
+use crate::inline::Told;
 use crate::layout::Layout;
 use crate::leaf::{self, Leaf, LeafError, Wanted};
 use crate::meta::{DedicatedColumn, Format};
@@ -138,6 +139,7 @@ pub struct BlockFile {
     size: u64,
     /// Whether it was written here: what bloom filters look like need not be read then.
     is_ours: bool,
+    told: Told,
 }
 
 impl BlockFile {
@@ -177,7 +179,8 @@ impl BlockFile {
         let dedicated = layout.dedicated_paths(dedicated);
         let writer = metadata.file_metadata().created_by().unwrap_or_default();
         let is_ours = writer.split(' ').next() == Some(crate::write::CREATED_BY);
-        Ok(Read::Ready(Arc::new(Self { metadata, leaves, layout, dedicated, size, is_ours })))
+        let told = Told::new(metadata.file_metadata().key_value_metadata(), metadata.num_row_groups());
+        Ok(Read::Ready(Arc::new(Self { metadata, leaves, layout, dedicated, size, is_ours, told })))
     }
 
     /// The format that its columns are of.
@@ -376,6 +379,11 @@ impl RowGroup {
     /// [`ReadError`] when the file is damaged.
     pub fn outline(&mut self, question: &Outline) -> Result<Read<Outlined>, ReadError> {
         outline::outline(self, question)
+    }
+
+    /// Whether an attribute may have values in the leaf for what has none of its own.
+    fn may_be_json(&self, level: Level, key: &[u8]) -> bool {
+        self.file.told.may_hold(self.index, level, key)
     }
 
     fn structure(&self, problem: &'static str) -> ReadError {

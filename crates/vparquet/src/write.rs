@@ -22,6 +22,7 @@ use trackway_spans::SpanBatch;
 use uuid::Uuid;
 
 use crate::bloom::ShardedBloom;
+use crate::inline::{self, JsonKeys};
 use crate::layout::Layout;
 use crate::meta::{BlockMeta, DedicatedColumn, Format};
 use crate::pages::ChunkEncoder;
@@ -187,6 +188,8 @@ pub struct BlockStream<'o, W: Write + Send> {
     bloom: ShardedBloom,
     /// The last trace of each row group.
     last: Vec<TraceId>,
+    /// Of each row group.
+    json_keys: Vec<JsonKeys>,
 }
 
 impl<'o, W: Write + Send> BlockStream<'o, W> {
@@ -215,6 +218,7 @@ impl<'o, W: Write + Send> BlockStream<'o, W> {
             written: Written { format: options.format, start: u64::MAX, ..Written::default() },
             bloom: ShardedBloom::new(traces),
             last: Vec::new(),
+            json_keys: Vec::new(),
         })
     }
 
@@ -243,7 +247,8 @@ impl<'o, W: Write + Send> BlockStream<'o, W> {
                 schema: &self.schema,
                 layout: Layout::of(self.options.format),
             };
-            job.row_group(&order, traces.clone(), &mut self.written, &mut row_group)?;
+            let keys = job.row_group(&order, traces.clone(), &mut self.written, &mut row_group)?;
+            self.json_keys.push(keys);
             row_group.close()?;
             let ids = &order.traces[traces];
             ids.iter().for_each(|id| self.bloom.add(TraceId(*id)));
@@ -258,6 +263,9 @@ impl<'o, W: Write + Send> BlockStream<'o, W> {
     /// # Errors
     /// [`WriteError`] when the sink fails.
     pub fn finish(mut self) -> Result<Written, WriteError> {
+        if let Some(entry) = inline::entry(&self.json_keys) {
+            self.file.append_key_value_metadata(entry);
+        }
         self.file.finish()?;
         let (sink, mut written) = (self.file.inner(), self.written);
         written.size = sink.bytes();
@@ -288,7 +296,7 @@ impl Job<'_, '_, '_> {
         traces: Range<usize>,
         written: &mut Written,
         row_group: &mut SerializedRowGroupWriter<'_, W>,
-    ) -> Result<(), WriteError> {
+    ) -> Result<JsonKeys, WriteError> {
         let Self { source, encoder, mapper, schema, layout } = self;
         source.texts.forget();
         let shape = Shape::new(source.chunks, order, traces, source.owners, source.texts);
@@ -299,8 +307,9 @@ impl Job<'_, '_, '_> {
             Ok(row_group.append_column(&bytes, close)?)
         };
         let leaves = Leaves::new(schema, layout, encoder, mapper, &mut append);
-        written.filter_bytes += columns::write(source, &shape, leaves)?;
-        Ok(())
+        let (filter_bytes, json_keys) = columns::write(source, &shape, leaves)?;
+        written.filter_bytes += filter_bytes;
+        Ok(json_keys)
     }
 }
 

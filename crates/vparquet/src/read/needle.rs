@@ -58,10 +58,10 @@ fn at_level(group: &RowGroup, level: Level, key: &[u8], one_of: &OneOf) -> Leaf 
     }
     let mut missing = Vec::new();
     let attrs = &layout.attrs;
-    // JSON holds arrays of mixed types: what is in them is not known.
+    // JSON holds arrays of mixed types and long texts: what is in them is not known.
     let json = attrs.json.iter().filter_map(|name| group.file.leaf(&layout.path(level, name)));
     for leaf in json {
-        if !is_empty(chunk(group, leaf)) {
+        if !is_empty(chunk(group, leaf)) && group.may_be_json(level, key) {
             return Leaf::Known(Said::Maybe);
         }
     }

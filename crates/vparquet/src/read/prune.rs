@@ -86,9 +86,17 @@ fn attribute(
     if ready!(any_entry(group, &layout.path(level, layout.attrs.text), prune)) {
         return Ok(Read::Ready(true));
     }
-    // Arrays of mixed types stand in columns of their own, as JSON.
+    // Arrays of mixed types, and long texts, stand in columns of their own, as JSON.
+    if !group.may_be_json(level, key) {
+        return Ok(Read::Ready(false));
+    }
     for json in layout.attrs.json {
-        if ready!(has_text(group, &layout.path(level, json))) {
+        let path = layout.path(level, json);
+        let Some(leaf) = group.file.leaf(&path) else { continue };
+        if needle::is_empty(group.file.metadata.row_group(group.index).column(leaf)) {
+            continue;
+        }
+        if group.file.told.is_known(group.index) || ready!(has_text(group, &path)) {
             return Ok(Read::Ready(true));
         }
     }

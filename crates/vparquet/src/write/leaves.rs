@@ -11,6 +11,7 @@ use super::filters::{self, Pending};
 use super::own::{Own, OwnValues};
 use super::texts::{TextId, Texts};
 use super::values::{Mapper, RawBytes, Values};
+use crate::inline::JsonKeys;
 use crate::layout::Layout;
 use crate::meta::Format;
 use crate::pages::{ChunkEncoder, Levels};
@@ -26,6 +27,7 @@ pub(crate) struct Leaves<'a> {
     encoder: &'a mut ChunkEncoder,
     mapper: &'a mut Mapper,
     pending: Pending,
+    json_keys: JsonKeys,
     append: &'a mut Append<'a>,
 }
 
@@ -37,7 +39,16 @@ impl<'a> Leaves<'a> {
         mapper: &'a mut Mapper,
         append: &'a mut Append<'a>,
     ) -> Self {
-        Self { schema, layout, next: 0, encoder, mapper, pending: Pending::default(), append }
+        Self {
+            schema,
+            layout,
+            next: 0,
+            encoder,
+            mapper,
+            pending: Pending::default(),
+            json_keys: JsonKeys::default(),
+            append,
+        }
     }
 
     /// Whether the format is vParquet5, which has some leaves more, and some in another place.
@@ -165,7 +176,12 @@ impl<'a> Leaves<'a> {
     }
 
     /// Writes the seven leaves of a level's attributes.
-    pub(crate) fn attributes(&mut self, rows: &AttrRows, texts: &Texts<'_>) -> Result<(), WriteError> {
+    pub(crate) fn attributes(
+        &mut self,
+        level: Level,
+        rows: &AttrRows,
+        texts: &Texts<'_>,
+    ) -> Result<(), WriteError> {
         let entries = Levels { rep: &rows.rep, def: &rows.def, rows: &rows.rows };
         self.texts(entries, &rows.keys, texts)?;
         let kinds = rows.kinds.iter().filter(|kind| **kind != Kind::Nothing);
@@ -188,15 +204,19 @@ impl<'a> Leaves<'a> {
                 _ => self.values(levels, &Values::Bools(&rows.bools))?,
             }
         }
+        self.json_keys.add(level, rows.unsupported_keys.iter().map(|key| texts.get(*key)));
         let def = rows.def_of(Kind::Unsupported);
-        self.texts(Levels { def: &def, ..entries }, &rows.unsupported, texts)
+        // Long texts in a dictionary would all be read for one of them.
+        let how = Strings { is_blob: texts.has_long(), filtered: false };
+        self.strings(Levels { def: &def, ..entries }, &rows.unsupported, texts, how)
     }
 
-    /// Checks that no leaf was left out, and returns how many bytes of filters there are.
-    pub(crate) fn finish(mut self) -> Result<u64, WriteError> {
+    /// Checks that no leaf was left out, and returns how many bytes of filters there are, and which attributes have
+    /// values of no type.
+    pub(crate) fn finish(mut self) -> Result<(u64, JsonKeys), WriteError> {
         self.flush()?;
         if self.next == self.schema.num_columns() {
-            Ok(self.pending.filter_bytes())
+            Ok((self.pending.filter_bytes(), self.json_keys))
         } else {
             Err(WriteError::Schema)
         }
