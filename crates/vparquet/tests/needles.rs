@@ -307,7 +307,7 @@ fn traces_are_found_by_their_ids() {
             let on = PruneOn::TraceId(ranges.clone());
             let prune = Prune { on, text: Arc::new(|_| false), one_of: None };
             let (may, read) = ask(&mut RowGroup::new(&file, *index), &bytes, |group| {
-                group.may_match(&[prune.clone()]).unwrap()
+                group.may_match(std::slice::from_ref(&prune)).unwrap()
             });
             assert!(may || want.is_empty());
             assert_eq!(read, 0);
