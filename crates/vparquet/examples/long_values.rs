@@ -31,7 +31,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let of_keys = |id: &u32| batch.strings.get(*id).len() >= LONG_BYTES;
     let strings = &batch.attrs(Level::Span).strings;
     let found = strings.value.iter().filter(|id| of_keys(id)).count();
-    let place = strings.value.iter().position(|id| of_keys(id)).ok_or("no long value")?;
+    let place = strings.value.iter().position(of_keys).ok_or("no long value")?;
     let row = batch.spans.trace[strings.owner[place] as usize];
     let (one, bytes) = load(RowGroup::with_rows(&file, 0, vec![row]), &with, &Needs::everything())?;
     println!("{found} long values; a trace with one: {} bytes, of {bytes} read", encode_trace(&one).len());
