@@ -117,7 +117,7 @@ fn prunes() -> Vec<Prune> {
         PruneOn::Status(2),
         PruneOn::Kind(2),
     ];
-    on.into_iter().map(|on| Prune { on, text: Arc::new(|_| true) }).collect()
+    on.into_iter().map(|on| Prune { on, text: Arc::new(|_| true), one_of: None }).collect()
 }
 
 fuzz_target!(|input: &[u8]| {

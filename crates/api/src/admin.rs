@@ -12,6 +12,11 @@ pub trait Admin: Send + Sync + 'static {
     /// The parts of the process by name, each with its state: `Running`, `Starting`, `Stopping`, `Failed`.
     fn services(&self) -> Vec<(String, String)>;
 
+    /// What is stored, by tenant.
+    fn blocks(&self) -> Vec<StoredBlocks> {
+        Vec::new()
+    }
+
     /// The configuration as YAML, without secrets.
     fn config_yaml(&self, mode: ConfigMode) -> String;
 
@@ -37,6 +42,19 @@ pub trait Admin: Send + Sync + 'static {
 
     /// What the first page says.
     fn home(&self) -> HomeInfo;
+}
+
+/// The blocks of one tenant.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StoredBlocks {
+    /// Whose they are.
+    pub tenant: String,
+    /// How many.
+    pub blocks: usize,
+    /// Bytes of their data files.
+    pub bytes: u64,
+    /// Bytes among those of bloom filters over values of attributes.
+    pub filter_bytes: u64,
 }
 
 /// Which form of the configuration is wanted.

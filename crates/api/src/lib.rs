@@ -30,7 +30,7 @@ mod tags;
 mod trace;
 mod ts_metrics;
 
-pub use admin::{Admin, ConfigMode, HomeInfo};
+pub use admin::{Admin, ConfigMode, HomeInfo, StoredBlocks};
 pub use config::ApiConfig;
 pub use context::ApiState;
 pub use router::{router, serve};

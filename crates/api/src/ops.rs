@@ -55,8 +55,8 @@ pub(crate) async fn status(State(state): State<ApiState>, request: Request) -> R
     let query = QueryString::parse(request.uri().query());
     let page = request.uri().path().trim_start_matches("/status").trim_start_matches('/');
     let pages: &[&str] = match page {
-        "" => &["version", "services", "endpoints", "runtime_config", "config"],
-        "version" | "services" | "endpoints" | "config" | "runtime_config" | "memory" => &[page],
+        "" => &["version", "services", "blocks", "endpoints", "runtime_config", "config"],
+        "version" | "services" | "blocks" | "memory" | "endpoints" | "config" | "runtime_config" => &[page],
         _ => return text(StatusCode::NOT_FOUND, TEXT, NOT_FOUND),
     };
     let mut out = String::new();
@@ -74,6 +74,7 @@ fn section(state: &ApiState, page: &str, mode: &str) -> Result<String, String> {
         "version" => status::version(&state.config.tempo_version, &state.config.revision),
         "memory" => state.admin.memory_page(),
         "services" => status::services(&state.admin.services()),
+        "blocks" => status::blocks(&state.admin.blocks()),
         "endpoints" => status::endpoints(&crate::router::endpoints(&state.config.http_api_prefix)),
         "runtime_config" => format!("---\n{}", state.admin.runtime_config_yaml(mode == "diff")),
         _ => {

@@ -44,13 +44,14 @@ const PREFIXED: [&str; 12] = [
     "/api/v2/traces/{id}",
 ];
 /// The other paths, with their methods.
-const PLAIN: [(&str, &str); 13] = [
+const PLAIN: [(&str, &str); 14] = [
     ("/", "GET"),
     ("/flush", "GET,POST"),
     ("/metrics", "GET"),
     ("/ready", "GET"),
     ("/shutdown", "GET,POST"),
     ("/status", "GET"),
+    ("/status/blocks", "GET"),
     ("/status/config", "GET"),
     ("/status/endpoints", "GET"),
     ("/status/memory", "GET"),

@@ -1,10 +1,27 @@
 //! The texts under `/status`, which operators and Kiali read.
 
+use crate::admin::StoredBlocks;
+
 /// A table of two columns and an empty third, as Tempo draws it.
 pub(crate) fn services(services: &[(String, String)]) -> String {
     let failed = |state: &str| if state == "Failed" { "failed" } else { "" };
     let rows = services.iter().map(|(name, state)| [name.as_str(), state.as_str(), failed(state)]);
     table(["SERVICE NAME", "STATUS", "FAILURE CASE"], rows.collect())
+}
+
+/// What is stored, by tenant, with how much of it are bloom filters over values.
+pub(crate) fn blocks(tenants: &[StoredBlocks]) -> String {
+    let shown = |stored: &StoredBlocks| {
+        [
+            stored.tenant.clone(),
+            stored.blocks.to_string(),
+            stored.bytes.to_string(),
+            stored.filter_bytes.to_string(),
+        ]
+    };
+    let rows: Vec<[String; 4]> = tenants.iter().map(shown).collect();
+    let rows = rows.iter().map(|row| row.each_ref().map(String::as_str)).collect();
+    table(["TENANT", "BLOCKS", "BYTES", "OF THEM FILTERS"], rows)
 }
 
 /// The paths that are served.
@@ -53,6 +70,14 @@ fn table<const N: usize>(head: [&str; N], rows: Vec<[&str; N]>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn blocks_are_counted_by_tenant() {
+        let stored = StoredBlocks { tenant: "shop".to_owned(), blocks: 3, bytes: 1000, filter_bytes: 12 };
+        let text = blocks(&[stored]);
+        assert!(text.contains("| TENANT | BLOCKS | BYTES | OF THEM FILTERS |"), "{text}");
+        assert!(text.contains("| shop   | 3      | 1000  | 12              |"), "{text}");
+    }
 
     #[test]
     fn services_are_drawn_as_tempo_draws_them() {

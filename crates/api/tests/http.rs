@@ -239,7 +239,7 @@ async fn plumbing() {
     assert_eq!(answers("/status/config?mode=x").await.0, 400);
     assert_eq!(answers("/status/nothing").await.0, 404);
     let all = answers("/status").await.1;
-    for page in ["version", "services", "endpoints", "runtime_config", "config"] {
+    for page in ["version", "services", "blocks", "endpoints", "runtime_config", "config"] {
         assert!(all.contains(&format!("GET /status/{page}\n")), "{page}");
     }
     assert!(all.contains("/tempo/api/v2/traces/{id}"));

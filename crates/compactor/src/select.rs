@@ -150,6 +150,7 @@ mod tests {
             total_records: 1,
             bloom_shards: 1,
             footer_size: 0,
+            filter_bytes: 0,
             dedicated_columns: Vec::new(),
             replication_factor: 1,
             covers: Vec::new(),

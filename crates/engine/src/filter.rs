@@ -8,7 +8,7 @@ use trackway_traceql::ast::{BinaryOp, Field, FieldExpr, Intrinsic, Scope, Static
 
 use crate::column::{self, levels_of, spread};
 use crate::computed::{Columns, Computed, compute, computed};
-use crate::value::{Comparison, Val, dictionary_mask};
+use crate::value::{Comparison, Val};
 
 /// A question that cannot be answered.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -353,8 +353,10 @@ fn intrinsic_mask(
         codes.iter().map(|code| known[usize::from(*code)]).collect()
     };
     let by_text = |ids: &[u32]| -> Vec<bool> {
-        let known = dictionary_mask(&batch.strings, comparison, &literal);
-        ids.iter().map(|id| known[*id as usize]).collect()
+        let mut known: Vec<Option<bool>> = vec![None; batch.strings.len()];
+        // Only texts that stand here: others may be long.
+        let matches = |id: u32| comparison.matches(&Val::Text(batch.strings.get(id)), &literal);
+        ids.iter().map(|id| *known[*id as usize].get_or_insert_with(|| matches(*id))).collect()
     };
     if let Some(level) = column::child_level(intrinsic) {
         let values = column::child_intrinsic(batch, intrinsic);

@@ -11,6 +11,7 @@ mod column;
 mod computed;
 mod filter;
 pub mod metrics;
+mod needle;
 mod plan;
 mod program;
 mod result;

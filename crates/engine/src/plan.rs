@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use trackway_spans::{Columns, Level, Needs, Prune, PruneOn, TextTest};
+use trackway_spans::{Columns, Level, Needs, OneOf, Prune, PruneOn, TextTest};
 use trackway_traceql::ast::{BinaryOp, Field, FieldExpr, Intrinsic, Query, Scope, Static};
 
 use crate::asked::{Asked, asked};
 use crate::column::levels_of;
 use crate::filter::{EvalError, Filter, Node};
+use crate::needle::{one_of, trace_ids};
 use crate::program::Program;
 use crate::value::Val;
 
@@ -197,7 +198,7 @@ fn required(node: &Node, prunes: &mut Vec<Prune>) {
             required(b, prunes);
         }
         Node::Exists(Field::Attribute { scope, name }) => {
-            prunes.push(attr_prune(*scope, name, false, Arc::new(|_: &[u8]| true)));
+            prunes.push(attr_prune(*scope, name, false, Arc::new(|_: &[u8]| true), None));
         }
         Node::Compare { field: Field::Attribute { scope, name }, comparison, literal } => {
             if matches!(literal, Static::Nil) {
@@ -205,14 +206,19 @@ fn required(node: &Node, prunes: &mut Vec<Prune>) {
             }
             let (comparison, literal) = (comparison.clone(), literal.clone());
             let value = matches!(literal, Static::String(_));
+            let one_of = one_of(comparison.op, &literal);
             let text = Arc::new(move |text: &[u8]| {
                 comparison.matches(&Val::Text(text), &Val::from_static(&literal))
             });
-            prunes.push(attr_prune(*scope, name, value, text));
+            prunes.push(attr_prune(*scope, name, value, text, one_of));
         }
         Node::Compare { field: Field::Intrinsic { intrinsic, .. }, comparison, literal } => {
-            let on = match (intrinsic, comparison.op, literal) {
+            let on = match (intrinsic, &comparison.op, literal) {
                 (Intrinsic::Name, ..) => PruneOn::Name,
+                (Intrinsic::TraceId, op, Static::String(text)) => match trace_ids(*op, text) {
+                    Some(ids) => PruneOn::TraceId(ids),
+                    None => return,
+                },
                 (Intrinsic::Status, BinaryOp::Eq, Static::Status(code)) => PruneOn::Status(*code as u8),
                 (Intrinsic::Kind, BinaryOp::Eq, Static::Kind(code)) => PruneOn::Kind(*code as u8),
                 _ => return,
@@ -221,13 +227,13 @@ fn required(node: &Node, prunes: &mut Vec<Prune>) {
             let text = Arc::new(move |text: &[u8]| {
                 comparison.matches(&Val::Text(text), &Val::from_static(&literal))
             });
-            prunes.push(Prune { on, text });
+            prunes.push(Prune { on, text, one_of: None });
         }
         _ => {}
     }
 }
 
-fn attr_prune(scope: Scope, name: &str, value: bool, text: TextTest) -> Prune {
+fn attr_prune(scope: Scope, name: &str, value: bool, text: TextTest, one_of: Option<OneOf>) -> Prune {
     let levels: Vec<Level> = levels_of(scope).to_vec();
-    Prune { on: PruneOn::Attr { levels, key: name.as_bytes().to_vec(), value }, text }
+    Prune { on: PruneOn::Attr { levels, key: name.as_bytes().to_vec(), value }, text, one_of }
 }

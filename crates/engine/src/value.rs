@@ -6,7 +6,7 @@
 use std::cmp::Ordering;
 
 use regex::Regex;
-use trackway_spans::{Strings, anyvalue};
+use trackway_spans::anyvalue;
 use trackway_traceql::ast::{BinaryOp, Static};
 
 use crate::filter::EvalError;
@@ -210,9 +210,4 @@ fn integers(op: BinaryOp, a: i64, b: i64) -> Result<i64, EvalError> {
         },
         _ => 0,
     })
-}
-
-/// For each entry of a dictionary whether `comparison` with `right` holds.
-pub(crate) fn dictionary_mask(strings: &Strings, comparison: &Comparison, right: &Val<'_>) -> Vec<bool> {
-    strings.mask(|text| comparison.matches(&Val::Text(text), right))
 }

@@ -311,6 +311,11 @@ impl Ingester {
         }
     }
 
+    /// The blocks of a tenant.
+    pub fn blocks(&self, tenant: &TenantId) -> Arc<Vec<BlockEntry>> {
+        self.catalog.blocks(tenant)
+    }
+
     /// The tenants that have anything.
     pub fn tenants(&self) -> Vec<TenantId> {
         let mut tenants: Vec<TenantId> = self.heads.read().keys().cloned().collect();

@@ -8,7 +8,7 @@ use futures::{StreamExt, stream};
 use trackway_common::{Reservation, TenantId, TraceId};
 use trackway_engine::complete_traces;
 use trackway_ingester::{Chunk, View};
-use trackway_spans::{Needs, Prune, SpanBatch, merge_places};
+use trackway_spans::{Needs, Prune, SpanBatch, merge_places, trace_ids_of};
 use trackway_storage::ids::Answered;
 use trackway_storage::{BlockReader, PIECES_AT_ONCE, Piece, Scanned, StoreError};
 use trackway_vparquet::meta::BlockMeta;
@@ -46,6 +46,35 @@ pub(crate) struct Rows {
     pub(crate) block: usize,
     pub(crate) row_group: usize,
     pub(crate) rows: Vec<u32>,
+}
+
+/// The rows of a row group that a batch has.
+#[derive(Clone, Debug)]
+pub(crate) enum PieceRows {
+    Range(Range<usize>),
+    /// Ascending.
+    Picked(Vec<u32>),
+}
+
+impl PieceRows {
+    /// The row of the row group that is this one of the batch.
+    pub(crate) fn row(&self, at: u32) -> Option<u32> {
+        match self {
+            Self::Range(rows) => u32::try_from(rows.start).ok()?.checked_add(at),
+            Self::Picked(rows) => rows.get(at as usize).copied(),
+        }
+    }
+
+    /// What a list for the whole row group says about the rows of the batch.
+    pub(crate) fn of<'l>(&self, all: &'l [bool]) -> Option<std::borrow::Cow<'l, [bool]>> {
+        match self {
+            Self::Range(rows) => all.get(rows.clone()).map(Into::into),
+            Self::Picked(rows) => {
+                let picked = rows.iter().map(|row| all.get(*row as usize).copied().unwrap_or(false));
+                Some(picked.collect::<Vec<_>>().into())
+            }
+        }
+    }
 }
 
 /// Where traces lie.
@@ -120,21 +149,60 @@ impl Source {
         blocks
     }
 
+    /// Those rows of a row group that may be what is looked for, where trace ids say which these are.
+    async fn rows_of(
+        &self,
+        (block, row_group): (usize, usize),
+        prunes: &[Vec<Prune>],
+        tally: &Tally,
+    ) -> Result<Option<Vec<u32>>, StoreError> {
+        let Some(ids) = trace_ids_of(prunes) else { return Ok(None) };
+        let (rows, bytes) = self.reader.rows_of(&self.tenant, self.meta(block), row_group, ids).await?;
+        tally.count(|metrics| metrics.inspected_bytes += bytes);
+        Ok(Some(rows))
+    }
+
+    /// Hands some rows of a row group to `work`, unless none can be what is looked for. The bytes that were read are told to
+    /// the tally.
+    pub(crate) async fn map_rows<T: Send + 'static>(
+        &self,
+        (block, row_group): (usize, usize),
+        rows: Vec<u32>,
+        needs: &Needs,
+        tally: &Tally,
+        work: impl FnOnce(&SpanBatch, PieceRows) -> T + Send + 'static,
+    ) -> Result<Vec<T>, StoreError> {
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
+        let picked = PieceRows::Picked(rows.clone());
+        let loaded = self.reader.load(&self.tenant, self.meta(block), row_group, Some(rows), needs).await?;
+        tally.count(|metrics| metrics.inspected_bytes += loaded.bytes);
+        Ok(vec![self.on_cpu(move || work(&loaded.batch, picked)).await?])
+    }
+
     /// Hands the traces of a row group to `work`, piece by piece with the rows that they are, unless none can be what is looked
-    /// for. Gives back what it made of them, in their order. The bytes that were read are told to the
-    /// tally.
+    /// for. Gives back what it made of them, in their order. The bytes that were read are told to the tally.
     pub(crate) async fn map_row_group<T: Send + 'static>(
         &self,
         place: (usize, usize),
         prunes: &[Vec<Prune>],
         needs: &Needs,
         tally: &Tally,
-        work: impl Fn(&SpanBatch, Range<usize>) -> T + Clone + Send + 'static,
+        work: impl Fn(&SpanBatch, PieceRows) -> T + Clone + Send + 'static,
     ) -> Result<Vec<T>, StoreError> {
-        let pieces = self.pieces(place, prunes, needs, tally).await?;
+        if !self.may_match(place, prunes, tally).await? {
+            return Ok(Vec::new());
+        }
+        if let Some(rows) = self.rows_of(place, prunes, tally).await? {
+            return self.map_rows(place, rows, needs, tally, work).await;
+        }
+        let (block, row_group) = place;
+        let meta = self.meta(block);
+        let pieces = self.reader.pieces(&self.tenant, meta, row_group, needs, PIECE_ENTRIES).await?;
         let mut results = Vec::with_capacity(pieces.len());
         let map = |piece: Piece| {
-            let (work, rows) = (work.clone(), piece.rows());
+            let (work, rows) = (work.clone(), PieceRows::Range(piece.rows()));
             piece.map(move |batch| work(&batch, rows))
         };
         let mut pieces = pieces.into_iter();

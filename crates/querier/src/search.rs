@@ -2,16 +2,15 @@
 //! newer can come.
 
 use std::collections::{HashMap, HashSet};
-use std::ops::Range;
 use std::sync::Arc;
 
 use futures::{StreamExt, stream};
 use trackway_common::{ErrorKind, RequestCtx, TraceId};
 use trackway_engine::{Candidate, EvalError, SearchPlan, TraceResult, Wholeness};
-use trackway_spans::SpanBatch;
+use trackway_spans::{SpanBatch, trace_ids_of};
 use trackway_storage::{Scanned, StoreError};
 
-use crate::fragments::{READS_AT_ONCE, Rows, Source, nanos};
+use crate::fragments::{PieceRows, READS_AT_ONCE, Rows, Source, nanos};
 use crate::overlap::Overlap;
 use crate::service::QueryError;
 use crate::tally::{Looked, Tally};
@@ -143,7 +142,14 @@ impl Search<'_> {
             Ok(file) => file.row_groups(),
             Err(error) => return Ok(Err(error)),
         };
-        let scans = stream::iter(0..row_groups).map(|row_group| self.scan_row_group(block, row_group));
+        let parts: Vec<(usize, Option<Vec<u32>>)> = match self.named() {
+            Some(ids) => match self.source.reader.locate(&self.source.tenant, meta, &ids).await {
+                Ok(found) => found.into_iter().map(|(row_group, rows)| (row_group, Some(rows))).collect(),
+                Err(error) => return Ok(Err(error)),
+            },
+            None => (0..row_groups).map(|row_group| (row_group, None)).collect(),
+        };
+        let scans = stream::iter(parts).map(|(row_group, rows)| self.scan_row_group(block, row_group, rows));
         let mut scans = scans.buffer_unordered(READS_AT_ONCE);
         let mut all = Vec::new();
         while let Some(scanned) = scans.next().await {
@@ -156,25 +162,39 @@ impl Search<'_> {
         Ok(Ok(all))
     }
 
+    /// The traces of which one must be the answer, ascending, when the query names them all.
+    fn named(&self) -> Option<Vec<TraceId>> {
+        let ranges = trace_ids_of(self.plan.prunes())?;
+        let ids = ranges.into_iter().map(|(from, to)| (from == to).then_some(from));
+        let mut ids: Vec<TraceId> = ids.collect::<Option<_>>()?;
+        ids.sort_unstable();
+        ids.dedup();
+        Some(ids)
+    }
+
     async fn scan_row_group(
         &self,
         block: usize,
         row_group: usize,
+        rows: Option<Vec<u32>>,
     ) -> Result<Result<Found, StoreError>, QueryError> {
         let (needs, prunes) = (self.plan.scan_needs(), self.plan.prunes());
         let (plan, overlap) = (Arc::clone(self.plan), Arc::clone(self.overlap));
-        let scan = move |batch: &SpanBatch, rows: Range<usize>| {
+        let scan = move |batch: &SpanBatch, of: PieceRows| {
             let shared = overlap.rows(batch.traces.ids());
             let found = plan.scan(batch, Wholeness::Whole(shared.as_deref()))?;
             let place = |row: u32| {
                 let alone = shared.as_ref().is_none_or(|shared| !shared[row as usize]);
-                // Both together are a row of the row group.
-                alone.then_some((block, row_group, rows.start as u32 + row))
+                of.row(row).filter(|_| alone).map(|row| (block, row_group, row))
             };
             let found: Found = found.into_iter().map(|found| (found, place(found.row))).collect();
             Ok((found, Looked::at(batch)))
         };
-        let pieces = self.source.map_row_group((block, row_group), prunes, needs, self.tally, scan).await;
+        let place = (block, row_group);
+        let pieces = match rows {
+            Some(rows) => self.source.map_rows(place, rows, needs, self.tally, scan).await,
+            None => self.source.map_row_group(place, prunes, needs, self.tally, scan).await,
+        };
         let pieces = match pieces {
             Ok(pieces) => pieces,
             Err(error) => return Ok(Err(error)),
@@ -300,7 +320,8 @@ impl Search<'_> {
         let mut wanted = vec![false; all];
         rows.rows.iter().for_each(|row| wanted[*row as usize] = true);
         let (plan, spans, wanted) = (Arc::clone(self.plan), self.spans_per_spanset, Arc::new(wanted));
-        let judge = move |batch: &SpanBatch, rows: Range<usize>| plan.judge(batch, wanted.get(rows), spans);
+        let judge =
+            move |batch: &SpanBatch, rows: PieceRows| plan.judge(batch, rows.of(&wanted).as_deref(), spans);
         let place = (rows.block, rows.row_group);
         // Each of them was found in there.
         let anything = [Vec::new()];

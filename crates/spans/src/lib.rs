@@ -29,6 +29,6 @@ pub use facts::TraceFacts;
 pub use ipc::{IPC_VERSION, IpcError, read_ipc, write_ipc};
 pub use lines::span_lines;
 pub use merge::{copied_among, fingerprints, keep_spans, merge_places, merge_traces};
-pub use needs::{AttrNeed, Columns, Needs, Prune, PruneOn, TextTest};
+pub use needs::{AttrNeed, Columns, Needs, OneOf, Prune, PruneOn, TextTest, trace_ids_of};
 pub use strings::{Interner, StrId, Strings};
 pub use tree::{NestedSet, TraceShape, TreeSpan, nested_sets, nested_sets_of, root_span, shapes_of};

@@ -1,6 +1,8 @@
 //! What a question needs of a batch: which columns, and which attributes. A reader decodes just those; live data, which
 //! has everything, ignores it.
 
+use trackway_common::TraceId;
+
 use crate::batch::Level;
 
 /// A set of columns.
@@ -170,12 +172,35 @@ pub struct Prune {
     pub on: PruneOn,
     /// Whether a text value would do.
     pub text: TextTest,
+    /// The values that would do, where the condition names them all.
+    pub one_of: Option<OneOf>,
+}
+
+/// Values that a condition names: what matches it is equal to one of them.
+#[derive(Clone, Debug, PartialEq)]
+pub enum OneOf {
+    /// Texts.
+    Texts(Vec<Vec<u8>>),
+    /// A number: as an integer, if it is one, and as a float.
+    Number(Option<i64>, f64),
 }
 
 impl std::fmt::Debug for Prune {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Prune").field("on", &self.on).finish_non_exhaustive()
     }
+}
+
+/// The ranges of identifiers in which every trace lies that any of these lists lets pass; `None` when they do not say.
+pub fn trace_ids_of(lists: &[Vec<Prune>]) -> Option<Vec<(TraceId, TraceId)>> {
+    let of_list = |list: &Vec<Prune>| {
+        list.iter().find_map(|prune| match &prune.on {
+            PruneOn::TraceId(ids) => Some(ids.clone()),
+            _ => None,
+        })
+    };
+    let ids: Vec<_> = lists.iter().map(of_list).collect::<Option<Vec<_>>>()?;
+    (!ids.is_empty()).then(|| ids.concat())
 }
 
 /// What a [`Prune`] is about.
@@ -190,6 +215,8 @@ pub enum PruneOn {
         /// Whether the value must pass `text`; otherwise the attribute only has to be there, whatever its type.
         value: bool,
     },
+    /// The trace's identifier: ranges, both ends included, in any of which it must lie.
+    TraceId(Vec<(TraceId, TraceId)>),
     /// The name of the span.
     Name,
     /// The status, as OTLP's number.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::TryStreamExt;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt, PutPayload, WriteMultipart};
+use object_store::{ObjectStore, ObjectStoreExt, PutPayload, WriteMultipart, coalesce_ranges};
 use trackway_common::{OverBudget, TenantId};
 use trackway_vparquet::meta::BlockMeta;
 use uuid::Uuid;
@@ -83,8 +83,14 @@ pub struct BlockStore {
     facts: BucketFacts,
     index_writes: Arc<IndexWrites>,
     id_indexes: Arc<IdIndexes>,
+    /// Whether each request goes over a network.
     is_remote: bool,
 }
+
+/// Most bytes between two ranges of a remote object that are read with them rather than asking twice.
+const GAP_MAX: u64 = 1024 * 1024;
+/// However little is wanted, so many bytes are cheaper than a request.
+const GAP_MIN: u64 = 16 * 1024;
 
 impl BlockStore {
     /// Blocks below `prefix` of a store.
@@ -104,7 +110,8 @@ impl BlockStore {
     /// Blocks in a store that was opened and looked at.
     pub fn opened(opened: &OpenStore, facts: BucketFacts) -> Self {
         let store = Self::new(Arc::clone(&opened.store), &opened.prefix);
-        Self { part_bytes: opened.part_bytes, parts_at_once: opened.parts_at_once, facts, ..store }
+        let (part_bytes, parts_at_once) = (opened.part_bytes, opened.parts_at_once);
+        Self { part_bytes, parts_at_once, is_remote: true, facts, ..store }
     }
 
     /// The same, when this is known about the store.
@@ -272,7 +279,13 @@ impl BlockStore {
         ranges: &[std::ops::Range<u64>],
     ) -> Result<Vec<Bytes>, StoreError> {
         let failed = |source| StoreError::Store { action: "read", path: path.to_string(), source };
-        self.store.get_ranges(path, ranges).await.map_err(failed)
+        if !self.is_remote {
+            return self.store.get_ranges(path, ranges).await.map_err(failed);
+        }
+        // Whoever wants little does not read much for it.
+        let wanted: u64 = ranges.iter().map(|range| range.end - range.start).sum();
+        let fetch = |range| self.store.get_range(path, range);
+        coalesce_ranges(ranges, fetch, wanted.clamp(GAP_MIN, GAP_MAX)).await.map_err(failed)
     }
 
     /// The tenants that have a folder.

@@ -174,7 +174,7 @@ impl BlockReader {
     async fn open_stored(&self, tenant: &TenantId, meta: &BlockMeta) -> Result<Arc<BlockFile>, StoreError> {
         let id = meta.block_id;
         let path = self.store.path(tenant, id, "data.parquet");
-        let mut length = BlockFile::TAIL.max(u64::from(meta.footer_size) + 8).min(meta.size);
+        let mut length = BlockFile::tail(meta.footer_size).min(meta.size);
         loop {
             let range = meta.size - length..meta.size;
             let mut parts = self.fetch(&path, meta, &[range]).await?;
@@ -300,6 +300,22 @@ impl BlockReader {
         let group = RowGroup::new(&file, row_group);
         let prunes = prunes.to_vec();
         self.ask(tenant, meta, group, move |group| may_match(group, &prunes)).await
+    }
+
+    /// The rows of a row group whose traces have identifiers in any of these ranges, both ends included.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it cannot be read or is damaged.
+    pub async fn rows_of(
+        &self,
+        tenant: &TenantId,
+        meta: &BlockMeta,
+        row_group: usize,
+        ids: Vec<(TraceId, TraceId)>,
+    ) -> Result<(Vec<u32>, u64), StoreError> {
+        let file = self.open(tenant, meta).await?;
+        let group = RowGroup::new(&file, row_group).knowing(self.kept.ids(meta.block_id, row_group));
+        self.ask(tenant, meta, group, move |group| group.rows_of(&ids)).await
     }
 
     /// What the columns of a row group say without a look at its spans, and the bytes that were fetched for it.

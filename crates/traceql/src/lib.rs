@@ -26,7 +26,7 @@ pub use error::{Error, ErrorKind};
 pub use fields::{INTRINSIC_NAMES, ValueType};
 pub use lenient::{LenientFilter, MAX_LENIENT_GROUPS, parse_lenient};
 pub use parser::MAX_DEPTH;
-pub use pattern::compile_regex;
+pub use pattern::{Beginnings, beginnings, compile_regex};
 
 use ast::{Field, Query, SeriesQuery};
 

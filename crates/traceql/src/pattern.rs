@@ -5,6 +5,8 @@
 //! both ends, and `.` matches a newline, as in Tempo (which uses Prometheus' matcher).
 
 use regex::{Regex, RegexBuilder};
+use regex_syntax::ParserBuilder;
+use regex_syntax::hir::literal::{ExtractKind, Extractor};
 
 /// How large a compiled pattern may be. A query may hold many patterns, and each is compiled wherever the query runs.
 const SIZE_LIMIT: usize = 1 << 20;
@@ -37,6 +39,35 @@ fn build(translated: &str, pattern: &str) -> Result<Regex, String> {
             let last = text.lines().last().unwrap_or_default();
             format!("error parsing regexp: {}: `{pattern}`", last.strip_prefix("error: ").unwrap_or(last))
         })
+}
+
+/// What every text that a pattern matches begins with one of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Beginnings {
+    /// The beginnings.
+    pub texts: Vec<Vec<u8>>,
+    /// Whether they are all there is: the text is one of them.
+    pub are_whole: bool,
+}
+
+/// Most beginnings that are told apart.
+const BEGINNINGS_MAX: usize = 64;
+/// Most bytes of one.
+const BEGINNING_BYTES_MAX: usize = 16 * 1024;
+
+/// What every text begins with that a pattern of [`compile_regex`] matches; `None` when that may be anything.
+pub fn beginnings(pattern: &str) -> Option<Beginnings> {
+    let mut parser = ParserBuilder::new().nest_limit(NEST_LIMIT).dot_matches_new_line(true).build();
+    let parsed = parser.parse(&translate(pattern)).ok()?;
+    // Anchors and word boundaries are passed over: what they forbid is found, and then does not match.
+    let mut extractor = Extractor::new();
+    extractor.kind(ExtractKind::Prefix).limit_total(BEGINNINGS_MAX).limit_literal_len(BEGINNING_BYTES_MAX);
+    let found = extractor.extract(&parsed);
+    let are_whole = found.is_exact();
+    let texts: Vec<Vec<u8>> = found.literals()?.iter().map(|literal| literal.as_bytes().to_vec()).collect();
+    // Stored texts are matched with this in place of what is no UTF-8.
+    let is_told = |text: &Vec<u8>| !text.windows(3).any(|bytes| bytes == "\u{fffd}".as_bytes());
+    texts.iter().all(is_told).then_some(Beginnings { texts, are_whole })
 }
 
 /// RE2's syntax in Rust's.
@@ -173,6 +204,43 @@ mod tests {
             let regex = compile_regex(pattern).unwrap();
             assert_eq!(regex.is_match(text), matches, "{pattern} on {text}");
         }
+    }
+
+    #[test]
+    fn says_what_a_match_begins_with() {
+        for (pattern, texts, are_whole) in [
+            ("abc", Some(&["abc"][..]), true),
+            ("a|b|c", Some(&["a", "b", "c"]), true),
+            ("^(ord-1|ord-2)$", Some(&["ord-1", "ord-2"]), true),
+            ("(?:x|y)z", Some(&["xz", "yz"]), true),
+            ("a\\.b", Some(&["a.b"]), true),
+            ("\\Qa.b\\E", Some(&["a.b"]), true),
+            ("(?i)ab", Some(&["AB", "Ab", "aB", "ab"]), true),
+            ("ord-[12]", Some(&["ord-1", "ord-2"]), true),
+            ("a|", Some(&["a", ""]), true),
+            ("", Some(&[""]), true),
+            ("abc.*", Some(&["abc"]), false),
+            ("(abc|def).*", Some(&["abc", "def"]), false),
+            ("abc|def.*", Some(&["abc", "def"]), false),
+            ("\u{fffd}", None, true),
+            ("[^a]", None, true),
+            (".*", Some(&[""]), false),
+            (".*abc", Some(&[""]), false),
+        ] {
+            let found = beginnings(pattern);
+            let Some(found) = found else {
+                // "Anything" may be said in two ways.
+                assert!(texts.is_none_or(|texts| texts == [""]), "{pattern}");
+                continue;
+            };
+            let shown: Vec<String> = found.texts.iter().map(|t| String::from_utf8_lossy(t).into()).collect();
+            assert_eq!(Some(&shown.iter().map(String::as_str).collect::<Vec<_>>()[..]), texts, "{pattern}");
+            assert_eq!(found.are_whole, are_whole, "{pattern}");
+        }
+        let long = "x".repeat(5000);
+        assert_eq!(beginnings(&long).unwrap().texts, [long.into_bytes()]);
+        let many: Vec<String> = (0..1000).map(|number| format!("order-{number}")).collect();
+        assert!(beginnings(&many.join("|")).is_none_or(|found| !found.are_whole));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
-use trackway_api::{Admin, ConfigMode, HomeInfo};
+use trackway_api::{Admin, ConfigMode, HomeInfo, StoredBlocks};
 use trackway_cache::Caches;
 use trackway_common::{Clock, ErrorKind, MemoryPool, TenantId};
 use trackway_compactor::Compactor;
@@ -75,6 +75,19 @@ impl Admin for Process {
             .filter(|part| **part != "compactor" || self.compactor.is_some())
             .map(|part| ((*part).to_owned(), state.to_owned()))
             .collect()
+    }
+
+    fn blocks(&self) -> Vec<StoredBlocks> {
+        let of_tenant = |tenant: TenantId| {
+            let blocks = self.ingester.blocks(&tenant);
+            StoredBlocks {
+                tenant: tenant.to_string(),
+                blocks: blocks.len(),
+                bytes: blocks.iter().map(|entry| entry.meta.size).sum(),
+                filter_bytes: blocks.iter().map(|entry| entry.meta.filter_bytes).sum(),
+            }
+        };
+        self.ingester.tenants().into_iter().map(of_tenant).collect()
     }
 
     fn config_yaml(&self, mode: ConfigMode) -> String {

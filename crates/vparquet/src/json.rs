@@ -12,6 +12,25 @@ pub(crate) fn any_value_to_json(message: &[u8]) -> String {
     to_json(message).to_string()
 }
 
+/// The JSON of the `AnyValue` that is this text, unless the text is not UTF-8.
+pub(crate) fn text_to_json(text: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(text).ok()?;
+    Some(serde_json::json!({ "stringValue": text }).to_string())
+}
+
+/// The text, if this is the JSON of one.
+pub(crate) fn text_from_json(json: &[u8]) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Text {
+        #[serde(rename = "stringValue")]
+        text: String,
+    }
+    json.starts_with(b"{\"stringValue\"")
+        .then(|| serde_json::from_slice::<Text>(json).ok())?
+        .map(|text| text.text)
+}
+
 fn to_json(message: &[u8]) -> Json {
     let mut object = Map::new();
     let text = |bytes: &[u8]| Json::String(String::from_utf8_lossy(bytes).into_owned());

@@ -88,12 +88,19 @@ pub struct BlockMeta {
     /// 1, or 0 for a block that a Tempo 2.x shall find.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub replication_factor: u32,
+    /// Bytes of the bloom filters over values of attributes within `data.parquet`. Tempo ignores it.
+    #[serde(rename = "trackwayFilterBytes", default, skip_serializing_if = "is_none")]
+    pub filter_bytes: u64,
     /// Blocks that this one was made of. Tempo ignores it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub covers: Vec<Uuid>,
     /// When its data went into another block; only in `meta.compacted.json`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compacted_time: Option<Timestamp>,
+}
+
+fn is_none(bytes: &u64) -> bool {
+    *bytes == 0
 }
 
 fn is_zero(value: &u32) -> bool {

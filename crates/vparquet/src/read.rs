@@ -20,12 +20,15 @@ use rayon::prelude::*;
 use trackway_common::TraceId;
 use trackway_spans::{Level, Needs, Prune, SpanBatch};
 
+use crate::inline::Told;
 use crate::layout::Layout;
 use crate::leaf::{self, Leaf, LeafError, Wanted};
 use crate::meta::{DedicatedColumn, Format};
 
 mod assemble;
 mod attributes;
+mod ids;
+mod needle;
 mod outline;
 mod plan;
 mod prune;
@@ -137,6 +140,9 @@ pub struct BlockFile {
     layout: &'static Layout,
     dedicated: Vec<(Level, Vec<u8>, String)>,
     size: u64,
+    /// Whether it was written here: what bloom filters look like need not be read then.
+    is_ours: bool,
+    told: Told,
 }
 
 /// Where the indexes of a file lie, from the first column's to the end of the last one's; empty when there are none.
@@ -149,8 +155,13 @@ pub struct Sections {
 }
 
 impl BlockFile {
-    /// How many bytes from the end to fetch first.
-    pub const TAIL: u64 = 256 * 1024;
+    /// How many bytes from the end to fetch first: the footer, as long as `meta.json` says, and the indexes of pages
+    /// before it, which take about twice as much.
+    pub fn tail(footer_size: u32) -> u64 {
+        const UNKNOWN: u64 = 256 * 1024;
+        const INDEXES: u64 = 4;
+        if footer_size == 0 { UNKNOWN } else { (u64::from(footer_size) + 8) * INDEXES }
+    }
 
     /// Reads the footer from what has been fetched of the end of the file. `dedicated` is the list in the block's
     /// `meta.json`.
@@ -178,7 +189,10 @@ impl BlockFile {
             columns.iter().enumerate().map(|(at, column)| (column.path().string(), at)).collect();
         let layout = Layout::of_file(|path| leaves.contains_key(path));
         let dedicated = layout.dedicated_paths(dedicated);
-        Ok(Read::Ready(Arc::new(Self { metadata, leaves, layout, dedicated, size })))
+        let writer = metadata.file_metadata().created_by().unwrap_or_default();
+        let is_ours = writer.split(' ').next() == Some(crate::write::CREATED_BY);
+        let told = Told::new(metadata.file_metadata().key_value_metadata(), metadata.num_row_groups());
+        Ok(Read::Ready(Arc::new(Self { metadata, leaves, layout, dedicated, size, is_ours, told })))
     }
 
     /// Where the indexes lie, by the footer that `tail` ends with.
@@ -454,12 +468,25 @@ impl RowGroup {
         prune::may_match(self, prunes)
     }
 
+    /// The rows of the traces whose identifiers lie in any of these ranges, both ends included.
+    ///
+    /// # Errors
+    /// [`ReadError`] when the file is damaged.
+    pub fn rows_of(&mut self, ids: &[(TraceId, TraceId)]) -> Result<Read<Vec<u32>>, ReadError> {
+        ids::rows(self, ids)
+    }
+
     /// What the columns say without a look at the spans.
     ///
     /// # Errors
     /// [`ReadError`] when the file is damaged.
     pub fn outline(&mut self, question: &Outline) -> Result<Read<Outlined>, ReadError> {
         outline::outline(self, question)
+    }
+
+    /// Whether an attribute may have values in the leaf for what has none of its own.
+    fn may_be_json(&self, level: Level, key: &[u8]) -> bool {
+        self.file.told.may_hold(self.index, level, key)
     }
 
     fn structure(&self, problem: &'static str) -> ReadError {

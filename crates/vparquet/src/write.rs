@@ -22,6 +22,7 @@ use trackway_spans::SpanBatch;
 use uuid::Uuid;
 
 use crate::bloom::ShardedBloom;
+use crate::inline::{self, JsonKeys};
 use crate::layout::Layout;
 use crate::meta::{BlockMeta, DedicatedColumn, Format};
 use crate::pages::ChunkEncoder;
@@ -31,6 +32,7 @@ pub(crate) mod bounds;
 mod chunks;
 mod columns;
 pub(crate) mod delta;
+mod filters;
 pub(crate) mod hybrid;
 mod index;
 mod leaves;
@@ -54,6 +56,9 @@ use sink::Counted;
 use texts::Texts;
 use values::Mapper;
 
+/// What [`WriteOptions::created_by`] begins with; a reader knows our own blocks by it.
+pub(crate) const CREATED_BY: &str = "trackway";
+
 /// How a block is written.
 #[derive(Clone, Debug)]
 pub struct WriteOptions {
@@ -65,7 +70,7 @@ pub struct WriteOptions {
     pub row_group_spans_max: usize,
     /// Compression level of zstd.
     pub zstd_level: i32,
-    /// What the footer says of who wrote it.
+    /// What the footer says of who wrote it: `trackway`, or that with a version behind a space.
     pub created_by: String,
 }
 
@@ -76,7 +81,7 @@ impl Default for WriteOptions {
             dedicated: crate::meta::default_dedicated_columns(Format::default()),
             row_group_spans_max: 200_000,
             zstd_level: 1,
-            created_by: "trackway".to_owned(),
+            created_by: CREATED_BY.to_owned(),
         }
     }
 }
@@ -123,6 +128,8 @@ pub struct Written {
     pub footer_size: u32,
     /// Row groups.
     pub row_groups: u32,
+    /// Bytes of the bloom filters over values of attributes, which are part of `data.parquet`.
+    pub filter_bytes: u64,
     /// Earliest start of a span, Unix nanoseconds; 0 without spans.
     pub start: u64,
     /// Latest end of a span, Unix nanoseconds.
@@ -182,6 +189,8 @@ pub struct BlockStream<'o, W: Write + Send> {
     bloom: ShardedBloom,
     /// The last trace of each row group.
     last: Vec<TraceId>,
+    /// Of each row group.
+    json_keys: Vec<JsonKeys>,
 }
 
 impl<'o, W: Write + Send> BlockStream<'o, W> {
@@ -210,6 +219,7 @@ impl<'o, W: Write + Send> BlockStream<'o, W> {
             written: Written { format: options.format, start: u64::MAX, ..Written::default() },
             bloom: ShardedBloom::new(traces),
             last: Vec::new(),
+            json_keys: Vec::new(),
         })
     }
 
@@ -239,7 +249,8 @@ impl<'o, W: Write + Send> BlockStream<'o, W> {
                 schema: &self.schema,
                 layout: Layout::of(self.options.format),
             };
-            job.row_group(&order, traces.clone(), &mut self.written, &mut row_group)?;
+            let keys = job.row_group(&order, traces.clone(), &mut self.written, &mut row_group)?;
+            self.json_keys.push(keys);
             row_group.close()?;
             let ids = &order.traces[traces];
             ids.iter().for_each(|id| self.bloom.add(TraceId(*id)));
@@ -254,6 +265,9 @@ impl<'o, W: Write + Send> BlockStream<'o, W> {
     /// # Errors
     /// [`WriteError`] when the sink fails.
     pub fn finish(mut self) -> Result<Written, WriteError> {
+        if let Some(entry) = inline::entry(&self.json_keys) {
+            self.file.append_key_value_metadata(entry);
+        }
         self.file.finish()?;
         let (sink, mut written) = (self.file.inner(), self.written);
         written.size = sink.bytes();
@@ -284,7 +298,7 @@ impl Job<'_, '_, '_> {
         traces: Range<usize>,
         written: &mut Written,
         row_group: &mut SerializedRowGroupWriter<'_, W>,
-    ) -> Result<(), WriteError> {
+    ) -> Result<JsonKeys, WriteError> {
         let Self { source, encoder, mapper, schema, layout } = self;
         source.texts.forget();
         let shape = Shape::new(source.chunks, order, traces, source.owners, source.texts);
@@ -295,7 +309,9 @@ impl Job<'_, '_, '_> {
             Ok(row_group.append_column(&bytes, close)?)
         };
         let leaves = Leaves::new(schema, layout, encoder, mapper, &mut append);
-        columns::write(source, &shape, leaves)
+        let (filter_bytes, json_keys) = columns::write(source, &shape, leaves)?;
+        written.filter_bytes += filter_bytes;
+        Ok(json_keys)
     }
 }
 
@@ -324,6 +340,7 @@ impl Written {
             total_records: self.row_groups,
             bloom_shards: self.bloom.len() as u32, // at most 1,000
             footer_size: self.footer_size,
+            filter_bytes: self.filter_bytes,
             dedicated_columns: dedicated,
             replication_factor,
             covers: Vec::new(),

@@ -35,7 +35,7 @@ fn prunes() -> Vec<Prune> {
     let attr = |key: &str| PruneOn::Attr { levels: levels.clone(), key: key.into(), value: true };
     let on =
         [attr("url.path"), attr("exception.type"), attr("link.reason"), PruneOn::Name, PruneOn::Status(2)];
-    on.into_iter().map(|on| Prune { on, text: Arc::new(|_| true) }).collect()
+    on.into_iter().map(|on| Prune { on, text: Arc::new(|_| true), one_of: None }).collect()
 }
 
 /// Reads all that can be read, or some rows of it; returns whether that was all of it.

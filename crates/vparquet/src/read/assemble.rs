@@ -41,7 +41,7 @@ pub(super) fn load(group: &mut RowGroup, needs: &Needs) -> Result<Read<SpanBatch
     for level in Level::ALL {
         let hits = hits(group, needs, level, &mut strings);
         if hits.as_ref().is_some_and(|hits| !hits.is_empty()) {
-            second.extend(value_leaves(group, level));
+            second.extend(value_leaves(group, level, &needs.attrs[level as usize]));
         }
         found.push(hits);
     }

@@ -193,6 +193,7 @@ impl Assembly<'_> {
         rows: &mut Rows,
     ) {
         let mut others: Vec<(usize, StrId)> = Vec::new();
+        let mut long: Vec<(usize, StrId)> = Vec::new();
         for (at, elements) in arrays.into_iter().enumerate() {
             if let Some(elements) = elements {
                 let mut message = Vec::new();
@@ -205,13 +206,16 @@ impl Assembly<'_> {
             let strings = &mut self.strings;
             values_of(leaf, level, hits, |at, value| {
                 let text = ids.get(value).map_or(&b""[..], |id| dictionary.get(*id as usize));
-                if !text.is_empty() {
+                if let Some(text) = json::text_from_json(text) {
+                    long.push((at, strings.add(text.as_bytes())));
+                } else if !text.is_empty() {
                     let message = json::any_value_from_json(text).unwrap_or_default();
                     others.push((at, strings.intern(&message)));
                 }
             });
         }
         // As they were sent: of an attribute that stands several times the first one counts.
+        rows.strings.insert(hits, &long);
         others.sort_unstable();
         for (at, id) in others {
             rows.others.push((hits[at].owner, hits[at].key), id);
@@ -306,6 +310,29 @@ impl<T: ArrowNativeType> Found<T> {
         self.owner.truncate(end);
         self.key.truncate(end);
         self.value.truncate(end);
+    }
+
+    /// Adds rows at the places where they stood. What is there must be what was found for these hits, in their order; an
+    /// attribute that was found has one value.
+    fn insert(&mut self, hits: &[Hit], rows: &[(usize, T)]) {
+        if rows.is_empty() {
+            return;
+        }
+        let old = std::mem::take(self);
+        let (mut at, mut rows) = (0, rows.iter().peekable());
+        for (hit, of) in hits.iter().enumerate() {
+            if let Some((_, value)) = rows.next_if(|(place, _)| *place == hit) {
+                self.push((of.owner, of.key), *value);
+            } else if old.owner.get(at) == Some(&of.owner) && old.key[at] == of.key {
+                self.push((of.owner, of.key), old.value[at]);
+                at += 1;
+            }
+        }
+        // In a damaged file there may be more.
+        for at in at..old.owner.len() {
+            self.push((old.owner[at], old.key[at]), old.value[at]);
+        }
+        rows.for_each(|(place, value)| self.push((hits[*place].owner, hits[*place].key), *value));
     }
 
     /// The rows in the order of their owners, of which there are so many; an owner's rows keep their order.

@@ -103,29 +103,41 @@ impl Plan {
     /// All leaves that may be decoded, values of attributes included.
     pub(super) fn all(&self, group: &RowGroup, needs: &Needs) -> impl Iterator<Item = usize> {
         let levels = Level::ALL.into_iter().filter(|level| needs.attrs[*level as usize] != AttrNeed::None);
-        let values = levels.flat_map(|level| value_leaves(group, level)).map(|(leaf, _)| leaf);
+        let of_level = |level: Level| value_leaves(group, level, &needs.attrs[level as usize]);
+        let values = levels.flat_map(of_level).map(|(leaf, _)| leaf);
         self.first.iter().map(|(leaf, _)| *leaf).chain(values)
     }
 }
 
 /// The leaves of the values of a level's attributes, and whether their levels are needed.
-pub(super) fn value_leaves(group: &RowGroup, level: Level) -> impl Iterator<Item = (usize, bool)> {
+pub(super) fn value_leaves<'g>(
+    group: &'g RowGroup,
+    level: Level,
+    need: &AttrNeed,
+) -> impl Iterator<Item = (usize, bool)> + use<'g> {
     let layout = group.file.layout;
+    let json = match need {
+        AttrNeed::None => false,
+        AttrNeed::Keys(keys) => keys.iter().any(|key| group.may_be_json(level, key)),
+        AttrNeed::All => true,
+    };
     let entries = move |leaf: usize| group.file.metadata.row_group(group.index).column(leaf).num_values();
-    layout.attrs.values().filter_map(move |(name, levels)| {
-        let leaf = group.file.leaf(&layout.path(level, name))?;
-        // Of most types a level has no attribute at all, and hardly any is an array.
-        let worth_reading = match group.file.metadata.row_group(group.index).column(leaf).statistics() {
-            Some(Statistics::Boolean(known)) if name == layout.attrs.is_array => {
-                known.max_opt().is_none_or(|max| *max)
-            }
-            Some(known) => {
-                known.null_count_opt().is_none_or(|nulls| i64::try_from(nulls) != Ok(entries(leaf)))
-            }
-            None => true,
-        };
-        worth_reading.then_some((leaf, levels))
-    })
+    layout.attrs.values().filter(move |(name, _)| json || !layout.attrs.json.contains(name)).filter_map(
+        move |(name, levels)| {
+            let leaf = group.file.leaf(&layout.path(level, name))?;
+            // Of most types a level has no attribute at all, and hardly any is an array.
+            let worth_reading = match group.file.metadata.row_group(group.index).column(leaf).statistics() {
+                Some(Statistics::Boolean(known)) if name == layout.attrs.is_array => {
+                    known.max_opt().is_none_or(|max| *max)
+                }
+                Some(known) => {
+                    known.null_count_opt().is_none_or(|nulls| i64::try_from(nulls) != Ok(entries(leaf)))
+                }
+                None => true,
+            };
+            worth_reading.then_some((leaf, levels))
+        },
+    )
 }
 
 /// Columns about traces with the leaves behind them.

@@ -1,12 +1,13 @@
-//! Passes over row groups that cannot hold what is looked for, by their dictionaries and statistics.
+//! Passes over row groups that cannot hold what is looked for, by their bloom filters, dictionaries and statistics.
 
 use std::sync::Arc;
 
 use trackway_spans::{Level, Prune, PruneOn};
 
 use super::assemble::ready;
+use super::needle::{self, Said};
 use super::outline::has_text;
-use super::{Read, ReadError, RowGroup};
+use super::{Read, ReadError, RowGroup, ids};
 use crate::layout::Values;
 use crate::leaf::Leaf;
 
@@ -24,9 +25,16 @@ fn one(group: &mut RowGroup, prune: &Prune) -> Result<Read<bool>, ReadError> {
         PruneOn::Name => any_entry(group, &group.file.layout.path(Level::Span, "Name"), prune),
         PruneOn::Status(code) => Ok(Read::Ready(in_range(group, "StatusCode", i64::from(*code)))),
         PruneOn::Kind(code) => Ok(Read::Ready(in_range(group, "Kind", i64::from(*code)))),
+        PruneOn::TraceId(ranges) => Ok(Read::Ready(ids::may_hold(group, ranges))),
         PruneOn::Attr { levels, key, value } => {
-            for level in levels {
-                if ready!(attribute(group, *level, key, *value, prune)) {
+            // What costs little for all levels first, and at once.
+            let mut open = levels.clone();
+            if let Some(one_of) = &prune.one_of {
+                let mut said = ready!(needle::look(group, levels, key, one_of)).into_iter();
+                open.retain(|_| said.next() != Some(Said::No));
+            }
+            for level in open {
+                if ready!(attribute(group, level, key, *value, prune)) {
                     return Ok(Read::Ready(true));
                 }
             }
@@ -78,9 +86,17 @@ fn attribute(
     if ready!(any_entry(group, &layout.path(level, layout.attrs.text), prune)) {
         return Ok(Read::Ready(true));
     }
-    // Arrays of mixed types stand in columns of their own, as JSON.
+    // Arrays of mixed types, and long texts, stand in columns of their own, as JSON.
+    if !group.may_be_json(level, key) {
+        return Ok(Read::Ready(false));
+    }
     for json in layout.attrs.json {
-        if ready!(has_text(group, &layout.path(level, json))) {
+        let path = layout.path(level, json);
+        let Some(leaf) = group.file.leaf(&path) else { continue };
+        if needle::is_empty(group.file.metadata.row_group(group.index).column(leaf)) {
+            continue;
+        }
+        if group.file.told.is_known(group.index) || ready!(has_text(group, &path)) {
             return Ok(Read::Ready(true));
         }
     }

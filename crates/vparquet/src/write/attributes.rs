@@ -3,6 +3,8 @@
 //! An attribute is one entry with a key, and a list of values a type, of which at most one list is not empty. As long as
 //! no attribute is an array, all leaves share one array of repetition levels.
 
+use std::collections::BTreeSet;
+
 use trackway_spans::Value;
 use trackway_spans::anyvalue::{self, AnyValue, ArrayType};
 
@@ -105,6 +107,8 @@ pub(crate) struct AttrRows {
     pub(crate) floats: Vec<f64>,
     pub(crate) bools: Vec<u8>,
     pub(crate) unsupported: Vec<TextId>,
+    /// Keys of those.
+    pub(crate) unsupported_keys: BTreeSet<TextId>,
     /// Lengths of the arrays among the texts, ints, floats and bools.
     pub(crate) lengths: [Vec<u32>; 4],
     next_rep: u8,
@@ -194,6 +198,7 @@ impl AttrRows {
             Other::EmptyArray => (Kind::EmptyArray, 0),
             Other::Unsupported(json) => {
                 self.unsupported.push(*json);
+                self.unsupported_keys.insert(key);
                 (Kind::Unsupported, 0)
             }
         };
@@ -229,8 +234,12 @@ impl AttrRows {
         for at in from.strings.of(owner) {
             let key = texts.number_of(chunk, strings.key[at]);
             let value = texts.number_of(chunk, strings.value[at]);
-            if !own.text(key, place, value) {
-                self.text(key, value);
+            if own.text(key, place, value) {
+                continue;
+            }
+            match texts.long(value) {
+                Some(json) => self.other(key, &Other::Unsupported(json)),
+                None => self.text(key, value),
             }
         }
         for at in from.ints.of(owner) {

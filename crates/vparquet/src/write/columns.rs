@@ -15,6 +15,7 @@ use super::owners::Owners;
 use super::shape::{Entries, Shape};
 use super::texts::{TextId, Texts};
 use super::values::{RawBytes, Values};
+use crate::inline::JsonKeys;
 use crate::pages::Levels;
 use crate::schema::ROUNDED_SECONDS;
 
@@ -42,12 +43,12 @@ impl Under {
     }
 }
 
-/// Writes all leaves of a row group.
+/// Writes all leaves of a row group, and returns what [`Leaves::finish`] does.
 pub(crate) fn write(
     source: &mut Source<'_, '_>,
     shape: &Shape,
     mut leaves: Leaves<'_>,
-) -> Result<(), WriteError> {
+) -> Result<(u64, JsonKeys), WriteError> {
     traces(source, shape, &mut leaves)?;
     resources(source, shape, &mut leaves)?;
     scopes(source, shape, &mut leaves)?;
@@ -97,7 +98,7 @@ fn resources(source: &mut Source<'_, '_>, shape: &Shape, leaves: &mut Leaves<'_>
     each_row(resources, &mut attrs, |attrs, number| {
         of(number).attrs.iter().for_each(|(key, value)| attrs.attr(*key, value));
     });
-    leaves.attributes(&attrs, source.texts)?;
+    leaves.attributes(Level::Resource, &attrs, source.texts)?;
     let dropped: Vec<i32> = resources.of.iter().map(|number| of(*number).dropped).collect();
     leaves.values(levels, &Values::I32(&dropped))?;
     if !leaves.is_v5() {
@@ -123,7 +124,7 @@ fn scopes(source: &mut Source<'_, '_>, shape: &Shape, leaves: &mut Leaves<'_>) -
     each_row(scopes, &mut attrs, |attrs, number| {
         of(number).attrs.iter().for_each(|(key, value)| attrs.attr(*key, value));
     });
-    leaves.attributes(&attrs, source.texts)?;
+    leaves.attributes(Level::Scope, &attrs, source.texts)?;
     let dropped: Vec<i32> = scopes.of.iter().map(|number| of(*number).dropped).collect();
     leaves.values(levels, &Values::I32(&dropped))
 }
@@ -273,7 +274,7 @@ fn span_attributes<'a>(
         attrs.all(texts, (chunk, &chunks[chunk].span_attrs), span.row, &mut own, place);
         place += 1;
     });
-    leaves.attributes(&attrs, texts)?;
+    leaves.attributes(Level::Span, &attrs, texts)?;
     Ok(own)
 }
 
@@ -364,6 +365,6 @@ fn child_attributes<'a>(
         }
     }
     attrs.row();
-    leaves.attributes(&attrs, source.texts)?;
+    leaves.attributes(level, &attrs, source.texts)?;
     Ok(own)
 }

@@ -7,9 +7,11 @@ use trackway_spans::Level;
 
 use super::WriteError;
 use super::attributes::{AttrRows, Kind};
+use super::filters::{self, Pending};
 use super::own::{Own, OwnValues};
 use super::texts::{TextId, Texts};
 use super::values::{Mapper, RawBytes, Values};
+use crate::inline::JsonKeys;
 use crate::layout::Layout;
 use crate::meta::Format;
 use crate::pages::{ChunkEncoder, Levels};
@@ -24,6 +26,8 @@ pub(crate) struct Leaves<'a> {
     next: usize,
     encoder: &'a mut ChunkEncoder,
     mapper: &'a mut Mapper,
+    pending: Pending,
+    json_keys: JsonKeys,
     append: &'a mut Append<'a>,
 }
 
@@ -35,7 +39,16 @@ impl<'a> Leaves<'a> {
         mapper: &'a mut Mapper,
         append: &'a mut Append<'a>,
     ) -> Self {
-        Self { schema, layout, next: 0, encoder, mapper, append }
+        Self {
+            schema,
+            layout,
+            next: 0,
+            encoder,
+            mapper,
+            pending: Pending::default(),
+            json_keys: JsonKeys::default(),
+            append,
+        }
     }
 
     /// Whether the format is vParquet5, which has some leaves more, and some in another place.
@@ -60,7 +73,34 @@ impl<'a> Leaves<'a> {
     pub(crate) fn values(&mut self, levels: Levels<'_>, values: &Values<'_>) -> Result<(), WriteError> {
         let (leaf, compress) = self.descriptor()?;
         let (bytes, close) = self.encoder.encode(&leaf, levels, values, None, compress)?;
-        (self.append)(bytes, close)
+        self.append(bytes, close)
+    }
+
+    fn append(&mut self, bytes: Bytes, close: ColumnCloseResult) -> Result<(), WriteError> {
+        if self.pending.push(bytes, close) { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> Result<(), WriteError> {
+        let Self { pending, append, .. } = self;
+        pending.take().into_iter().try_for_each(|(bytes, close)| append(bytes, close))
+    }
+
+    /// Writes a leaf of the integers that attributes have.
+    fn ints(&mut self, levels: Levels<'_>, values: &[i64]) -> Result<(), WriteError> {
+        let (leaf, compress) = self.descriptor()?;
+        let (bytes, mut close) =
+            self.encoder.encode(&leaf, levels, &Values::Plain(values), None, compress)?;
+        close.bloom_filter = filters::of_numbers(&close.metadata, values);
+        self.append(bytes, close)
+    }
+
+    /// Writes a leaf of the floats that attributes have.
+    fn floats(&mut self, levels: Levels<'_>, values: &[f64]) -> Result<(), WriteError> {
+        let (leaf, compress) = self.descriptor()?;
+        let (bytes, mut close) =
+            self.encoder.encode(&leaf, levels, &Values::Floats(values), None, compress)?;
+        close.bloom_filter = filters::of_numbers(&close.metadata, values);
+        self.append(bytes, close)
     }
 
     /// Writes a leaf of strings.
@@ -70,21 +110,40 @@ impl<'a> Leaves<'a> {
         numbers: &[TextId],
         texts: &Texts<'_>,
     ) -> Result<(), WriteError> {
+        self.strings(levels, numbers, texts, Strings::default())
+    }
+
+    /// Writes a leaf of the texts that attributes have.
+    fn attribute_texts(
+        &mut self,
+        levels: Levels<'_>,
+        numbers: &[TextId],
+        texts: &Texts<'_>,
+        is_blob: bool,
+    ) -> Result<(), WriteError> {
+        self.strings(levels, numbers, texts, Strings { is_blob, filtered: true })
+    }
+
+    fn strings(
+        &mut self,
+        levels: Levels<'_>,
+        numbers: &[TextId],
+        texts: &Texts<'_>,
+        how: Strings,
+    ) -> Result<(), WriteError> {
         let (leaf, compress) = self.descriptor()?;
         let mapped = self.mapper.map(numbers, texts);
-        let dictionary = mapped.dictionary(texts);
+        let dictionary = if how.is_blob { None } else { mapped.dictionary(texts) };
         let values = match &dictionary {
             Some(dictionary) => Values::Ids(mapped.ids, dictionary.bits()),
             None => Values::Texts(numbers, texts, mapped.plain_bytes),
         };
-        let (bytes, close) = self.encoder.encode(&leaf, levels, &values, dictionary.as_ref(), compress)?;
-        (self.append)(bytes, close)
-    }
-
-    /// Writes a leaf of strings without a dictionary.
-    fn blobs(&mut self, levels: Levels<'_>, numbers: &[TextId], texts: &Texts<'_>) -> Result<(), WriteError> {
-        let bytes = numbers.iter().map(|number| texts.get(*number).len()).sum();
-        self.values(levels, &Values::Texts(numbers, texts, bytes))
+        let (bytes, mut close) =
+            self.encoder.encode(&leaf, levels, &values, dictionary.as_ref(), compress)?;
+        if how.filtered {
+            close.bloom_filter = filters::of_texts(&close.metadata, mapped.distinct, texts);
+        }
+        self.append(bytes, close)
     }
 
     /// Writes byte strings of a fixed length.
@@ -105,15 +164,11 @@ impl<'a> Leaves<'a> {
                 OwnValues::Texts(values) => {
                     let levels = OwnLevels::new(owners, &values.at, max_rep);
                     let levels = levels.levels(owners);
-                    if column.is_blob {
-                        self.blobs(levels, &values.values, texts)?;
-                    } else {
-                        self.texts(levels, &values.values, texts)?;
-                    }
+                    self.attribute_texts(levels, &values.values, texts, column.is_blob)?;
                 }
                 OwnValues::Ints(values) => {
                     let levels = OwnLevels::new(owners, &values.at, max_rep);
-                    self.values(levels.levels(owners), &Values::Plain(&values.values))?;
+                    self.ints(levels.levels(owners), &values.values)?;
                 }
             }
         }
@@ -121,7 +176,12 @@ impl<'a> Leaves<'a> {
     }
 
     /// Writes the seven leaves of a level's attributes.
-    pub(crate) fn attributes(&mut self, rows: &AttrRows, texts: &Texts<'_>) -> Result<(), WriteError> {
+    pub(crate) fn attributes(
+        &mut self,
+        level: Level,
+        rows: &AttrRows,
+        texts: &Texts<'_>,
+    ) -> Result<(), WriteError> {
         let entries = Levels { rep: &rows.rep, def: &rows.def, rows: &rows.rows };
         self.texts(entries, &rows.keys, texts)?;
         let kinds = rows.kinds.iter().filter(|kind| **kind != Kind::Nothing);
@@ -138,20 +198,38 @@ impl<'a> Leaves<'a> {
                 }
             };
             match kind {
-                Kind::Text => self.texts(levels, &rows.texts, texts)?,
-                Kind::Int => self.values(levels, &Values::Plain(&rows.ints))?,
-                Kind::Float => self.values(levels, &Values::Floats(&rows.floats))?,
+                Kind::Text => self.attribute_texts(levels, &rows.texts, texts, false)?,
+                Kind::Int => self.ints(levels, &rows.ints)?,
+                Kind::Float => self.floats(levels, &rows.floats)?,
                 _ => self.values(levels, &Values::Bools(&rows.bools))?,
             }
         }
+        self.json_keys.add(level, rows.unsupported_keys.iter().map(|key| texts.get(*key)));
         let def = rows.def_of(Kind::Unsupported);
-        self.texts(Levels { def: &def, ..entries }, &rows.unsupported, texts)
+        // Long texts in a dictionary would all be read for one of them.
+        let how = Strings { is_blob: texts.has_long(), filtered: false };
+        self.strings(Levels { def: &def, ..entries }, &rows.unsupported, texts, how)
     }
 
-    /// Checks that no leaf was left out.
-    pub(crate) fn finish(self) -> Result<(), WriteError> {
-        if self.next == self.schema.num_columns() { Ok(()) } else { Err(WriteError::Schema) }
+    /// Checks that no leaf was left out, and returns how many bytes of filters there are, and which attributes have
+    /// values of no type.
+    pub(crate) fn finish(mut self) -> Result<(u64, JsonKeys), WriteError> {
+        self.flush()?;
+        if self.next == self.schema.num_columns() {
+            Ok((self.pending.filter_bytes(), self.json_keys))
+        } else {
+            Err(WriteError::Schema)
+        }
     }
+}
+
+/// How a leaf of strings is written.
+#[derive(Clone, Copy, Default)]
+struct Strings {
+    /// Without a dictionary.
+    is_blob: bool,
+    /// With a bloom filter, where it helps.
+    filtered: bool,
 }
 
 /// Levels of a leaf, where they are not those of its owners.

@@ -134,6 +134,7 @@ fn resource(batch: &SpanBatch, chunk: usize, row: u32, own: &OwnColumns, texts: 
         }
         _ => true,
     });
+    set_long_apart(&mut attrs, texts);
     Resource {
         service: texts.number_of(chunk, batch.resources.service[row as usize]),
         dropped: or_zero(&batch.resources.dropped_attributes, row as usize).cast_signed(),
@@ -144,13 +145,25 @@ fn resource(batch: &SpanBatch, chunk: usize, row: u32, own: &OwnColumns, texts: 
 
 fn scope(batch: &SpanBatch, chunk: usize, row: usize, resource: u32, texts: &mut Texts<'_>) -> Scope {
     let table = &batch.attrs[Level::Scope as usize];
-    let attrs = attributes(table, chunk, row as u32, texts);
+    let mut attrs = attributes(table, chunk, row as u32, texts);
+    set_long_apart(&mut attrs, texts);
     Scope {
         resource,
         name: texts.number_of(chunk, batch.scopes.name[row]),
         version: texts.number_of(chunk, batch.scopes.version[row]),
         dropped: or_zero(&batch.scopes.dropped_attributes, row).cast_signed(),
         attrs,
+    }
+}
+
+/// Long texts go where they are in nobody's way.
+fn set_long_apart(attrs: &mut [(TextId, Attr)], texts: &mut Texts<'_>) {
+    for (_, value) in attrs {
+        if let Attr::Text(text) = value
+            && let Some(json) = texts.long(*text)
+        {
+            *value = Attr::Other(Other::Unsupported(json));
+        }
     }
 }
 

@@ -8,6 +8,9 @@ use std::hash::BuildHasher;
 use hashbrown::{DefaultHashBuilder, HashTable};
 use trackway_spans::{Interner, SpanBatch, StrId, Strings};
 
+use crate::inline::LONG_TEXT_BYTES;
+use crate::json;
+
 /// Number of a string across all chunks.
 pub(crate) type TextId = u32;
 
@@ -27,6 +30,8 @@ pub(crate) struct Texts<'a> {
     made: Interner,
     /// `made` as it was when the last row group was done.
     kept: Interner,
+    /// Whether any string of a chunk is a long text: see [`crate::inline`].
+    has_long: bool,
 }
 
 impl<'a> Texts<'a> {
@@ -45,6 +50,7 @@ impl<'a> Texts<'a> {
             chunks,
             made: Interner::new(),
             kept: Interner::new(),
+            has_long: false,
         };
         texts.number();
         texts
@@ -61,10 +67,11 @@ impl<'a> Texts<'a> {
             let hash = half(text) as u32;
             table.insert_unique(spread(hash), (hash, id as u32), |(hash, _)| spread(*hash));
         }
-        let Self { chunks, known, bases, numbers, places, .. } = self;
+        let Self { chunks, known, bases, numbers, places, has_long, .. } = self;
         for (chunk, strings) in chunks.iter().enumerate() {
             bases.push(numbers.len());
             for (id, text) in strings.iter().enumerate() {
+                *has_long |= text.len() > LONG_TEXT_BYTES;
                 let hash = half(text) as u32;
                 let found = table.find(spread(hash), |(other, number)| {
                     *other == hash && place(known, chunks, places[*number as usize]) == text
@@ -106,6 +113,22 @@ impl<'a> Texts<'a> {
     /// The number of a string that stands in no chunk. It may differ from that of an equal one in a chunk.
     pub(crate) fn make(&mut self, text: &[u8]) -> TextId {
         if text.is_empty() { 0 } else { self.places.len() as u32 + self.made.intern(text) }
+    }
+
+    /// What a long text is stored as, the JSON of its `AnyValue`; `None` for one that is not long. JSON cannot say what is
+    /// not UTF-8.
+    #[inline]
+    pub(crate) fn long(&mut self, number: TextId) -> Option<TextId> {
+        if !self.has_long || self.get(number).len() <= LONG_TEXT_BYTES {
+            return None;
+        }
+        let json = json::text_to_json(self.get(number))?;
+        Some(self.make(json.as_bytes()))
+    }
+
+    /// Whether there may be long texts.
+    pub(crate) fn has_long(&self) -> bool {
+        self.has_long
     }
 
     /// Numbers are below this.

@@ -173,7 +173,8 @@ pub(crate) struct Mapper {
 pub(crate) struct Mapped<'a> {
     /// Id of each value.
     pub(crate) ids: &'a [u32],
-    entries: &'a [TextId],
+    /// The different ones.
+    pub(crate) distinct: &'a [TextId],
     /// Bytes of all values, and of all entries with their lengths.
     pub(crate) plain_bytes: usize,
     dictionary_bytes: usize,
@@ -204,7 +205,7 @@ impl Mapper {
             dictionary_bytes += length + 4;
             plain_bytes += length * *count as usize;
         }
-        Mapped { ids, entries, plain_bytes, dictionary_bytes }
+        Mapped { ids, distinct: entries, plain_bytes, dictionary_bytes }
     }
 }
 
@@ -215,11 +216,11 @@ impl<'a> Mapped<'a> {
     where
         'a: 't,
     {
-        let id_bytes = self.ids.len() * hybrid::id_bits(self.entries.len()) as usize / 8;
+        let id_bytes = self.ids.len() * hybrid::id_bits(self.distinct.len()) as usize / 8;
         let with = self.dictionary_bytes + id_bytes;
         let fits = self.dictionary_bytes <= DICTIONARY_BYTES_MAX || with * 4 < self.plain_bytes;
         let smaller = with <= self.plain_bytes + self.plain_bytes / 4 + 1024;
-        (fits && smaller).then_some(Dictionary { entries: self.entries, texts })
+        (fits && smaller).then_some(Dictionary { entries: self.distinct, texts })
     }
 }
 
