@@ -30,7 +30,7 @@ const SPAN_BYTES: usize = 350;
 /// The row group that is being written takes so many of the memory budget's parts at the most.
 const ROW_GROUP_SHARE: usize = 8;
 /// Bytes that a piece of an input takes.
-const PIECE_BYTES: usize = 8 << 20;
+const PIECE_BYTES: usize = 12 << 20;
 /// How long a merge waits for memory.
 const MEMORY_WAIT: Duration = Duration::from_secs(60);
 /// Data that is merged stays for long: it is worth more work than when it is first written.

@@ -20,7 +20,7 @@ use crate::service::Ingester;
 /// How long it is waited for memory to write a block in, before it is tried again.
 const MEMORY_WAIT: Duration = Duration::from_secs(30);
 /// What putting the columns of a block together takes, in tenths of what its spans do.
-const ENCODING_TENTHS: usize = 6;
+const ENCODING_TENTHS: usize = 15;
 /// The spans of a block take so many of the budget's parts at the most.
 const BLOCK_SHARE: usize = 4;
 

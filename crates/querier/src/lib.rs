@@ -4,6 +4,7 @@
 //! stands in it exactly once. Spans of one trace that lie in several places are joined before anything that looks at the
 //! whole trace is judged.
 
+mod answers;
 mod fragments;
 mod guards;
 mod metrics;

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use futures::{StreamExt, stream};
 use parking_lot::Mutex;
@@ -14,6 +14,7 @@ use trackway_ingester::Chunk;
 use trackway_spans::{Columns, Needs, SpanBatch, TraceFacts};
 use trackway_storage::{PIECES_AT_ONCE, Piece, Scanned, StoreError};
 
+use crate::answers::{Answer, Answers, Elsewhere};
 use crate::fragments::{READS_AT_ONCE, Source};
 use crate::overlap::{Overlap, rows_among};
 use crate::search::eval_error;
@@ -26,6 +27,8 @@ const JOINED_AT_ONCE: usize = 8 * 1024;
 /// A metrics query over one tenant.
 pub(crate) struct MetricsQuery<'s> {
     source: &'s Source,
+    overlap: &'s Overlap,
+    answers: &'s Answers,
     counter: Arc<Counter>,
     tally: &'s Tally,
     ctx: &'s RequestCtx,
@@ -68,6 +71,8 @@ impl Counter {
 /// What is done with every part of the data.
 #[derive(Debug)]
 pub(crate) struct Job {
+    /// The query, as it is printed.
+    pub(crate) text: String,
     pub(crate) selection: Selection,
     pub(crate) plan: MetricsPlan,
     pub(crate) time: Intervals,
@@ -87,7 +92,7 @@ impl Job {
         needs
     }
 
-    fn reach(&self) -> Reach {
+    pub(crate) fn reach(&self) -> Reach {
         self.selection.reach().max(self.plan.reach())
     }
 
@@ -112,6 +117,42 @@ impl Job {
     }
 }
 
+/// What is known of a block while its spans are counted.
+#[derive(Debug)]
+struct Progress {
+    skipped: AtomicBool,
+    first: AtomicU64,
+    last: AtomicU64,
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Self { skipped: AtomicBool::new(false), first: AtomicU64::new(u64::MAX), last: AtomicU64::new(0) }
+    }
+}
+
+impl Progress {
+    /// Whether everything could be read.
+    fn is_whole(&self) -> bool {
+        !self.skipped.load(Ordering::Relaxed)
+    }
+
+    fn seen(&self, (first, last): (u64, u64)) {
+        self.first.fetch_min(first, Ordering::Relaxed);
+        self.last.fetch_max(last, Ordering::Relaxed);
+    }
+
+    /// Between which times the spans start.
+    fn extent(&self) -> (u64, u64) {
+        (self.first.load(Ordering::Relaxed), self.last.load(Ordering::Relaxed))
+    }
+}
+
+/// The least and the greatest of these; the wrong way round when there are none.
+fn extent(starts: &[u64]) -> (u64, u64) {
+    starts.iter().fold((u64::MAX, 0), |(first, last), start| (first.min(*start), last.max(*start)))
+}
+
 /// Reserves what a count has grown to.
 fn hold(memory: &mut Reservation, counted: &Partial) -> Result<(), QueryError> {
     memory.grow_to(counted.memory()).map_err(|over| over_budget(&over))
@@ -119,8 +160,8 @@ fn hold(memory: &mut Reservation, counted: &Partial) -> Result<(), QueryError> {
 
 impl<'s> MetricsQuery<'s> {
     pub(crate) async fn new(
-        source: &'s Source,
-        overlap: &Overlap,
+        (source, overlap): (&'s Source, &'s Overlap),
+        answers: &'s Answers,
         job: &Arc<Job>,
         tally: &'s Tally,
         ctx: &'s RequestCtx,
@@ -135,7 +176,7 @@ impl<'s> MetricsQuery<'s> {
             Reach::Span | Reach::Trace => Vec::new(),
         };
         let counter = Counter { job: Arc::clone(job), joined, facts };
-        Self { source, counter: Arc::new(counter), tally, ctx }
+        Self { source, overlap, answers, counter: Arc::new(counter), tally, ctx }
     }
 
     /// Counts all spans of the tenant.
@@ -184,42 +225,66 @@ impl<'s> MetricsQuery<'s> {
         self.source.reader.reserve(bytes).await.map_err(failed)
     }
 
+    /// Counts the spans of a block, or takes what was counted before.
     async fn block(&self, block: usize) -> Result<Vec<Partial>, QueryError> {
+        let (job, reader) = (&self.counter.job, &self.source.reader);
+        let Counter { joined, facts, .. } = &*self.counter;
+        let elsewhere = Elsewhere { overlap: self.overlap, joined, facts };
+        let name = elsewhere.name(&self.source.tenant, self.source.meta(block).block_id, job, 0);
+        if let Some(name) = &name
+            && let Some(known) = self.answers.get(reader, name, job).await
+        {
+            self.tally.count(|metrics| metrics.completed_jobs += 1);
+            return Ok(vec![known]);
+        }
+        let progress = Progress::default();
+        let parts = self.count_block(block, &progress).await?;
+        if !progress.is_whole() {
+            return Ok(parts);
+        }
+        self.tally.count(|metrics| metrics.completed_jobs += 1);
+        let Some(name) = name else { return Ok(parts) };
+        let all = self.merged(Partial::default(), parts).await?;
+        if let Some(answer) = Answer::new(all.clone(), &job.time, progress.extent()) {
+            self.answers.put(reader, &name, answer).await;
+        }
+        Ok(vec![all])
+    }
+
+    async fn count_block(&self, block: usize, progress: &Progress) -> Result<Vec<Partial>, QueryError> {
         let row_groups = match self.source.reader.open(&self.source.tenant, self.source.meta(block)).await {
             Ok(file) => file.row_groups(),
             Err(error) => {
-                self.tally.skip(&error);
+                self.skip(&error, progress);
                 return Ok(Vec::new());
             }
         };
-        let whole = AtomicBool::new(true);
-        let parts = stream::iter(0..row_groups).map(|row_group| self.row_group(block, row_group, &whole));
+        let parts = stream::iter(0..row_groups).map(|row_group| self.row_group(block, row_group, progress));
         let parts: Vec<_> = parts.buffer_unordered(READS_AT_ONCE).collect().await;
         let parts: Vec<Vec<Partial>> = parts.into_iter().collect::<Result<_, _>>()?;
-        self.tally.count(|metrics| metrics.completed_jobs += u32::from(whole.into_inner()));
         Ok(parts.into_iter().flatten().collect())
     }
 
-    /// Counts the spans of a row group, piece by piece. `whole` becomes false when not all of it can be read.
+    /// Counts the spans of a row group, piece by piece.
     async fn row_group(
         &self,
         block: usize,
         row_group: usize,
-        whole: &AtomicBool,
+        progress: &Progress,
     ) -> Result<Vec<Partial>, QueryError> {
         let needs = self.counter.job.needs();
         let prunes = self.counter.job.selection.prunes();
         let pieces = match self.source.pieces((block, row_group), prunes, &needs, self.tally).await {
             Ok(pieces) => Mutex::new(VecDeque::from(pieces)),
             Err(error) => {
-                self.skip(&error, whole);
+                self.skip(&error, progress);
                 return Ok(Vec::new());
             }
         };
         let first = pieces.lock().pop_front();
         let Some(first) = first else { return Ok(Vec::new()) };
         // It fetches for all of them.
-        let counted = self.piece(first, Partial::default(), whole).await?;
+        let counted = self.piece(first, Partial::default(), progress).await?;
         let lanes = std::iter::once(counted).chain(std::iter::repeat_with(Partial::default));
         let lanes = lanes.take(PIECES_AT_ONCE).map(|mut counted| async {
             let mut memory = self.reserve(0).await?;
@@ -228,32 +293,37 @@ impl<'s> MetricsQuery<'s> {
                 self.check()?;
                 let next = pieces.lock().pop_front();
                 let Some(piece) = next else { return Ok(counted) };
-                counted = self.piece(piece, counted, whole).await?;
+                counted = self.piece(piece, counted, progress).await?;
             }
         });
         futures::future::try_join_all(lanes).await
     }
 
     /// Adds the spans of a piece to what was counted. A piece that cannot be read is told to the tally.
-    async fn piece(&self, piece: Piece, counted: Partial, whole: &AtomicBool) -> Result<Partial, QueryError> {
+    async fn piece(&self, piece: Piece, counted: Partial, progress: &Progress) -> Result<Partial, QueryError> {
         let counter = Arc::clone(&self.counter);
         // Kept where it is if the piece cannot be read.
         let counted = Arc::new(Mutex::new(counted));
         let into = Arc::clone(&counted);
-        let work = move |batch: SpanBatch| counter.stored(batch, &mut into.lock());
+        let work = move |batch: SpanBatch| {
+            let extent = extent(&batch.spans.start);
+            counter.stored(batch, &mut into.lock()).map(|looked| (looked, extent))
+        };
         match piece.map(work).await {
             Ok((looked, bytes)) => {
                 self.tally.count(|metrics| metrics.inspected_bytes += bytes);
-                self.tally.inspected(looked.map_err(|error| eval_error(&error))?);
+                let (looked, extent) = looked.map_err(|error| eval_error(&error))?;
+                self.tally.inspected(looked);
+                progress.seen(extent);
             }
-            Err(error) => self.skip(&error, whole),
+            Err(error) => self.skip(&error, progress),
         }
         let counted = std::mem::take(&mut *counted.lock());
         Ok(counted)
     }
 
-    fn skip(&self, error: &StoreError, whole: &AtomicBool) {
-        whole.store(false, Ordering::Relaxed);
+    fn skip(&self, error: &StoreError, progress: &Progress) {
+        progress.skipped.store(true, Ordering::Relaxed);
         self.tally.skip(error);
     }
 

@@ -39,6 +39,8 @@ pub(crate) struct Overlap {
     live: Vec<TraceId>,
     /// Those whose parts lie all in blocks; nothing where this is about blocks alone.
     stored: Option<Arc<Self>>,
+    /// The trace ids of the blocks.
+    lists: Lists,
     copied: OnceCell<Arc<Vec<TraceId>>>,
     facts: OnceCell<Arc<TraceFacts>>,
 }
@@ -47,6 +49,13 @@ impl Overlap {
     /// Sorted.
     pub(crate) fn ids(&self) -> Arc<Vec<TraceId>> {
         Arc::clone(&self.ids)
+    }
+
+    /// Those of some traces that lie in a block; `None` when it is not known which lie there.
+    pub(crate) fn among_those_of(&self, block: Uuid, ids: &[TraceId]) -> Option<Vec<TraceId>> {
+        let lists = self.lists.get(&block)?;
+        let lies_there = |id: &&TraceId| lists.iter().any(|list| list.binary_search(id).is_ok());
+        Some(ids.iter().filter(lies_there).copied().collect())
     }
 
     pub(crate) fn holds(&self, id: TraceId) -> bool {
@@ -281,7 +290,8 @@ fn of_view(view: &View, ids: &[TraceId], stored: Arc<Overlap>) -> Arc<Overlap> {
     let mut all: Vec<TraceId> = stored.ids.iter().chain(&live).copied().collect();
     all.sort_unstable();
     all.dedup();
-    Arc::new(Overlap { ids: Arc::new(all), live, stored: Some(stored), ..Overlap::default() })
+    let lists = Arc::clone(&stored.lists);
+    Arc::new(Overlap { ids: Arc::new(all), live, stored: Some(stored), lists, ..Overlap::default() })
 }
 
 /// The trace ids of the blocks of a view, of the newest ones first until there are too many. What is known already is not
@@ -325,7 +335,7 @@ async fn lists(
 /// All ids of these lists, sorted, each as often as there are row groups with it. With them the overlap that those make
 /// that stand there several times.
 async fn repeated(source: &Source, lists: &Lists, tally: &Tally) -> (Arc<Vec<TraceId>>, Arc<Overlap>) {
-    let lists = Arc::clone(lists);
+    let (lists, of_overlap) = (Arc::clone(lists), Arc::clone(lists));
     let sort = move || {
         let all = lists.values().flatten().flat_map(|list| list.iter().copied());
         let mut ids: Vec<TraceId> = all.collect();
@@ -334,7 +344,8 @@ async fn repeated(source: &Source, lists: &Lists, tally: &Tally) -> (Arc<Vec<Tra
         let pairs = ids.windows(2).filter(|pair| pair[0] == pair[1]);
         let mut repeated: Vec<TraceId> = pairs.map(|pair| pair[0]).collect();
         repeated.dedup();
-        (Arc::new(ids), Arc::new(Overlap { ids: Arc::new(repeated), ..Overlap::default() }))
+        let overlap = Overlap { ids: Arc::new(repeated), lists: of_overlap, ..Overlap::default() };
+        (Arc::new(ids), Arc::new(overlap))
     };
     source.on_cpu(sort).await.unwrap_or_else(|error| {
         tally.skip(&error);

@@ -16,6 +16,7 @@ use trackway_storage::BlockReader;
 use trackway_traceql::ast::{BinaryOp, Field, FieldExpr, Intrinsic, Scope, Static, Status};
 use trackway_vparquet::meta::DedicatedColumn;
 
+use crate::answers::Answers;
 use crate::fragments::Source;
 use crate::guards::Guards;
 use crate::metrics::MetricsQuery;
@@ -57,6 +58,7 @@ pub struct Querier {
     pub(crate) config: Arc<QuerierConfig>,
     clock: Arc<dyn Clock>,
     overlaps: OverlapCache,
+    answers: Answers,
     pub(crate) guards: Guards,
 }
 
@@ -79,7 +81,8 @@ impl Querier {
     ) -> Self {
         let guards = Guards::new(config.concurrent_per_tenant, config.waiting_per_tenant);
         let overlaps = OverlapCache::new(reader.memory().clone());
-        Self { ingester, reader, config: Arc::new(config), clock, overlaps, guards }
+        let answers = Answers::new(reader.memory().clone());
+        Self { ingester, reader, config: Arc::new(config), clock, overlaps, answers, guards }
     }
 
     /// The time that a question about tags is about. Without one it is about what came in lately, as in Tempo.
@@ -238,7 +241,8 @@ impl Querier {
         for job in &question.jobs {
             let mut parts = Vec::with_capacity(sources.len());
             for (source, overlap) in &sources {
-                let query = MetricsQuery::new(source, overlap, job, &tally, &ctx).await;
+                let place = (source, &**overlap);
+                let query = MetricsQuery::new(place, &self.answers, job, &tally, &ctx).await;
                 parts.push(query.run().await?);
                 tally.check(&ctx)?;
             }

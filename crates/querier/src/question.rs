@@ -84,6 +84,7 @@ fn job(query: &Query, request: &MetricsRequest, exemplars: usize) -> Result<Job,
         return Err(PlanError::Unsupported("a query for traces in arithmetic".to_owned()));
     };
     Ok(Job {
+        text: query.to_string(),
         selection: Selection::new(query)?,
         plan: MetricsPlan::new(pipeline, request.time, exemplars)?,
         time: request.time,

@@ -2,6 +2,7 @@
 //! them, it lets what looks at roots and extents be judged there, without a join.
 
 use trackway_common::TraceId;
+use xxhash_rust::xxh3::Xxh3;
 
 use crate::batch::SpanBatch;
 use crate::strings::{Interner, StrId, Strings};
@@ -37,6 +38,20 @@ impl TraceFacts {
                 root_name: self.strings.intern(batch.strings.get(traces.root_name[row])),
             });
         }
+    }
+
+    /// What is known of a trace, in 64 bits; nothing where nothing is.
+    pub fn fingerprint(&self, id: TraceId) -> Option<u64> {
+        let fact = self.facts.get(self.ids.binary_search(&id).ok()?)?;
+        let texts = [fact.root_service, fact.root_name].map(|text| self.strings.get(text));
+        let mut hasher = Xxh3::new();
+        hasher.update(&fact.start.to_le_bytes());
+        hasher.update(&fact.end.to_le_bytes());
+        for text in texts {
+            hasher.update(&(text.len() as u64).to_le_bytes());
+            hasher.update(text);
+        }
+        Some(hasher.digest())
     }
 
     /// Puts what is known of the batch's traces in the place of what the batch says about its parts of them: those

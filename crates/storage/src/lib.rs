@@ -12,6 +12,8 @@ mod listing;
 mod reader;
 pub mod stores;
 
+pub use trackway_cache as cache;
+
 pub use blocks::{BlockStore, StoreError, Upload};
 pub use catalog::{
     BlockCatalog, BlockEntry, Catalog, CatalogError, LogRanges, Looked, PollOptions, Polled, UnreadableBlock,

@@ -42,7 +42,7 @@ const MEMORY_WAIT: Duration = Duration::from_secs(10);
 /// Entries of columns that are decoded at once take so many of the budget's parts at the most.
 const PIECE_SHARE: usize = 16;
 /// Bytes that such an entry takes.
-const ENTRY_BYTES: usize = 10;
+const ENTRY_BYTES: usize = 16;
 /// Pieces of a row group that are at work at once, as far as memory is reserved for them.
 pub const PIECES_AT_ONCE: usize = 2;
 
@@ -137,6 +137,11 @@ impl BlockReader {
     /// The store behind it.
     pub fn store(&self) -> &BlockStore {
         &self.store
+    }
+
+    /// The caches that it reads through.
+    pub fn caches(&self) -> &Caches {
+        &self.cache.caches
     }
 
     /// The budget that it reads in.

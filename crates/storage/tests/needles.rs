@@ -33,8 +33,9 @@ async fn one_of_many_orders_is_found_by_reading_little() {
         let asked = haystack.ask(&query).await;
         println!("{query}: {asked:?}");
         assert_eq!(asked.traces, found, "{query}");
-        // Of a few blocks one is much: what is read of those that hold it is told apart.
-        let holding = haystack.bytes / SIZE.blocks * 3 / 4 * found as u64;
+        // Of a few blocks one is much: what is read of those that hold it is told apart. One as small as here may be read
+        // as a whole, since that is one request.
+        let holding = haystack.bytes / SIZE.blocks * 5 / 4 * found as u64;
         let allowed = haystack.bytes as f64 * SHARE_MAX + holding as f64;
         assert!((asked.bytes as f64) < allowed, "{query}: {asked:?} of {}", haystack.bytes);
     }

@@ -41,8 +41,8 @@ use plan::Plan;
 /// from some eighty of them.
 const LEAVES_WORTH_SHARING: usize = 16;
 
-/// Bytes that an entry of a leaf takes, decoded and in a batch.
-const ENTRY_BYTES: u64 = 10;
+/// Bytes that an entry of a leaf takes: decoded, in a batch, and while it is judged.
+const ENTRY_BYTES: u64 = 16;
 
 /// Dictionaries of the leaves of a row group, decoded once for all its pieces.
 #[derive(Debug, Default)]

@@ -140,6 +140,16 @@ impl Comparison {
     }
 
     /// Whether something was left out.
+    /// Moves all lanes; `None` when one would lie before the first.
+    pub(super) fn shift(&mut self, by: i64) -> Option<()> {
+        self.all.shift(by)?;
+        for values in self.attributes.values_mut() {
+            let lanes = values.counts.values_mut().chain(&mut values.too_many);
+            lanes.chain(std::iter::once(&mut values.arrays)).try_for_each(|lanes| lanes.shift(by))?;
+        }
+        Some(())
+    }
+
     /// About how many bytes it takes.
     pub(super) fn memory(&self) -> usize {
         let lanes = |lanes: &Lanes<u64>| lanes.0.capacity() * size_of::<(u32, u64)>();

@@ -42,6 +42,33 @@ impl Merge for Candidate {
     }
 }
 
+/// How a range is cut: at multiples of so many steps since the Unix epoch, so that a range that moves is cut at the same
+/// times.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Slices {
+    /// Steps.
+    pub(super) width: u64,
+    /// The step at which the range begins, and the slice of it.
+    first: u64,
+    pub(super) base: u64,
+}
+
+impl Slices {
+    /// About so many of a range.
+    pub(super) fn new(slices: usize, time: &Intervals) -> Self {
+        // One is lost where the range does not begin with a slice.
+        let width = (time.count() as u64).div_ceil((slices as u64).saturating_sub(1).max(1)).max(1);
+        let first = time.step.map_or(0, |step| time.start / step);
+        Self { width, first, base: first / width }
+    }
+
+    /// The slice of an interval.
+    fn of(&self, slot: u32) -> u32 {
+        // There are no more slices than intervals.
+        ((self.first + u64::from(slot)) / self.width - self.base) as u32
+    }
+}
+
 /// The best span so far: its hash, and its row.
 #[derive(Clone, Copy)]
 struct Best(u64, u32);
@@ -62,11 +89,9 @@ pub(crate) fn candidates(
     number: impl Fn(usize) -> f64,
     (slices, time): (usize, &Intervals),
 ) -> Vec<(u32, Lanes<Candidate>)> {
-    let intervals = time.count();
-    let slices = slices.min(intervals).max(1);
-    let slice_of = |slot: &u32| (*slot as usize * slices / intervals) as u32;
-    let slice_of_slot: Vec<u32> = (0..intervals as u32).map(|slot| slice_of(&slot)).collect();
-    let lanes: Vec<u32> = rows.slots.iter().map(|slot| slice_of_slot[*slot as usize]).collect();
+    let slices = Slices::new(slices, time);
+    let lanes: Vec<u32> = rows.slots.iter().map(|slot| slices.of(*slot)).collect();
+    let slices = slices.of(time.count() as u32) as usize + 1;
     let ids = batch.traces.id_high.iter().zip(batch.traces.id_low.iter());
     let hashes: Vec<u64> = ids.map(|(high, low)| mix(low ^ mix(*high))).collect();
     let candidate = |row: usize| {

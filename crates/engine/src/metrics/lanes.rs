@@ -98,6 +98,16 @@ impl<T> Default for Lanes<T> {
     }
 }
 
+impl<T> Lanes<T> {
+    /// Moves all of them; `None` when one would lie before the first or behind what can be numbered.
+    pub(crate) fn shift(&mut self, by: i64) -> Option<()> {
+        self.0.iter_mut().try_for_each(|(lane, _)| {
+            *lane = u32::try_from(i64::from(*lane) + by).ok()?;
+            Some(())
+        })
+    }
+}
+
 impl<T: Merge> Merge for Lanes<T> {
     fn merge(&mut self, other: Self) {
         const NEAR: usize = 8;

@@ -30,5 +30,5 @@ pub use arithmetic::combine;
 pub use comparison::{ATTRIBUTES_MAX, VALUES_MAX};
 pub use finish::Finished;
 pub use partial::{GROUPS_MAX, NUMBERS_MAX, Partial};
-pub use plan::{EXEMPLARS_MAX, INTERVALS_MAX, MetricsPlan};
+pub use plan::{EXEMPLARS_MAX, Grid, INTERVALS_MAX, MetricsPlan};
 pub use series::{Exemplar, Intervals, Series};

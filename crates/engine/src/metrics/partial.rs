@@ -128,6 +128,19 @@ impl Partial {
         self.comparison.merge(other.comparison);
     }
 
+    /// Moves all lanes of numbers, and those of exemplars; `None` when one would lie before the first.
+    pub(super) fn shift(&mut self, by: i64, exemplars: i64) -> Option<()> {
+        for group in self.groups.values_mut() {
+            match &mut group.cells {
+                Cells::Counts(lanes) => lanes.shift(by)?,
+                Cells::Most(lanes) => lanes.shift(by)?,
+                Cells::Sums(lanes) => lanes.shift(by)?,
+            }
+            group.exemplars.shift(exemplars)?;
+        }
+        self.comparison.shift(by)
+    }
+
     /// About how many bytes it takes.
     pub fn memory(&self) -> usize {
         self.numbers * NUMBER_BYTES + self.groups.len() * GROUP_BYTES + self.comparison.memory()

@@ -59,6 +59,15 @@ pub(crate) enum What {
     Compare(Compare),
 }
 
+/// See [`MetricsPlan::grid`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Grid {
+    step: Option<u64>,
+    /// Steps between exemplars, where there are any.
+    slices: Option<u64>,
+    is_compared: bool,
+}
+
 impl What {
     /// The field whose values count.
     pub(crate) fn field(&self) -> Option<&Field> {
@@ -160,6 +169,32 @@ impl MetricsPlan {
             }
         }
         Ok(())
+    }
+
+    /// What two plans of the same query must have in common so that what one has counted can be [`Self::moved`] to the
+    /// other, whatever their ranges are.
+    pub fn grid(&self) -> Grid {
+        let slices = (self.exemplars > 0).then(|| exemplar::Slices::new(self.exemplars, &self.time).width);
+        Grid { step: self.time.step, slices, is_compared: matches!(self.what, What::Compare(_)) }
+    }
+
+    /// What another plan of this query with the same [`Grid`] has counted in its time, if all of it lies within the time of
+    /// this one: spans that start after `first` and not after `last`.
+    pub fn moved(&self, mut partial: Partial, from: &Intervals, (first, last): (u64, u64)) -> Option<Partial> {
+        if first <= self.time.start || last > self.time.end {
+            return None;
+        }
+        let Some(step) = self.time.step else { return Some(partial) };
+        let lanes_each = match &self.what {
+            What::Quantiles { .. } | What::Histogram { .. } => 1 << BUCKET_BITS,
+            What::Compare(_) => 2,
+            What::Count { .. } | What::Extreme { .. } | What::Sum { .. } => 1,
+        };
+        let slots = i64::try_from(from.start / step).ok()? - i64::try_from(self.time.start / step).ok()?;
+        let base = |time: &Intervals| i64::try_from(exemplar::Slices::new(self.exemplars, time).base).ok();
+        let slices = if self.exemplars > 0 { base(from)? - base(&self.time)? } else { 0 };
+        partial.shift(slots * lanes_each, slices)?;
+        Some(partial)
     }
 
     /// Merges what is known of other spans.

@@ -135,11 +135,17 @@ impl BlockReader {
         let read = self.read_rows(tenant, meta, number, &mut draft.entries).await;
         let problem = match read {
             Ok(true) => return Ok(()),
-            Ok(false) => "it has more traces than it says, or than an index takes".to_owned(),
-            Err(StoreError::Damaged { problem, .. }) => problem,
+            Ok(false) => Some("it has more traces than it says, or than an index takes".to_owned()),
+            Err(StoreError::Damaged { problem, .. }) => Some(problem),
+            // Merged or deleted meanwhile, or never whole, which the looks at the store tell.
+            Err(error) if error.is_not_found() => None,
             Err(error) => return Err(error),
         };
-        tracing::warn!(%tenant, %block, problem, "no index of trace ids covers this block; its bloom filter is asked");
+        if let Some(problem) = problem {
+            tracing::warn!(
+                %tenant, %block, problem, "no index of trace ids covers this block; its bloom filter is asked"
+            );
+        }
         draft.entries.truncate(before);
         // It was the last one that got a number.
         draft.blocks.pop();
