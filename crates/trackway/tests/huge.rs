@@ -16,6 +16,9 @@ use trackway_golden::http;
 const TRACE: u128 = 0x7777_0000_0000_0000_0000_0000_0000_0007;
 const REQUEST_SPANS: u64 = 2_000;
 const LIMIT: usize = 500_000;
+const BUDGET_MIB: u64 = 256;
+/// What the process takes besides: see `overload.rs`.
+const BESIDES_MIB: u64 = 96;
 
 fn spans() -> u64 {
     std::env::var("TRACKWAY_HUGE_SPANS").ok().and_then(|text| text.parse().ok()).unwrap_or(100_000)
@@ -31,6 +34,29 @@ fn part(first: u64, start: u64) -> Vec<u8> {
     of_service("huge", &(first..first + REQUEST_SPANS).map(span).collect::<Vec<_>>())
 }
 
+/// Other things that nobody expects, each a trace of its own by its number.
+fn poison() -> Vec<(u128, Vec<u8>)> {
+    let one = |number: u128, start: u64, attributes: &[(&str, String)]| {
+        let id = 0x9999_u128 << 64 | number;
+        (id, of_service("odd", &[span_at(start, id, &9_u64.to_be_bytes(), b"", "odd", attributes)]))
+    };
+    let names: Vec<String> = (0..100_000).map(|name| format!("name.{name}")).collect();
+    let many: Vec<(&str, String)> = names.iter().map(|name| (name.as_str(), String::from("x"))).collect();
+    vec![
+        one(1, 1_000_000_000, &[]),             // 1970
+        one(2, 4_102_444_800_000_000_000, &[]), // 2100
+        one(3, now(), &[("large", "y".repeat(20_000_000))]),
+        one(4, now(), &many),
+    ]
+}
+
+/// Most memory that the process has had, in MiB.
+fn peak(server: &Server) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).expect("a process");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("its peak");
+    line.trim().strip_suffix(" kB").and_then(|kib| kib.parse::<u64>().ok()).expect("a number") / 1024
+}
+
 fn start(folder: &Path, ports: Ports) -> Server {
     let more = format!(
         "query_frontend: {{query_end_cutoff: 0s, search: {{query_backend_after: 0s}}}}\n\
@@ -38,7 +64,7 @@ fn start(folder: &Path, ports: Ports) -> Server {
          compactor: {{compaction: {{block_retention: 0s, compacted_block_retention: 0s, compaction_cycle: 100ms, \
          compaction_window: 876000h}}}}\n\
          backend_scheduler: {{provider: {{compaction: {{max_input_blocks: 2}}}}}}\n\
-         trackway: {{compaction: {{start_after: 0s}}, memory: {{limit: 256MiB}}, block: {{max_spans: 30000}}}}"
+         trackway: {{compaction: {{start_after: 0s}}, memory: {{limit: {BUDGET_MIB}MiB}}, block: {{max_spans: 30000}}}}"
     );
     Server::start_on(folder, ports, &more)
 }
@@ -90,6 +116,9 @@ fn check(server: &Server, spans: u64) {
     );
     let count = server.json("/api/metrics/query?q=%7B%20resource.service.name%20%3D%20%22huge%22%20%7D%20%7C%20count_over_time()&since=1h");
     assert_eq!(count["series"][0]["value"].as_f64(), Some(spans as f64), "{count}");
+    for (id, _) in poison() {
+        assert_eq!(server.trace(id), Some(vec![9]), "{id:x}");
+    }
     for number in 0..20 {
         assert_eq!(server.trace(own_trace(number)), Some(own_spans(number)), "request {number}");
     }
@@ -104,12 +133,24 @@ fn a_trace_larger_than_memory_is_stored_in_parts_and_given_back_in_pieces() {
     for first in (0..spans).step_by(REQUEST_SPANS as usize) {
         let answer = server.push("application/x-protobuf", &part(first, began));
         assert_eq!(answer.status, 200, "{}", String::from_utf8_lossy(&answer.body));
+        if first == spans / 2 {
+            for (id, request) in poison() {
+                let answer = server.push("application/x-protobuf", &request);
+                let text = String::from_utf8_lossy(&answer.body).into_owned();
+                assert_eq!(answer.status, 200, "{id:x}: {text}");
+            }
+        }
         if good < 20 {
             assert_eq!(server.push("application/x-protobuf", &request(good)).status, 200);
             good += 1;
         }
     }
     check(&server, spans);
+    // All of it from the log once more.
+    server.kill();
+    let mut server = start(folder.path(), ports);
+    check(&server, spans);
+    assert!(peak(&server) <= BUDGET_MIB + BESIDES_MIB, "{} MiB", peak(&server));
     server.flush();
     server.wait("merged blocks", |server| server.lines().iter().any(|line| line.contains("level=2")));
     check(&server, spans);
