@@ -21,6 +21,7 @@ use uuid::Uuid;
 use crate::config::Config;
 use crate::merge::{INPUT_SPANS_MAX, MergeError, Merged, merge};
 use crate::metrics::{Metrics, State};
+use crate::redact::{GRACE, LiveData};
 use crate::select::{Job, debt, jobs};
 
 /// Spans of a row group: few enough that two of them and what is being read stay small.
@@ -54,12 +55,15 @@ pub struct Compactor {
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Arc<dyn Random>,
-    released: ReleasedLog,
+    pub(crate) released: ReleasedLog,
     columns: ColumnsOfTenant,
+    pub(crate) live: LiveData,
     /// Counts.
     pub metrics: Metrics,
     /// Blocks that cannot be merged.
     pub(crate) set_aside: Mutex<HashSet<Uuid>>,
+    /// Those among them that a redaction tried to write anew all the same.
+    pub(crate) rewrite_tried: Mutex<HashSet<Uuid>>,
     /// Blocks that are being written.
     building: Mutex<HashSet<Uuid>>,
 }
@@ -93,6 +97,7 @@ impl Compactor {
         random: Arc<dyn Random>,
         released: ReleasedLog,
         columns: ColumnsOfTenant,
+        live: LiveData,
     ) -> Self {
         Self {
             config,
@@ -102,8 +107,10 @@ impl Compactor {
             random,
             released,
             columns,
+            live,
             metrics: Metrics::default(),
             set_aside: Mutex::default(),
+            rewrite_tried: Mutex::default(),
             building: Mutex::default(),
         }
     }
@@ -170,10 +177,17 @@ impl Compactor {
             }
             tokio::select! {
                 () = stop.cancelled() => break,
-                () = tokio::time::sleep(self.config.cycle) => {}
+                () = tokio::time::sleep(self.pause()) => {}
+                () = self.store().redactions().wake.notified() => {}
             }
         }
         self.clear_folder();
+    }
+
+    /// How long to wait for the next round.
+    fn pause(&self) -> Duration {
+        let is_waited_for = !self.store().redactions().tenants_pending().is_empty();
+        if is_waited_for { self.config.cycle.min(GRACE) } else { self.config.cycle }
     }
 
     /// Deletes files that no merge is at work on any more.
@@ -188,6 +202,7 @@ impl Compactor {
 
     /// Merges what is due, tenant by tenant, each for a limited time, and indexes trace ids.
     pub async fn round(&self) {
+        self.redact().await;
         for tenant in self.catalog.tenants() {
             let end = self.clock.monotonic() + self.config.max_time_per_tenant;
             // What failed is tried again in the next round, and keeps nothing else from being merged now.
@@ -231,7 +246,7 @@ impl Compactor {
     }
 
     /// Does one merge, and says whether it is worth trying another one now.
-    async fn job(&self, tenant: &TenantId, job: &Job) -> bool {
+    pub(crate) async fn job(&self, tenant: &TenantId, job: &Job) -> bool {
         let began = self.clock.monotonic();
         let id = self.random.uuid();
         self.building.lock().insert(id);
@@ -335,8 +350,19 @@ impl Compactor {
         let _memory = self.memory_for(&inputs, options.row_group_spans_max).await?;
         let metas: Vec<Arc<BlockMeta>> = inputs.iter().map(|entry| Arc::clone(&entry.meta)).collect();
         let reader = self.reader.reserved_by_caller();
+        let losses = self.losses(tenant, &metas).await?;
         let merged = merge(&reader, tenant, &metas, (&options, INPUT_SPANS_MAX), path).await?;
         let entry = self.entry(tenant, id, &inputs, &merged, options.dedicated);
+        if !losses.is_empty() {
+            let is_empty = merged.written.spans == 0;
+            let (into, log) = if is_empty { (None, entry.log.clone()) } else { (Some(id), Vec::new()) };
+            self.note_losses(tenant, &losses, into, log).await?;
+            if is_empty {
+                self.retire(tenant, &inputs).await?;
+                self.count_losses(&losses);
+                return Ok((entry, merged));
+            }
+        }
         let upload = Upload {
             meta: &entry.meta,
             meta_json: Vec::new(),
@@ -351,6 +377,7 @@ impl Compactor {
         }
         let commit = Commit::new(self.random.uuid(), self.now(), entry.clone(), job.inputs.clone());
         self.catalog.replace(self.store(), tenant, &commit, &job.inputs).await?;
+        self.count_losses(&losses);
         // From here on the merge stands. What is not finished now is finished after the next look at the store.
         if let Err(error) = self.store().finish_commit(tenant, &commit, true, self.now()).await {
             tracing::debug!(%tenant, block = %id, %error, "left for later");
@@ -399,7 +426,8 @@ impl Compactor {
         let meta = merged.written.meta(id, tenant.as_str(), dedicated, replication_factor);
         let level = inputs.iter().map(|entry| entry.meta.compaction_level).max().unwrap_or(0);
         let meta = BlockMeta {
-            compaction_level: level + 1,
+            // One block that is written anew is as far as it was.
+            compaction_level: level + u32::from(inputs.len() > 1),
             covers: inputs.iter().map(|entry| entry.meta.block_id).collect(),
             ..meta
         };

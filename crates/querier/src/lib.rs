@@ -10,6 +10,7 @@ mod metrics;
 mod overlap;
 mod querier;
 mod question;
+mod redact;
 mod search;
 pub mod service;
 mod tags;
@@ -17,3 +18,4 @@ mod tally;
 mod trace;
 
 pub use querier::{Querier, QuerierConfig};
+pub use redact::{Redactable, RedactionRequest};

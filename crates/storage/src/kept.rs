@@ -89,6 +89,18 @@ impl Kept {
         self.tell();
     }
 
+    /// Lets go of what is kept of a block.
+    pub(crate) fn forget(&self, block: Uuid) {
+        self.files.invalidate(&block);
+        for key in self.blooms.iter().map(|(key, _)| *key).filter(|key| key.0 == block) {
+            self.blooms.invalidate(&key);
+        }
+        for key in self.ids.iter().map(|(key, _)| *key).filter(|key| key.0 == block) {
+            self.ids.invalidate(&key);
+        }
+        self.tell();
+    }
+
     /// Tells the pool how much there is. It lags behind a little: the caches count in batches.
     fn tell(&self) {
         let bytes = self.files.weighted_size() + self.blooms.weighted_size() + self.ids.weighted_size();

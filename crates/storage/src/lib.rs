@@ -9,6 +9,7 @@ mod index;
 mod kept;
 mod listing;
 mod reader;
+pub mod redact;
 pub mod stores;
 
 pub use blocks::{BlockStore, StoreError, Upload};

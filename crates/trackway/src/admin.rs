@@ -8,11 +8,12 @@ use futures::future::BoxFuture;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use trackway_api::{Admin, ConfigMode, HomeInfo};
-use trackway_common::{Clock, ErrorKind, MemoryPool, TenantId};
+use trackway_common::{Clock, ErrorKind, MemoryPool, RequestCtx, TenantId};
 use trackway_compactor::Compactor;
 use trackway_config::{Config, YamlMode};
 use trackway_ingester::Ingester;
 use trackway_querier::service::QueryError;
+use trackway_querier::{Querier, RedactionRequest};
 use trackway_storage::stores::OpenStore;
 
 use crate::memory;
@@ -25,6 +26,8 @@ pub(crate) struct Process {
     pub(crate) config: Config,
     /// Its compactor, unless it only reads.
     pub(crate) compactor: Option<Arc<Compactor>>,
+    /// What answers its questions.
+    pub(crate) querier: Querier,
     /// Its ingester.
     pub(crate) ingester: Arc<Ingester>,
     /// Whether it is ready.
@@ -94,6 +97,19 @@ impl Admin for Process {
         })
     }
 
+    fn redact(
+        &self,
+        ctx: RequestCtx,
+        asked: RedactionRequest,
+        dry_run: bool,
+    ) -> BoxFuture<'_, Result<serde_json::Value, QueryError>> {
+        Box::pin(self.redact_now(ctx, asked, dry_run))
+    }
+
+    fn redactions(&self, tenant: &TenantId, id: Option<&str>) -> Result<serde_json::Value, QueryError> {
+        self.shown(tenant, id)
+    }
+
     fn shutdown(&self) {
         self.stop.cancel();
     }
@@ -107,6 +123,7 @@ impl Admin for Process {
         let now = Timestamp::from_nanosecond(i128::from(self.clock.now())).unwrap_or_default();
         self.polls.write(&mut text, now);
         memory::write_metrics(&self.memory, &mut text);
+        self.write_redaction_metrics(&mut text);
         let (spans, bytes) = self.ingester.live();
         if let Some(compactor) = &self.compactor {
             compactor.metrics.write(&mut text);

@@ -135,7 +135,10 @@ impl Work {
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(WAIT) => {}
+                () = self.compactor.store().redactions().wake.notified() => {}
             }
+            // Somebody asked for that.
+            self.compactor.redact().await;
         }
         self.tidy(&polled).await;
         drop(polled);
