@@ -111,7 +111,9 @@ fn parse(body: &[u8]) -> Result<(RedactionRequest, bool), ApiError> {
         _ => return Err(ApiError::bad("give both start and end, or neither")),
     };
     if asked.range.is_some() && asked.query.is_none() {
-        return Err(ApiError::bad("start and end are about a query; traces that are named are removed whole"));
+        return Err(ApiError::bad(
+            "start and end are about a query; traces that are named are removed whole",
+        ));
     }
     if asked.traces.is_empty() && asked.query.is_none() {
         return Err(ApiError::bad(format!("nothing is named: give traceIds, or a query, as in {shape}")));
@@ -130,7 +132,8 @@ mod tests {
     #[test]
     fn requests_are_understood_or_refused() {
         let (asked, dry_run) =
-            parse(br#"{"traceIds":["1F"],"query":"{ name = \"x\" }","start":1,"end":2,"dryRun":true}"#).unwrap();
+            parse(br#"{"traceIds":["1F"],"query":"{ name = \"x\" }","start":1,"end":2,"dryRun":true}"#)
+                .unwrap();
         assert_eq!((asked.traces, dry_run), (vec![TraceId(31)], true));
         assert_eq!(asked.query.as_deref(), Some("{ name = \"x\" }"));
         assert_eq!(asked.range, Some(TimeRange { start: 1, end: 2 }));

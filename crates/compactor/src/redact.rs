@@ -22,7 +22,7 @@ use crate::select::Job;
 use crate::service::Compactor;
 
 /// How long the files of a block stay when another one has taken its place: for questions under way.
-pub(crate) const GRACE: Duration = Duration::from_secs(10);
+const GRACE: Duration = Duration::from_secs(10);
 
 /// Whether live data of a tenant has any of what is hidden.
 pub type LiveData = Arc<dyn Fn(&TenantId, &Hidden) -> bool + Send + Sync>;
@@ -39,6 +39,12 @@ impl Compactor {
                 tracing::warn!(%tenant, %error, "a redaction cannot go on; the next round tries again");
             }
         }
+    }
+
+    /// When to look after redactions again, if not before.
+    pub fn redacts_in(&self, most: Duration) -> Duration {
+        let is_waited_for = !self.store().redactions().tenants_pending().is_empty();
+        if is_waited_for { most.min(GRACE) } else { most }
     }
 
     async fn redact_tenant(&self, tenant: &TenantId) -> Result<(), StoreError> {

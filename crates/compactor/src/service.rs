@@ -21,7 +21,7 @@ use uuid::Uuid;
 use crate::config::Config;
 use crate::merge::{INPUT_SPANS_MAX, MergeError, Merged, merge};
 use crate::metrics::{Metrics, State};
-use crate::redact::{GRACE, LiveData};
+use crate::redact::LiveData;
 use crate::select::{Job, debt, jobs};
 
 /// Spans of a row group: few enough that two of them and what is being read stay small.
@@ -186,8 +186,7 @@ impl Compactor {
 
     /// How long to wait for the next round.
     fn pause(&self) -> Duration {
-        let is_waited_for = !self.store().redactions().tenants_pending().is_empty();
-        if is_waited_for { self.config.cycle.min(GRACE) } else { self.config.cycle }
+        self.redacts_in(self.config.cycle)
     }
 
     /// Deletes files that no merge is at work on any more.

@@ -76,6 +76,11 @@ impl Querier {
         range: Option<TimeRange>,
         found: &mut Redactable,
     ) -> Result<(), QueryError> {
+        // As a search, the part before its metrics would be taken for all of it.
+        if trackway_traceql::parse(query).is_ok_and(|query| query.metrics.is_some()) {
+            let text = "a redaction takes a query that selects spans, such as { span.user = \"bob\" }, not one for metrics";
+            return Err(invalid(text));
+        }
         let filter = SearchFilter::TraceQl(query.to_owned());
         let (limit, spans_per_spanset) = (REDACTED_MAX + 1, REDACTED_MAX + 1);
         let request = SearchRequest { filter, range, limit, spans_per_spanset };

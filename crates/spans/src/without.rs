@@ -202,7 +202,9 @@ mod tests {
         assert_eq!(batch.len(), 18);
         for seed in 0_u32..64 {
             let keep: Vec<bool> = (0..batch.len())
-                .map(|row| (seed.wrapping_mul(2_654_435_761) >> (row % 16)) & 1 == 0 && (seed % 5 != 1 || row > 6))
+                .map(|row| {
+                    (seed.wrapping_mul(2_654_435_761) >> (row % 16)) & 1 == 0 && (seed % 5 != 1 || row > 6)
+                })
                 .collect();
             let (kept, copied) = (without_spans(&batch, &keep), keep_spans(&batch, &keep));
             assert_eq!(kept.len(), copied.len());

@@ -93,7 +93,9 @@ impl Piece {
         let mut work = Some(work);
         let step = move |group: &mut RowGroup| {
             Ok(match group.load(&needs)? {
-                Read::Ready(batch) => Read::Ready(work.take().map(|work| work(without(hidden.as_deref(), batch)))),
+                Read::Ready(batch) => {
+                    Read::Ready(work.take().map(|work| work(without(hidden.as_deref(), batch))))
+                }
                 Read::NeedsRanges(ranges) => Read::NeedsRanges(ranges),
             })
         };

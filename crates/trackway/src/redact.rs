@@ -47,7 +47,8 @@ impl Process {
             return Ok(preview(&found));
         }
         if self.redactions().pending(&tenant).len() >= PENDING_MAX {
-            let text = format!("{PENDING_MAX} redactions of this tenant are not done yet; wait for some of them");
+            let text =
+                format!("{PENDING_MAX} redactions of this tenant are not done yet; wait for some of them");
             return Err(error(ErrorKind::Exhausted, text));
         }
         let id = SystemRandom.uuid();
@@ -63,7 +64,8 @@ impl Process {
             // What is live goes to a block, from which it is removed; until then it is hidden there.
             Ok::<_, trackway_storage::StoreError>(ingester.flush(Some(&of)).await)
         });
-        let put = put.await.map_err(|_| error(ErrorKind::Internal, "it was interrupted; the log says how"))?;
+        let put =
+            put.await.map_err(|_| error(ErrorKind::Internal, "it was interrupted; the log says how"))?;
         let flushed = put.map_err(|problem| {
             let text = format!("nothing is redacted, since it cannot be written down: {problem}");
             error(ErrorKind::Unavailable, text)
@@ -74,7 +76,8 @@ impl Process {
             answer["unknownTraceIds"] = unknown.iter().map(|id| id.hex()).collect();
         }
         if let Err(problem) = flushed {
-            answer["waits"] = format!("recent spans are hidden and cannot be written to a block: {problem}").into();
+            answer["waits"] =
+                format!("recent spans are hidden and cannot be written to a block: {problem}").into();
         }
         Ok(answer)
     }
@@ -119,9 +122,10 @@ impl Process {
                 }
             }
             None if self.compactor.is_none() => {
-                shown["waits"] = "the spans are hidden and stay in the store: this process writes no blocks anew \
+                shown["waits"] =
+                    "the spans are hidden and stay in the store: this process writes no blocks anew \
                                   (compactor.disabled, --read-only)"
-                    .into();
+                        .into();
             }
             None => {}
         }

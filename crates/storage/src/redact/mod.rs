@@ -146,7 +146,8 @@ impl Redactions {
     /// All of a tenant, oldest first.
     pub fn all(&self, tenant: &TenantId) -> Vec<Arc<Redaction>> {
         let tenants = self.tenants.read();
-        let mut all: Vec<_> = tenants.get(tenant).into_iter().flat_map(|of| of.all.values().cloned()).collect();
+        let mut all: Vec<_> =
+            tenants.get(tenant).into_iter().flat_map(|of| of.all.values().cloned()).collect();
         all.sort_by_key(|redaction| (redaction.created, redaction.id));
         all
     }

@@ -108,9 +108,8 @@ impl Stored {
             targets.insert(trace(id)?, Which::All);
         }
         for (id, spans) in &self.spans {
-            let span = |id: &String| {
-                u64::from_str_radix(id, 16).map_err(|error| format!("span id {id:?}: {error}"))
-            };
+            let span =
+                |id: &String| u64::from_str_radix(id, 16).map_err(|error| format!("span id {id:?}: {error}"));
             let spans: BTreeSet<u64> = spans.iter().map(span).collect::<Result<_, _>>()?;
             targets.insert(trace(id)?, Which::Spans(spans));
         }
@@ -171,7 +170,11 @@ impl BlockStore {
     ///
     /// # Errors
     /// [`StoreError`]; what was known stays hidden.
-    pub(crate) async fn read_redactions(&self, tenant: &TenantId, listed: &[Named]) -> Result<(), StoreError> {
+    pub(crate) async fn read_redactions(
+        &self,
+        tenant: &TenantId,
+        listed: &[Named],
+    ) -> Result<(), StoreError> {
         let known = self.redactions().all(tenant);
         let is_known =
             |named: &Named| known.iter().any(|one| one.id == named.id && one.done.is_some() >= named.done);
