@@ -14,7 +14,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use trackway_common::TenantId;
 use trackway_storage::redact::{Hidden, Redaction, Removal};
-use trackway_storage::{BlockCatalog, BlockEntry, Listing, LogRanges, StoreError};
+use trackway_storage::{BlockCatalog, BlockEntry, Commit, CommitError, Listing, LogRanges, StoreError};
 use trackway_vparquet::meta::BlockMeta;
 use uuid::Uuid;
 
@@ -157,12 +157,17 @@ impl Compactor {
         self.store().redactions().removed_spans.fetch_add(spans, Ordering::Relaxed);
     }
 
-    /// Takes blocks away of which nothing is left, without another one in their place.
-    pub(crate) async fn retire(&self, tenant: &TenantId, inputs: &[&BlockEntry]) -> Result<(), StoreError> {
-        for entry in inputs {
-            let block = entry.meta.block_id;
-            self.store().mark_compacted(tenant, block, Some(entry), self.now()).await?;
-            self.catalog.remove(tenant, &[block]);
+    /// Takes blocks away of which nothing is left, without another one in their place. Nothing of `empty` was written.
+    pub(crate) async fn retire(
+        &self,
+        tenant: &TenantId,
+        empty: &BlockEntry,
+        inputs: &[Uuid],
+    ) -> Result<(), CommitError> {
+        let commit = Commit::removal(self.random.uuid(), self.now(), empty.clone(), inputs.to_vec());
+        self.catalog.replace(self.store(), tenant, &commit, inputs).await?;
+        if let Err(error) = self.store().finish_commit(tenant, &commit, false, self.now()).await {
+            tracing::debug!(%tenant, %error, "left for later");
         }
         self.write_index(tenant).await;
         Ok(())

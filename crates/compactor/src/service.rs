@@ -85,6 +85,8 @@ enum JobError {
     Commit(#[from] CommitError),
     #[error(transparent)]
     Memory(#[from] OverBudget),
+    #[error("spans were redacted meanwhile")]
+    Redacted,
 }
 
 impl Compactor {
@@ -297,10 +299,14 @@ impl Compactor {
             tracing::debug!(%tenant, %over, "blocks are not merged now; the next round tries again");
             return false;
         }
+        if let JobError::Redacted = error {
+            tracing::debug!(%tenant, %error, "the merge begins anew");
+            return true;
+        }
         self.metrics.errors.fetch_add(1, Ordering::Relaxed);
         let poison = match error {
             JobError::Merge(error) => error.poison(),
-            JobError::Store(_) | JobError::Commit(_) | JobError::Memory(_) => None,
+            JobError::Store(_) | JobError::Commit(_) | JobError::Memory(_) | JobError::Redacted => None,
         };
         // Somebody else may have merged it, and deleted it.
         let is_block = |block: Uuid| async move {
@@ -349,15 +355,20 @@ impl Compactor {
         let _memory = self.memory_for(&inputs, options.row_group_spans_max).await?;
         let metas: Vec<Arc<BlockMeta>> = inputs.iter().map(|entry| Arc::clone(&entry.meta)).collect();
         let reader = self.reader.reserved_by_caller();
+        let version = self.reader.redactions_version(tenant);
         let losses = self.losses(tenant, &metas).await?;
         let merged = merge(&reader, tenant, &metas, (&options, INPUT_SPANS_MAX), path).await?;
+        if self.reader.redactions_version(tenant) != version {
+            // Some of it was read before something was hidden, some after: nobody could say what was removed.
+            return Err(JobError::Redacted);
+        }
         let entry = self.entry(tenant, id, &inputs, &merged, options.dedicated);
         if !losses.is_empty() {
             let is_empty = merged.written.spans == 0;
             let (into, log) = if is_empty { (None, entry.log.clone()) } else { (Some(id), Vec::new()) };
             self.note_losses(tenant, &losses, into, log).await?;
             if is_empty {
-                self.retire(tenant, &inputs).await?;
+                self.retire(tenant, &entry, &job.inputs).await?;
                 self.count_losses(&losses);
                 return Ok((entry, merged));
             }

@@ -407,7 +407,8 @@ impl Catalog {
         store.commit(tenant, &mut known, commit).await?;
         let mut tenants = self.tenants.write();
         let state = tenants.entry(tenant.clone()).or_default();
-        state.change(vec![commit.added().clone()], covers);
+        let added = (!commit.is_removal()).then(|| commit.added().clone());
+        state.change(added.into_iter().collect(), covers);
         Ok(())
     }
 

@@ -241,7 +241,21 @@ impl Model {
             let values = values.as_array().cloned().unwrap_or_default();
             values.iter().map(|value| value["value"].as_str().unwrap().to_owned()).collect()
         };
-        assert_eq!(list(&texts[1].0), marks);
+        let listed = list(&texts[1].0);
+        let missing: Vec<&Sent> = self.spans.iter().filter(|sent| !listed.contains(&sent.mark)).collect();
+        if let Some(one) = missing.first() {
+            let found = server.search(&format!("{{ span.mark = \"{}\" }}", one.mark));
+            let again = server.json(&texts[1].0).to_string();
+            let live = String::from_utf8(server.get("/metrics").body).unwrap();
+            let live = live.lines().find(|line| line.starts_with("trackway_live_spans ")).unwrap().to_owned();
+            let chunks: Vec<bool> = missing.iter().map(|one| again.contains(&one.mark)).collect();
+            panic!(
+                "not listed: {missing:?}\nfound {found:?}\nagain {chunks:?}\n{live}\ntrace {:?}\n{}",
+                server.trace(one.trace),
+                server.json(PATH)
+            );
+        }
+        assert_eq!(listed, marks);
         let users: BTreeSet<String> = self.spans.iter().map(|sent| sent.user.to_owned()).collect();
         assert_eq!(list(&texts[5].0), users);
         let services: BTreeSet<String> = self.spans.iter().map(|sent| sent.service.to_owned()).collect();
