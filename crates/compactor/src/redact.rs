@@ -6,7 +6,7 @@
 //! - This runs where merges do and never beside one, so no merge is under way that began before the redaction.
 //! - What no block names any more, since nothing of it was left, the redaction itself names before the block goes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -52,25 +52,31 @@ impl Compactor {
         let Some(hidden) = self.reader.hidden(tenant) else { return Ok(()) };
         let (live, of) = (Arc::clone(&self.live), tenant.clone());
         // It may wait for the disk. What fails there is looked at again.
-        let mut left = tokio::task::spawn_blocking(move || live(&of, &hidden)).await.unwrap_or(true);
+        let is_live = tokio::task::spawn_blocking(move || live(&of, &hidden)).await.unwrap_or(true);
+        let mut waits = is_live.then(|| "recent spans are not in a block yet".to_owned());
         let mut unread = Vec::new();
         for entry in &*self.catalog.blocks(tenant) {
             match self.reader.redacted_in(tenant, &entry.meta, &pending).await {
                 Ok(found) if found.is_empty() => {}
-                Ok(_) => left |= !self.rewrite(tenant, entry).await,
+                Ok(_) => {
+                    if !self.rewrite(tenant, entry).await {
+                        waits = Some(format!("block {} is not written anew yet", entry.meta.block_id));
+                    }
+                }
                 Err(StoreError::Damaged { .. }) => unread.push(entry.meta.block_id),
                 Err(error) => return Err(error),
             }
         }
         unread.extend(self.catalog.unreadable(tenant).iter().map(|block| block.id));
         let listing = self.store().list_tenant(tenant).await?;
-        left |= self.delete_replaced(tenant, &pending, &listing).await?;
-        left |= self.reindex(tenant, &listing).await?;
-        if !left {
+        waits = self.delete_replaced(tenant, &pending, &listing).await?.or(waits);
+        waits = self.reindex(tenant, &listing).await?.or(waits);
+        if waits.is_none() {
             for redaction in &pending {
                 self.finish_redaction(tenant, redaction, &unread).await?;
             }
         }
+        self.store().redactions().wait_for(tenant, waits);
         self.store().tidy_redactions(tenant, &listing.redactions).await
     }
 
@@ -174,35 +180,33 @@ impl Compactor {
     }
 
     /// Deletes the files of what were blocks and have what is hidden, however long such files are kept otherwise. Returns
-    /// whether some stay for now.
+    /// what stays for now.
     async fn delete_replaced(
         &self,
         tenant: &TenantId,
         pending: &[Arc<Redaction>],
         listing: &Listing,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Option<String>, StoreError> {
+        let version = self.reader.redactions_version(tenant);
         let blocks = self.catalog.blocks(tenant);
         let is_live = |block: &Uuid| blocks.iter().any(|entry| entry.meta.block_id == *block);
         let grace = SignedDuration::try_from(GRACE).unwrap_or_default();
-        let mut left = false;
+        let mut waits = None;
         for (block, files) in listing.blocks.iter().filter(|(block, _)| !is_live(block)) {
-            if files.meta && !files.compacted {
-                // Not a block that is searched: unreadable, or about to be known.
+            // Those with only this are unreadable, or about to be known. What this process writes is live data until then.
+            if !files.compacted && (files.meta || self.catalog.is_announced(*block)) {
                 continue;
             }
-            let meta = if files.compacted {
-                self.store().replaced_meta(tenant, *block).await
-            } else {
-                self.store().unfinished_meta(tenant, *block).await
-            };
-            let found = match meta {
-                Ok(None) => continue,
-                Ok(Some(meta)) => self.reader.redacted_in(tenant, &meta, pending).await,
-                Err(error) => Err(error),
-            };
+            if self.is_clean(*block, version) {
+                continue;
+            }
+            let found = self.found_in_dead(tenant, *block, files.compacted, pending).await;
             match found {
-                Ok(found) if found.is_empty() => continue,
-                Ok(_) | Err(StoreError::Damaged { .. }) => {}
+                Ok(None) => {
+                    self.clean.lock().1.insert(*block);
+                    continue;
+                }
+                Ok(Some(_)) | Err(StoreError::Damaged { .. }) => {}
                 Err(error) if error.is_not_found() => {}
                 Err(error) => return Err(error),
             }
@@ -213,21 +217,49 @@ impl Compactor {
                 self.metrics.deleted.fetch_add(1, Ordering::Relaxed);
             } else {
                 // One without any mark may be on its way in. If nobody finishes it, it is deleted when it is old.
-                left = true;
+                let what = if files.compacted { "is about to be deleted" } else { "was never finished" };
+                waits = Some(format!("what lies there of block {block} {what}"));
             }
         }
-        Ok(left)
+        Ok(waits)
     }
 
-    /// Writes indexes of trace ids anew that cover blocks which are gone. Returns whether some stay for now.
-    async fn reindex(&self, tenant: &TenantId, listing: &Listing) -> Result<bool, StoreError> {
+    /// Whether nothing hidden was found in the files of what is no block. They do not change.
+    fn is_clean(&self, block: Uuid, version: u64) -> bool {
+        let mut clean = self.clean.lock();
+        if clean.0 != version {
+            *clean = (version, HashSet::new());
+        }
+        clean.1.contains(&block)
+    }
+
+    /// What the files of what is no block have of redactions. `None` when it is nothing.
+    async fn found_in_dead(
+        &self,
+        tenant: &TenantId,
+        block: Uuid,
+        is_replaced: bool,
+        pending: &[Arc<Redaction>],
+    ) -> Result<Option<BTreeMap<Uuid, Removal>>, StoreError> {
+        let store = self.store();
+        let meta = match is_replaced {
+            true => store.replaced_meta(tenant, block).await?,
+            false => store.unfinished_meta(tenant, block).await?,
+        };
+        let Some(meta) = meta else { return Ok(None) };
+        let found = self.reader.keeping_nothing().redacted_in(tenant, &meta, pending).await?;
+        Ok((!found.is_empty()).then_some(found))
+    }
+
+    /// Writes indexes of trace ids anew that cover blocks which are gone. Returns what stays for now.
+    async fn reindex(&self, tenant: &TenantId, listing: &Listing) -> Result<Option<String>, StoreError> {
         for _ in 0..=listing.ids.len() {
             let blocks = self.catalog.blocks(tenant);
             let step = self.reader.drop_gone_traces(tenant, &blocks, self.random.uuid(), self.now());
             if step.await?.is_none() {
-                return Ok(false);
+                return Ok(None);
             }
         }
-        Ok(true)
+        Ok(Some("indexes of trace ids are not written anew yet".to_owned()))
     }
 }

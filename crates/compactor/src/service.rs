@@ -64,6 +64,8 @@ pub struct Compactor {
     pub(crate) set_aside: Mutex<HashSet<Uuid>>,
     /// Those among them that a redaction tried to write anew all the same.
     pub(crate) rewrite_tried: Mutex<HashSet<Uuid>>,
+    /// Files that have nothing of what is hidden, at a version.
+    pub(crate) clean: Mutex<(u64, HashSet<Uuid>)>,
     /// Blocks that are being written.
     building: Mutex<HashSet<Uuid>>,
 }
@@ -99,7 +101,6 @@ impl Compactor {
         random: Arc<dyn Random>,
         released: ReleasedLog,
         columns: ColumnsOfTenant,
-        live: LiveData,
     ) -> Self {
         Self {
             config,
@@ -109,12 +110,19 @@ impl Compactor {
             random,
             released,
             columns,
-            live,
+            live: Arc::new(|_, _| false),
             metrics: Metrics::default(),
             set_aside: Mutex::default(),
             rewrite_tried: Mutex::default(),
+            clean: Mutex::default(),
             building: Mutex::default(),
         }
+    }
+
+    /// The same beside live data, on which redactions wait.
+    #[must_use]
+    pub fn beside(self, live: LiveData) -> Self {
+        Self { live, ..self }
     }
 
     /// The store of the blocks.

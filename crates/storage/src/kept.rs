@@ -62,6 +62,18 @@ impl Kept {
         kept
     }
 
+    /// Keeps nothing.
+    pub(crate) fn nothing() -> Self {
+        Self {
+            memory: MemoryPool::unlimited(),
+            files: Cache::new(0),
+            blooms: Cache::new(0),
+            ids: Cache::new(0),
+            indexes: Arc::default(),
+            told: Arc::default(),
+        }
+    }
+
     pub(crate) fn file(&self, block: Uuid) -> Option<Arc<BlockFile>> {
         self.files.get(&block)
     }

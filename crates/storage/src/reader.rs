@@ -119,6 +119,12 @@ impl BlockReader {
         Self { memory: MemoryPool::unlimited(), ..self.clone() }
     }
 
+    /// The same without caches, for what is no block, or not yet: what its `meta.json` will say is not known.
+    #[must_use]
+    pub fn keeping_nothing(&self) -> Self {
+        Self { kept: Kept::nothing(), ..self.clone() }
+    }
+
     /// Reserves bytes for a question, waiting for others to give some back.
     ///
     /// # Errors

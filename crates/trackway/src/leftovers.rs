@@ -26,6 +26,29 @@ pub(crate) async fn delete(folders: &[&Path], store: &BlockStore, catalog: &Cata
     }
 }
 
+/// Deletes files `<name>#<number>` below a folder of blocks, which are what is there of an object until it is whole, with
+/// the folders that have nothing else. No listing shows them.
+pub(crate) fn delete_staged(folder: &Path) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            delete_staged(&path);
+        } else if is_staged(&path) {
+            match std::fs::remove_file(&path) {
+                Ok(()) => tracing::info!(path = %path.display(), "deleted an object that was not finished"),
+                Err(error) => tracing::debug!(path = %path.display(), %error, "left where it is"),
+            }
+            // Only if that was all.
+            let _ = std::fs::remove_dir(folder);
+        }
+    }
+}
+
+fn is_staged(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.rsplit_once('#'));
+    name.is_some_and(|(_, number)| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
 /// The blocks that files `<block>.parquet` are for.
 fn named_in(folder: &Path) -> Vec<Uuid> {
     let files = std::fs::read_dir(folder).into_iter().flatten().flatten();

@@ -86,15 +86,15 @@ impl Process {
     pub(crate) fn shown(&self, tenant: &TenantId, id: Option<&str>) -> Result<Value, QueryError> {
         let Some(text) = id else {
             let all: Vec<Value> =
-                self.redactions().all(tenant).iter().map(|redaction| self.show(redaction)).collect();
+                self.redactions().all(tenant).iter().map(|redaction| self.show(tenant, redaction)).collect();
             return Ok(json!({ "redactions": all }));
         };
         let unknown = || error(ErrorKind::NotFound, format!("redaction {text} is not known"));
         let id = text.parse().map_err(|_| unknown())?;
-        self.redactions().get(tenant, id).map(|redaction| self.show(&redaction)).ok_or_else(unknown)
+        self.redactions().get(tenant, id).map(|redaction| self.show(tenant, &redaction)).ok_or_else(unknown)
     }
 
-    fn show(&self, redaction: &Redaction) -> Value {
+    fn show(&self, tenant: &TenantId, redaction: &Redaction) -> Value {
         let blocks: Vec<Value> = redaction
             .removed
             .iter()
@@ -127,7 +127,11 @@ impl Process {
                                   (compactor.disabled, --read-only)"
                         .into();
             }
-            None => {}
+            None => {
+                if let Some(what) = self.redactions().waits_for(tenant) {
+                    shown["waits"] = what.into();
+                }
+            }
         }
         shown
     }

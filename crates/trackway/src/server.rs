@@ -131,6 +131,10 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     if !config.trackway.read_only {
         let folders = [&*wal.join("building"), &*settings::compactor(&config).folder];
         leftovers::delete(&folders, &store, &catalog, &polled).await;
+        if bucket.is_none() {
+            let blocks = config.blocks_path();
+            tokio::task::spawn_blocking(move || leftovers::delete_staged(&blocks)).await?;
+        }
     }
     let ingester = open_ingester(&config, wal, reader.clone(), &catalog, &clock, &random).await?;
     let work = if config.trackway.read_only || config.compactor.disabled {
@@ -193,7 +197,7 @@ fn compactor(
     ingester: &Arc<Ingester>,
 ) -> Arc<Compactor> {
     let (of_log, of_columns, of_live) = (Arc::clone(ingester), Arc::clone(ingester), Arc::clone(ingester));
-    Arc::new(Compactor::new(
+    let compactor = Compactor::new(
         settings::compactor(config),
         reader.clone(),
         Arc::clone(catalog),
@@ -201,8 +205,8 @@ fn compactor(
         Arc::clone(random),
         Arc::new(move |log| of_log.released_up_to(log)),
         Arc::new(move |tenant| of_columns.dedicated_columns(tenant)),
-        Arc::new(move |tenant, hidden| of_live.has_hidden(tenant, hidden)),
-    ))
+    );
+    Arc::new(compactor.beside(Arc::new(move |tenant, hidden| of_live.has_hidden(tenant, hidden))))
 }
 
 fn facts(ports: &Ports) -> Vec<(String, String)> {

@@ -243,18 +243,7 @@ impl Model {
         };
         let listed = list(&texts[1].0);
         let missing: Vec<&Sent> = self.spans.iter().filter(|sent| !listed.contains(&sent.mark)).collect();
-        if let Some(one) = missing.first() {
-            let found = server.search(&format!("{{ span.mark = \"{}\" }}", one.mark));
-            let again = server.json(&texts[1].0).to_string();
-            let live = String::from_utf8(server.get("/metrics").body).unwrap();
-            let live = live.lines().find(|line| line.starts_with("trackway_live_spans ")).unwrap().to_owned();
-            let chunks: Vec<bool> = missing.iter().map(|one| again.contains(&one.mark)).collect();
-            panic!(
-                "not listed: {missing:?}\nfound {found:?}\nagain {chunks:?}\n{live}\ntrace {:?}\n{}",
-                server.trace(one.trace),
-                server.json(PATH)
-            );
-        }
+        assert!(missing.is_empty(), "not listed: {missing:?}");
         assert_eq!(listed, marks);
         let users: BTreeSet<String> = self.spans.iter().map(|sent| sent.user.to_owned()).collect();
         assert_eq!(list(&texts[5].0), users);
@@ -327,7 +316,9 @@ impl Model {
         let needles: BTreeSet<Vec<u8>> = needles.into_iter().collect();
         let blocks = folder.join("blocks");
         for file in files(&blocks) {
-            assert_none(&std::fs::read(&file).unwrap(), &needles, &file.display().to_string());
+            // Merges go on.
+            let Ok(bytes) = std::fs::read(&file) else { continue };
+            assert_none(&bytes, &needles, &file.display().to_string());
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(decode_all(&blocks, &needles));
@@ -401,7 +392,15 @@ async fn decode_all(blocks: &Path, needles: &BTreeSet<Vec<u8>>) {
 fn until_done(server: &mut Server, ids: &[(String, u64)]) {
     for (id, spans) in ids {
         let path = format!("{PATH}/{id}");
-        server.wait("the redaction", |server| server.json(&path)["state"] == "done");
+        let mut waits = String::new();
+        server.wait("the redaction", |server| {
+            let shown = server.json(&path);
+            if let Some(text) = shown["waits"].as_str().filter(|text| *text != waits) {
+                println!("{text}");
+                waits = text.to_owned();
+            }
+            shown["state"] == "done"
+        });
         let report = server.json(&path);
         let removed: u64 =
             report["blocks"].as_array().unwrap().iter().map(|block| block["spans"].as_u64().unwrap()).sum();

@@ -199,7 +199,6 @@ impl Scene {
             Arc::clone(&random) as Arc<dyn Random>,
             Arc::new(|_| None),
             Arc::new(|_| None),
-            Arc::new(|_, _| false),
         ));
         Process { number, catalog, compactor, store, random, folder, work: Vec::new(), seen: BTreeSet::new() }
     }

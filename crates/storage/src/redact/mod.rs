@@ -99,6 +99,8 @@ struct OfTenant {
     /// Nothing when nothing is hidden.
     hidden: Option<Arc<Hidden>>,
     version: u64,
+    /// What those that are not done wait for, as far as it is known.
+    waits_for: Option<String>,
 }
 
 /// The redactions of all tenants, as this process knows them.
@@ -181,6 +183,18 @@ impl Redactions {
     /// Records of logs that no replay may bring back.
     pub fn logs(&self, tenant: &TenantId) -> Vec<LogRanges> {
         self.all(tenant).iter().flat_map(|redaction| redaction.log.clone()).collect()
+    }
+
+    /// Says what those of a tenant that are not done wait for.
+    pub fn wait_for(&self, tenant: &TenantId, what: Option<String>) {
+        if let Some(of) = self.tenants.write().get_mut(tenant) {
+            of.waits_for = what;
+        }
+    }
+
+    /// What those of a tenant that are not done wait for, as far as it is known.
+    pub fn waits_for(&self, tenant: &TenantId) -> Option<String> {
+        self.tenants.read().get(tenant)?.waits_for.clone()
     }
 
     /// Takes one over as it is now.
