@@ -48,6 +48,8 @@ impl Compactor {
     }
 
     async fn redact_tenant(&self, tenant: &TenantId) -> Result<(), StoreError> {
+        // Before those that are pending: what is found clean is so of these.
+        let version = self.reader.redactions_version(tenant);
         let pending = self.store().redactions().pending(tenant);
         let Some(hidden) = self.reader.hidden(tenant) else { return Ok(()) };
         let (live, of) = (Arc::clone(&self.live), tenant.clone());
@@ -69,7 +71,7 @@ impl Compactor {
         }
         unread.extend(self.catalog.unreadable(tenant).iter().map(|block| block.id));
         let listing = self.store().list_tenant(tenant).await?;
-        waits = self.delete_replaced(tenant, &pending, &listing).await?.or(waits);
+        waits = self.delete_replaced(tenant, (&pending, version), &listing).await?.or(waits);
         waits = self.reindex(tenant, &listing).await?.or(waits);
         if waits.is_none() {
             for redaction in &pending {
@@ -184,10 +186,9 @@ impl Compactor {
     async fn delete_replaced(
         &self,
         tenant: &TenantId,
-        pending: &[Arc<Redaction>],
+        (pending, version): (&[Arc<Redaction>], u64),
         listing: &Listing,
     ) -> Result<Option<String>, StoreError> {
-        let version = self.reader.redactions_version(tenant);
         let blocks = self.catalog.blocks(tenant);
         let is_live = |block: &Uuid| blocks.iter().any(|entry| entry.meta.block_id == *block);
         let grace = SignedDuration::try_from(GRACE).unwrap_or_default();
