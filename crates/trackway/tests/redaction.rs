@@ -539,3 +539,51 @@ fn without_a_compactor_it_hides_and_says_what_it_waits_for() {
     model.check_objects(folder.path());
     server.stop();
 }
+
+/// A block of which nothing is left names no records any more, and another tenant keeps them in the log.
+#[test]
+fn a_replay_brings_nothing_back() {
+    let (folder, ports) = (tempfile::tempdir().unwrap(), Ports::free());
+    let more = format!("multitenancy_enabled: true\n{AT_ONCE}");
+    let mut server = start(folder.path(), ports, &more);
+    let of = |tenant: &str| vec![("x-scope-orgid".to_owned(), tenant.to_owned())];
+    let push = |server: &Server, tenant: &str, trace: u128| {
+        let headers =
+            [of(tenant), vec![("content-type".to_owned(), "application/x-protobuf".to_owned())]].concat();
+        let span = span_at(now() - 1_000 * MILLI, trace, &7_u64.to_be_bytes(), b"", "only", &[]);
+        let body = of_service("shop", &[span]);
+        let answer = http::request(&server.otlp_http, "POST", "/v1/traces", &headers, Some(&body)).unwrap();
+        assert_eq!(answer.status, 200);
+    };
+    let status = |server: &Server, tenant: &str, trace: u128| {
+        let path = format!("/api/traces/{trace:032x}");
+        http::request(&server.api, "GET", &path, &of(tenant), None).unwrap().status
+    };
+    push(&server, "quiet", 1);
+    push(&server, "redacting", 2);
+    let body = json!({ "traceIds": ["2", "3"] }).to_string();
+    let answer = http::request(&server.api, "POST", PATH, &of("redacting"), Some(body.as_bytes())).unwrap();
+    let made: Value = serde_json::from_slice(&answer.body).unwrap();
+    assert_eq!(answer.status, 202, "{made}");
+    assert_eq!(made["unknownTraceIds"], json!([format!("{:032x}", 3)]));
+    assert_eq!(status(&server, "redacting", 2), 404);
+    let path = format!("{PATH}/{}", made["id"].as_str().unwrap());
+    let shown = |server: &Server| -> Value {
+        let answer = http::request(&server.api, "GET", &path, &of("redacting"), None).unwrap();
+        serde_json::from_slice(&answer.body).unwrap()
+    };
+    server.wait("the redaction", |server| shown(server)["state"] == "done");
+    let report = shown(&server);
+    assert_eq!(report["blocks"][0]["spans"], 1, "{report}");
+    assert!(report["blocks"][0].get("into").is_none(), "nothing was left: {report}");
+    // Another tenant does not see it.
+    assert_eq!(http::request(&server.api, "GET", &path, &of("quiet"), None).unwrap().status, 404);
+    server.kill();
+    let server = start(folder.path(), ports, &more);
+    assert!(server.lines().iter().any(|line| line.contains("replayed the log")), "{:?}", server.lines());
+    assert_eq!((status(&server, "redacting", 2), status(&server, "quiet", 1)), (404, 200));
+    // Now that it is done, the trace is like any other.
+    push(&server, "redacting", 2);
+    assert_eq!(status(&server, "redacting", 2), 200);
+    server.stop();
+}
