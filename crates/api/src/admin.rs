@@ -1,7 +1,9 @@
 //! What the surface needs to know about the process that is not an answer to a question about traces.
 
 use futures::future::BoxFuture;
-use trackway_common::TenantId;
+use serde_json::Value;
+use trackway_common::{ErrorKind, RequestCtx, TenantId};
+use trackway_querier::RedactionRequest;
 use trackway_querier::service::QueryError;
 
 /// The process behind the surface.
@@ -29,6 +31,23 @@ pub trait Admin: Send + Sync + 'static {
     /// Writes blocks of everything that is held, or of one tenant's part of it. An unknown tenant is `NotFound`.
     fn flush(&self, tenant: Option<TenantId>) -> BoxFuture<'_, Result<(), QueryError>>;
 
+    /// Hides what is asked for and begins to remove it, or says what that would be. Of the first tenant of the context.
+    fn redact(
+        &self,
+        ctx: RequestCtx,
+        asked: RedactionRequest,
+        dry_run: bool,
+    ) -> BoxFuture<'_, Result<Value, QueryError>> {
+        let _ = (ctx, asked, dry_run);
+        Box::pin(async { Err(no_redactions()) })
+    }
+
+    /// One redaction of a tenant with its report, or all of them. An unknown one is `NotFound`.
+    fn redactions(&self, tenant: &TenantId, id: Option<&str>) -> Result<Value, QueryError> {
+        let _ = (tenant, id);
+        Err(no_redactions())
+    }
+
     /// Begins to stop: refuses what is new, writes blocks, ends the process. Returns at once.
     fn shutdown(&self);
 
@@ -42,6 +61,10 @@ pub trait Admin: Send + Sync + 'static {
 
     /// What the first page says.
     fn home(&self) -> HomeInfo;
+}
+
+fn no_redactions() -> QueryError {
+    QueryError::new(ErrorKind::Unsupported, "nothing can be redacted here")
 }
 
 /// The blocks of one tenant.

@@ -21,6 +21,7 @@ mod ops;
 mod params;
 mod querier_grpc;
 mod query_string;
+mod redactions;
 mod router;
 mod search;
 mod series_json;

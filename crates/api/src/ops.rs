@@ -126,7 +126,7 @@ pub(crate) async fn shutdown(State(state): State<ApiState>, request: Request) ->
 }
 
 /// Refuses what another site's page made a browser send; tools send no such header.
-fn only_from_here(headers: &HeaderMap) -> Result<(), ApiError> {
+pub(crate) fn only_from_here(headers: &HeaderMap) -> Result<(), ApiError> {
     let site = headers.get("sec-fetch-site").map(http::HeaderValue::as_bytes);
     if matches!(site, Some(b"cross-site" | b"same-site")) {
         let text = "refused: the request comes from another site's page";

@@ -26,10 +26,10 @@ use crate::grpc::{MAX_MESSAGE, Streaming};
 use crate::health::Health;
 use crate::metrics::route_name;
 use crate::querier_grpc::Querier;
-use crate::{ops, search, tags, trace, ts_metrics};
+use crate::{ops, redactions, search, tags, trace, ts_metrics};
 
 /// Paths behind the prefix, as they are shown.
-const PREFIXED: [&str; 12] = [
+const PREFIXED: [&str; 14] = [
     "/api/echo",
     "/api/metrics/query",
     "/api/metrics/query_range",
@@ -37,6 +37,8 @@ const PREFIXED: [&str; 12] = [
     "/api/search/tag/{name}/values",
     "/api/search/tags",
     "/api/status/buildinfo",
+    "/api/trackway/v1/redactions",
+    "/api/trackway/v1/redactions/{id}",
     "/api/trackway/v1/traces/{id}",
     "/api/traces/{id}",
     "/api/v2/search/tag/{name}/values",
@@ -83,6 +85,8 @@ pub fn router(state: ApiState) -> Router {
         .route(&at("/api/traces/{id}"), any(trace::v1))
         .route(&at("/api/v2/traces/{id}"), any(trace::v2))
         .route(&at(&format!("{}/{{id}}", trace::WHOLE)), any(trace::whole))
+        .route(&at(redactions::PATH), any(redactions::all))
+        .route(&at(&format!("{}/{{id}}", redactions::PATH)), any(redactions::one))
         .route(&at("/api/search/tags"), any(tags::names_v1))
         .route(&at("/api/v2/search/tags"), any(tags::names_v2))
         .route(&at("/api/search/tag/{*rest}"), any(tags::values_v1))

@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use trackway_common::{TenantId, TraceId};
-use trackway_spans::{Needs, SpanBatch};
+use trackway_spans::{Needs, SpanBatch, keep_spans};
+use trackway_storage::redact::Hidden;
 use trackway_storage::{BlockReader, Piece, StoreError};
 use trackway_vparquet::BlockFile;
 use trackway_vparquet::meta::BlockMeta;
@@ -107,7 +108,8 @@ impl Cursor {
             self.next_row_group += 1;
         }
         let Some(piece) = self.pieces.pop_front() else { return Ok(()) };
-        let (batch, _) = piece.map(|batch| batch).await.map_err(failed)?;
+        let hidden = self.reader.hidden(&self.tenant);
+        let (batch, _) = piece.map(move |batch| left(batch, hidden.as_deref())).await.map_err(failed)?;
         let ids: Vec<TraceId> = batch.traces.ids().collect();
         // A trace that takes several rows has them one behind the other, in pieces of their own.
         let ascends =
@@ -134,6 +136,15 @@ impl Cursor {
     /// How many spans are to be written, now that the traces up to `bound` are.
     pub(crate) fn spans_due(&self, bound: TraceId) -> usize {
         self.held.iter().map(|held| held.spans_due(bound)).sum()
+    }
+}
+
+/// A batch from which hidden spans were taken, as what is left of it: without rows of traces that are gone, and without
+/// what was stored about traces that are not whole any more.
+fn left(batch: SpanBatch, hidden: Option<&Hidden>) -> SpanBatch {
+    match hidden {
+        Some(hidden) if hidden.touches(batch.traces.ids()) => keep_spans(&batch, &vec![true; batch.len()]),
+        _ => batch,
     }
 }
 

@@ -21,6 +21,7 @@ use uuid::Uuid;
 use crate::config::Config;
 use crate::merge::{INPUT_SPANS_MAX, MergeError, Merged, merge};
 use crate::metrics::{Metrics, State};
+use crate::redact::LiveData;
 use crate::select::{Job, debt, jobs};
 
 /// Spans of a row group: few enough that two of them and what is being read stay small.
@@ -54,12 +55,17 @@ pub struct Compactor {
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Arc<dyn Random>,
-    released: ReleasedLog,
+    pub(crate) released: ReleasedLog,
     columns: ColumnsOfTenant,
+    pub(crate) live: LiveData,
     /// Counts.
     pub metrics: Metrics,
     /// Blocks that cannot be merged.
     pub(crate) set_aside: Mutex<HashSet<Uuid>>,
+    /// Those among them that a redaction tried to write anew all the same.
+    pub(crate) rewrite_tried: Mutex<HashSet<Uuid>>,
+    /// Files that have nothing of what is hidden, at a version.
+    pub(crate) clean: Mutex<(u64, HashSet<Uuid>)>,
     /// Blocks that are being written.
     building: Mutex<HashSet<Uuid>>,
 }
@@ -81,6 +87,8 @@ enum JobError {
     Commit(#[from] CommitError),
     #[error(transparent)]
     Memory(#[from] OverBudget),
+    #[error("spans were redacted meanwhile")]
+    Redacted,
 }
 
 impl Compactor {
@@ -102,10 +110,19 @@ impl Compactor {
             random,
             released,
             columns,
+            live: Arc::new(|_, _| false),
             metrics: Metrics::default(),
             set_aside: Mutex::default(),
+            rewrite_tried: Mutex::default(),
+            clean: Mutex::default(),
             building: Mutex::default(),
         }
+    }
+
+    /// The same beside live data, on which redactions wait.
+    #[must_use]
+    pub fn beside(self, live: LiveData) -> Self {
+        Self { live, ..self }
     }
 
     /// The store of the blocks.
@@ -170,10 +187,16 @@ impl Compactor {
             }
             tokio::select! {
                 () = stop.cancelled() => break,
-                () = tokio::time::sleep(self.config.cycle) => {}
+                () = tokio::time::sleep(self.pause()) => {}
+                () = self.store().redactions().wake.notified() => {}
             }
         }
         self.clear_folder();
+    }
+
+    /// How long to wait for the next round.
+    fn pause(&self) -> Duration {
+        self.redacts_in(self.config.cycle)
     }
 
     /// Deletes files that no merge is at work on any more.
@@ -188,6 +211,7 @@ impl Compactor {
 
     /// Merges what is due, tenant by tenant, each for a limited time, and indexes trace ids.
     pub async fn round(&self) {
+        self.redact().await;
         for tenant in self.catalog.tenants() {
             let end = self.clock.monotonic() + self.config.max_time_per_tenant;
             // What failed is tried again in the next round, and keeps nothing else from being merged now.
@@ -231,7 +255,7 @@ impl Compactor {
     }
 
     /// Does one merge, and says whether it is worth trying another one now.
-    async fn job(&self, tenant: &TenantId, job: &Job) -> bool {
+    pub(crate) async fn job(&self, tenant: &TenantId, job: &Job) -> bool {
         let began = self.clock.monotonic();
         let id = self.random.uuid();
         self.building.lock().insert(id);
@@ -283,10 +307,14 @@ impl Compactor {
             tracing::debug!(%tenant, %over, "blocks are not merged now; the next round tries again");
             return false;
         }
+        if let JobError::Redacted = error {
+            tracing::debug!(%tenant, %error, "the merge begins anew");
+            return true;
+        }
         self.metrics.errors.fetch_add(1, Ordering::Relaxed);
         let poison = match error {
             JobError::Merge(error) => error.poison(),
-            JobError::Store(_) | JobError::Commit(_) | JobError::Memory(_) => None,
+            JobError::Store(_) | JobError::Commit(_) | JobError::Memory(_) | JobError::Redacted => None,
         };
         // Somebody else may have merged it, and deleted it.
         let is_block = |block: Uuid| async move {
@@ -335,8 +363,24 @@ impl Compactor {
         let _memory = self.memory_for(&inputs, options.row_group_spans_max).await?;
         let metas: Vec<Arc<BlockMeta>> = inputs.iter().map(|entry| Arc::clone(&entry.meta)).collect();
         let reader = self.reader.reserved_by_caller();
+        let version = self.reader.redactions_version(tenant);
+        let losses = self.losses(tenant, &metas).await?;
         let merged = merge(&reader, tenant, &metas, (&options, INPUT_SPANS_MAX), path).await?;
+        if self.reader.redactions_version(tenant) != version {
+            // Some of it was read before something was hidden, some after: nobody could say what was removed.
+            return Err(JobError::Redacted);
+        }
         let entry = self.entry(tenant, id, &inputs, &merged, options.dedicated);
+        if !losses.is_empty() {
+            let is_empty = merged.written.spans == 0;
+            let (into, log) = if is_empty { (None, entry.log.clone()) } else { (Some(id), Vec::new()) };
+            self.note_losses(tenant, &losses, into, log).await?;
+            if is_empty {
+                self.retire(tenant, &entry, &job.inputs).await?;
+                self.count_losses(&losses);
+                return Ok((entry, merged));
+            }
+        }
         let upload = Upload {
             meta: &entry.meta,
             meta_json: Vec::new(),
@@ -351,6 +395,7 @@ impl Compactor {
         }
         let commit = Commit::new(self.random.uuid(), self.now(), entry.clone(), job.inputs.clone());
         self.catalog.replace(self.store(), tenant, &commit, &job.inputs).await?;
+        self.count_losses(&losses);
         // From here on the merge stands. What is not finished now is finished after the next look at the store.
         if let Err(error) = self.store().finish_commit(tenant, &commit, true, self.now()).await {
             tracing::debug!(%tenant, block = %id, %error, "left for later");
@@ -399,7 +444,8 @@ impl Compactor {
         let meta = merged.written.meta(id, tenant.as_str(), dedicated, replication_factor);
         let level = inputs.iter().map(|entry| entry.meta.compaction_level).max().unwrap_or(0);
         let meta = BlockMeta {
-            compaction_level: level + 1,
+            // One block that is written anew is as far as it was.
+            compaction_level: level + u32::from(inputs.len() > 1),
             covers: inputs.iter().map(|entry| entry.meta.block_id).collect(),
             ..meta
         };

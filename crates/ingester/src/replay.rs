@@ -101,7 +101,10 @@ impl Ingester {
         let of_tenant = |tenant: TenantId| {
             let blocks = self.catalog.blocks(&tenant);
             let lists = blocks.iter().flat_map(|entry| entry.log.clone());
-            (tenant, lists.collect())
+            // What redactions left nothing of has no block that names it.
+            let removed = self.reader.store().redactions().logs(&tenant);
+            let lists = lists.chain(removed).collect();
+            (tenant, lists)
         };
         self.catalog.tenants().into_iter().map(of_tenant).collect()
     }

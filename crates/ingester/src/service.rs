@@ -11,6 +11,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 use trackway_common::{Clock, ErrorKind, Kinded, MemoryUser, Random, TenantId};
 use trackway_spans::{AppendError, Appended, peek_request};
+use trackway_storage::redact::Hidden;
 use trackway_storage::{BlockCatalog, BlockEntry, BlockReader, UnreadableBlock};
 use trackway_vparquet::meta::DedicatedColumn;
 use trackway_wal::{Admission, LocalLog, Log, LogError, NewRecord, RecentHashes, Sequence, request_hash};
@@ -314,6 +315,14 @@ impl Ingester {
     /// The blocks of a tenant.
     pub fn blocks(&self, tenant: &TenantId) -> Arc<Vec<BlockEntry>> {
         self.catalog.blocks(tenant)
+    }
+
+    /// Whether live data of a tenant has any of what is hidden. Blocks on the disk where it lies in segments. What cannot be
+    /// read counts as having some.
+    pub fn has_hidden(&self, tenant: &TenantId, hidden: &Hidden) -> bool {
+        let chunks = self.view(tenant).chunks;
+        let mut named = chunks.iter().filter(|chunk| hidden.ids().any(|id| chunk.has(id)));
+        named.any(|chunk| chunk.load().map_or(true, |batch| hidden.keep(&batch).is_some()))
     }
 
     /// The tenants that have anything.

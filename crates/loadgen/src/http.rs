@@ -110,6 +110,18 @@ impl HttpClient {
         self.timed(clock, &Ask { method: "POST", target, headers: &[], body: Some(&[]) }).await
     }
 
+    /// Posts JSON to a path, and measures how long it took.
+    pub async fn post_json(
+        &mut self,
+        clock: &dyn Clock,
+        target: &str,
+        accept: &str,
+        body: &[u8],
+    ) -> Result<Answer, HttpError> {
+        let headers = [("Accept", accept), ("Content-Type", "application/json")];
+        self.timed(clock, &Ask { method: "POST", target, headers: &headers, body: Some(body) }).await
+    }
+
     async fn timed(&mut self, clock: &dyn Clock, ask: &Ask<'_>) -> Result<Answer, HttpError> {
         let from = clock.monotonic();
         let mut answer = self.ask(ask).await?;

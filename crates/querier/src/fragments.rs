@@ -7,7 +7,7 @@ use std::sync::Arc;
 use futures::{StreamExt, stream};
 use trackway_common::{Reservation, TenantId, TraceId};
 use trackway_engine::complete_traces;
-use trackway_ingester::{Chunk, View};
+use trackway_ingester::{Chunk, SegmentError, View};
 use trackway_spans::{Needs, Prune, SpanBatch, merge_places, trace_ids_of};
 use trackway_storage::ids::Answered;
 use trackway_storage::{BlockReader, PIECES_AT_ONCE, Piece, Scanned, StoreError};
@@ -352,7 +352,16 @@ impl Source {
             false => Some(self.reader.reserve(chunk.bytes as u64).await?),
         };
         let damaged = |problem: String| StoreError::Damaged { path: "segment".to_owned(), problem };
-        let loaded = tokio::task::spawn_blocking(move || chunk.load()).await;
+        let hidden = self.reader.hidden(&self.tenant);
+        let hidden = hidden.filter(|hidden| hidden.ids().any(|id| chunk.has(id)));
+        let load = move || {
+            let batch = chunk.load()?;
+            Ok::<_, SegmentError>(match hidden {
+                Some(hidden) => Arc::new(hidden.without(SpanBatch::clone(&batch))),
+                None => batch,
+            })
+        };
+        let loaded = tokio::task::spawn_blocking(load).await;
         let loaded = loaded.map_err(|error| damaged(error.to_string()))?;
         let batch = loaded.map_err(|error| damaged(error.to_string()))?;
         Ok(Live { batch, _memory: memory })

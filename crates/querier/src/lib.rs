@@ -11,6 +11,7 @@ mod metrics;
 mod overlap;
 mod querier;
 mod question;
+mod redact;
 mod search;
 pub mod service;
 mod tags;
@@ -18,3 +19,4 @@ mod tally;
 mod trace;
 
 pub use querier::{Querier, QuerierConfig};
+pub use redact::{Redactable, RedactionRequest};

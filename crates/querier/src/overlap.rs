@@ -190,6 +190,8 @@ type Lists = Arc<HashMap<Uuid, Vec<Arc<Vec<TraceId>>>>>;
 struct Known {
     blocks: Vec<Uuid>,
     chunks: Vec<u64>,
+    /// Of what is hidden.
+    redactions: u64,
     lists: Lists,
     /// Of all blocks, sorted; those that are in several stand there as often.
     ids: Arc<Vec<TraceId>>,
@@ -223,19 +225,21 @@ impl OverlapCache {
     pub(crate) async fn of(&self, source: &Source, tally: &Tally) -> Arc<Overlap> {
         let blocks: Vec<Uuid> = source.view.blocks.iter().map(|entry| entry.meta.block_id).collect();
         let chunks: Vec<u64> = source.view.chunks.iter().map(|chunk| chunk.id).collect();
+        let redactions = source.reader.redactions_version(&source.tenant);
+        let same = |known: &Known| known.blocks == blocks && known.redactions == redactions;
         let before = tally.skipped();
         let mut known = self.known.lock().of.get(&source.tenant).cloned();
         let reading = self.reading(&source.tenant);
         let mut turn = None;
-        if known.as_ref().is_none_or(|known| known.blocks != blocks) {
+        if known.as_ref().is_none_or(|known| !same(known)) {
             turn = Some(reading.lock().await);
             known = self.known.lock().of.get(&source.tenant).cloned();
         }
-        if let Some(known) = known.as_ref().filter(|known| known.blocks == blocks && known.chunks == chunks) {
+        if let Some(known) = known.as_ref().filter(|known| same(known) && known.chunks == chunks) {
             return Arc::clone(&known.overlap);
         }
         let (lists, ids, stored) = match known {
-            Some(known) if known.blocks == blocks => (known.lists, known.ids, known.stored),
+            Some(known) if same(&known) => (known.lists, known.ids, known.stored),
             known => {
                 let known = known.map(|known| known.lists).unwrap_or_default();
                 let ids_max =
@@ -258,7 +262,7 @@ impl OverlapCache {
         if all.of.len() >= TENANTS_MAX {
             all.of.clear();
         }
-        let known = Known { blocks, chunks, lists, ids, stored, overlap: Arc::clone(&overlap) };
+        let known = Known { blocks, chunks, redactions, lists, ids, stored, overlap: Arc::clone(&overlap) };
         all.of.insert(source.tenant.clone(), known);
         all.recount(&self.memory);
         drop(turn);
@@ -333,9 +337,11 @@ async fn lists(
 }
 
 /// All ids of these lists, sorted, each as often as there are row groups with it. With them the overlap that those make
-/// that stand there several times.
+/// that stand there several times, and those of which some spans are hidden: what is stored about the whole trace is not
+/// true of what is left, so they are joined, too.
 async fn repeated(source: &Source, lists: &Lists, tally: &Tally) -> (Arc<Vec<TraceId>>, Arc<Overlap>) {
     let (lists, of_overlap) = (Arc::clone(lists), Arc::clone(lists));
+    let hidden = source.reader.hidden(&source.tenant);
     let sort = move || {
         let all = lists.values().flatten().flat_map(|list| list.iter().copied());
         let mut ids: Vec<TraceId> = all.collect();
@@ -343,6 +349,10 @@ async fn repeated(source: &Source, lists: &Lists, tally: &Tally) -> (Arc<Vec<Tra
         ids.sort();
         let pairs = ids.windows(2).filter(|pair| pair[0] == pair[1]);
         let mut repeated: Vec<TraceId> = pairs.map(|pair| pair[0]).collect();
+        if let Some(hidden) = hidden {
+            repeated.extend(hidden.partial());
+            repeated.sort_unstable();
+        }
         repeated.dedup();
         let overlap = Overlap { ids: Arc::new(repeated), lists: of_overlap, ..Overlap::default() };
         (Arc::new(ids), Arc::new(overlap))

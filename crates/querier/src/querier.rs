@@ -85,6 +85,11 @@ impl Querier {
         Self { ingester, reader, config: Arc::new(config), clock, overlaps, answers, guards }
     }
 
+    /// What it reads blocks through.
+    pub fn reader(&self) -> &BlockReader {
+        &self.reader
+    }
+
     /// The time that a question about tags is about. Without one it is about what came in lately, as in Tempo.
     fn tag_range(&self, range: Option<TimeRange>) -> Option<(u64, u64)> {
         let now = self.clock.now_seconds();
@@ -112,7 +117,7 @@ impl Querier {
         let _ = updates.send(answer).await;
     }
 
-    async fn search_once(
+    pub(crate) async fn search_once(
         &self,
         ctx: &RequestCtx,
         request: &SearchRequest,

@@ -17,6 +17,7 @@ mod needs;
 mod strings;
 mod tree;
 pub mod wire;
+mod without;
 
 pub use batch::{
     AttrTable, Column, Events, Level, Links, Resources, Scopes, ServiceStats, SpanBatch, Spans, Traces,
@@ -32,3 +33,4 @@ pub use merge::{copied_among, fingerprints, keep_spans, merge_places, merge_trac
 pub use needs::{AttrNeed, Columns, Needs, OneOf, Prune, PruneOn, TextTest, trace_ids_of};
 pub use strings::{Interner, StrId, Strings};
 pub use tree::{NestedSet, TraceShape, TreeSpan, nested_sets, nested_sets_of, root_span, shapes_of};
+pub use without::without_spans;

@@ -15,6 +15,7 @@ use uuid::Uuid;
 use crate::catalog::BlockEntry;
 use crate::ids::IdIndexes;
 use crate::index::IndexWrites;
+use crate::redact::Redactions;
 use crate::stores::{self, BucketFacts, OpenStore, PART_BYTES, PARTS_AT_ONCE};
 
 /// A store that did not do what it was asked.
@@ -83,6 +84,7 @@ pub struct BlockStore {
     facts: BucketFacts,
     index_writes: Arc<IndexWrites>,
     id_indexes: Arc<IdIndexes>,
+    redactions: Arc<Redactions>,
     /// Whether each request goes over a network.
     is_remote: bool,
 }
@@ -103,6 +105,7 @@ impl BlockStore {
             facts: BucketFacts::default(),
             index_writes: Arc::default(),
             id_indexes: Arc::default(),
+            redactions: Arc::default(),
             is_remote: true,
         }
     }
@@ -153,6 +156,11 @@ impl BlockStore {
 
     pub(crate) fn id_indexes(&self) -> &IdIndexes {
         &self.id_indexes
+    }
+
+    /// What is hidden, and what was removed.
+    pub fn redactions(&self) -> &Redactions {
+        &self.redactions
     }
 
     pub(crate) fn root(&self) -> &Path {

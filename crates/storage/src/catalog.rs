@@ -327,6 +327,7 @@ impl Catalog {
             let id_changes = store.id_indexes().changes(tenant);
             let listing = store.list_tenant(tenant).await?;
             store.id_indexes().listed(tenant, id_changes, listing.ids.clone());
+            store.read_redactions(tenant, &listing.redactions).await?;
             let committing = self.committing(tenant);
             let mut known = committing.lock().await;
             store.read_commits(tenant, &mut known, &listing.commits).await?;
@@ -406,8 +407,14 @@ impl Catalog {
         store.commit(tenant, &mut known, commit).await?;
         let mut tenants = self.tenants.write();
         let state = tenants.entry(tenant.clone()).or_default();
-        state.change(vec![commit.added().clone()], covers);
+        let added = (!commit.is_removal()).then(|| commit.added().clone());
+        state.change(added.into_iter().collect(), covers);
         Ok(())
+    }
+
+    /// Whether this process writes a block, or has written it.
+    pub fn is_announced(&self, block: Uuid) -> bool {
+        self.announced.read().contains(&block)
     }
 
     /// Takes blocks away that are not to be looked at any more.

@@ -48,6 +48,18 @@ impl Commit {
         Self { version: VERSION, nonce, time, add, covers }
     }
 
+    /// Nothing takes the place of `covers`: `empty` is named and never there. A merge over any of them is refused then, also
+    /// one that began before.
+    pub fn removal(nonce: Uuid, time: Timestamp, empty: BlockEntry, mut covers: Vec<Uuid>) -> Self {
+        covers.push(empty.meta.block_id);
+        Self::new(nonce, time, empty, covers)
+    }
+
+    /// Whether nothing takes the place of what it covers.
+    pub(crate) fn is_removal(&self) -> bool {
+        self.covers.contains(&self.add.meta.block_id)
+    }
+
     /// The new block.
     pub fn added(&self) -> &BlockEntry {
         &self.add

@@ -62,6 +62,18 @@ impl Kept {
         kept
     }
 
+    /// Keeps nothing.
+    pub(crate) fn nothing() -> Self {
+        Self {
+            memory: MemoryPool::unlimited(),
+            files: Cache::new(0),
+            blooms: Cache::new(0),
+            ids: Cache::new(0),
+            indexes: Arc::default(),
+            told: Arc::default(),
+        }
+    }
+
     pub(crate) fn file(&self, block: Uuid) -> Option<Arc<BlockFile>> {
         self.files.get(&block)
     }
@@ -86,6 +98,18 @@ impl Kept {
 
     pub(crate) fn keep_ids(&self, block: Uuid, row_group: usize, ids: Arc<Vec<TraceId>>) {
         self.ids.insert((block, row_group), ids);
+        self.tell();
+    }
+
+    /// Lets go of what is kept of a block.
+    pub(crate) fn forget(&self, block: Uuid) {
+        self.files.invalidate(&block);
+        for key in self.blooms.iter().map(|(key, _)| *key).filter(|key| key.0 == block) {
+            self.blooms.invalidate(&key);
+        }
+        for key in self.ids.iter().map(|(key, _)| *key).filter(|key| key.0 == block) {
+            self.ids.invalidate(&key);
+        }
         self.tell();
     }
 

@@ -10,6 +10,7 @@ mod index;
 mod kept;
 mod listing;
 mod reader;
+pub mod redact;
 pub mod stores;
 
 pub use trackway_cache as cache;

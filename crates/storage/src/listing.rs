@@ -15,6 +15,7 @@ use uuid::Uuid;
 use crate::blocks::{BlockStore, StoreError};
 use crate::catalog::BlockEntry;
 use crate::ids::{self, IdIndex};
+use crate::redact::{self, Named};
 
 /// Marks a block that compactors leave alone, for Tempo's too.
 pub(crate) const NO_COMPACT: &str = "nocompact.flg";
@@ -36,6 +37,8 @@ pub struct Listing {
     pub commits: Vec<u64>,
     /// Indexes of trace ids.
     pub ids: Vec<IdIndex>,
+    /// Redactions.
+    pub redactions: Vec<Named>,
     /// Whether the tenant's index is there, and when it was written.
     pub index: Option<Timestamp>,
 }
@@ -85,6 +88,7 @@ impl BlockStore {
                 [OWN_FOLDER, ids::FOLDER, name] => {
                     listing.ids.extend(name.parse().ok().map(|id| IdIndex::listed(id, &object)));
                 }
+                [OWN_FOLDER, redact::FOLDER, name] => listing.redactions.extend(Named::parse(name)),
                 ["index.json.gz" | "index.pb.zst"] => listing.index = written,
                 [block, file] => {
                     let Ok(block) = block.parse() else { continue };
@@ -222,6 +226,7 @@ impl BlockStore {
             self.delete(&self.tenant_path(tenant).join(file)).await?;
         }
         self.id_indexes().forget(tenant);
+        self.redactions().forget(tenant);
         Ok(true)
     }
 }

@@ -21,6 +21,7 @@ use crate::blocks::{BlockStore, StoreError};
 use crate::cached::BlockCache;
 use crate::cpu::CpuPool;
 use crate::kept::Kept;
+use crate::redact::{Hidden, with_whole_traces};
 
 /// Bytes between two parts of a row group that are fetched along with them.
 const GAP: u64 = 16 * 1024;
@@ -71,6 +72,7 @@ pub struct Piece {
     meta: Arc<BlockMeta>,
     group: RowGroup,
     needs: Needs,
+    hidden: Option<Arc<Hidden>>,
     /// Of all pieces of the row group together.
     _memory: Arc<Reservation>,
 }
@@ -91,11 +93,13 @@ impl Piece {
         self,
         work: impl FnOnce(SpanBatch) -> T + Send + 'static,
     ) -> Result<(T, u64), StoreError> {
-        let Self { reader, tenant, meta, group, needs, _memory } = self;
+        let Self { reader, tenant, meta, group, needs, hidden, _memory } = self;
         let mut work = Some(work);
         let step = move |group: &mut RowGroup| {
             Ok(match group.load(&needs)? {
-                Read::Ready(batch) => Read::Ready(work.take().map(|work| work(batch))),
+                Read::Ready(batch) => {
+                    Read::Ready(work.take().map(|work| work(without(hidden.as_deref(), batch))))
+                }
                 Read::NeedsRanges(ranges) => Read::NeedsRanges(ranges),
             })
         };
@@ -117,6 +121,12 @@ impl BlockReader {
     #[must_use]
     pub fn reserved_by_caller(&self) -> Self {
         Self { memory: MemoryPool::unlimited(), ..self.clone() }
+    }
+
+    /// The same without caches, for what is no block, or not yet: what its `meta.json` will say is not known.
+    #[must_use]
+    pub fn keeping_nothing(&self) -> Self {
+        Self { kept: Kept::nothing(), ..self.clone() }
     }
 
     /// Reserves bytes for a question, waiting for others to give some back.
@@ -208,11 +218,30 @@ impl BlockReader {
         }
     }
 
-    /// Loads the spans of a row group, or of some of its traces, with what is needed of them.
+    /// Loads the spans of a row group, or of some of its traces, with what is needed of them. What is hidden is not there.
     ///
     /// # Errors
     /// [`StoreError`] when it cannot be read or is damaged.
     pub async fn load(
+        &self,
+        tenant: &TenantId,
+        meta: &BlockMeta,
+        row_group: usize,
+        rows: Option<Vec<u32>>,
+        needs: &Needs,
+    ) -> Result<Scanned, StoreError> {
+        let Some(hidden) = self.hides(tenant, meta, row_group).await? else {
+            return self.load_all(tenant, meta, row_group, rows, needs).await;
+        };
+        let loaded = self.load_all(tenant, meta, row_group, rows, &with_whole_traces(needs)).await?;
+        let Scanned { batch, bytes, memory } = loaded;
+        let batch = self.cpu.run(move || hidden.without(batch)).await;
+        let batch = batch.ok_or_else(|| self.interrupted(tenant, meta))?;
+        Ok(Scanned { batch, bytes, memory })
+    }
+
+    /// The same with what is hidden.
+    pub(crate) async fn load_all(
         &self,
         tenant: &TenantId,
         meta: &BlockMeta,
@@ -260,6 +289,9 @@ impl BlockReader {
         needs: &Needs,
         entries_max: u64,
     ) -> Result<Vec<Piece>, StoreError> {
+        let hidden = self.hides(tenant, meta, row_group).await?;
+        let whole = hidden.as_ref().map(|_| with_whole_traces(needs));
+        let needs = whole.as_ref().unwrap_or(needs);
         let ids = self.kept.ids(meta.block_id, row_group);
         let into_pieces = |file: &_| {
             let group = RowGroup::new(file, row_group).knowing(ids.clone());
@@ -283,6 +315,7 @@ impl BlockReader {
             meta: Arc::clone(meta),
             group,
             needs: needs.clone(),
+            hidden: hidden.clone(),
         };
         Ok(groups.into_iter().map(piece).collect())
     }
@@ -298,7 +331,8 @@ impl BlockReader {
         row_group: usize,
         prunes: &[Vec<Prune>],
     ) -> Result<(bool, u64), StoreError> {
-        if prunes.iter().any(Vec::is_empty) {
+        // What is stored about a trace is not true of what is left of it.
+        if prunes.iter().any(Vec::is_empty) || self.hides(tenant, meta, row_group).await?.is_some() {
             return Ok((true, 0));
         }
         let file = self.open(tenant, meta).await?;
@@ -334,9 +368,16 @@ impl BlockReader {
         row_group: usize,
         question: Outline,
     ) -> Result<(Outlined, u64), StoreError> {
+        if self.hides(tenant, meta, row_group).await?.is_some() {
+            return Ok((Outlined::Unknown, 0));
+        }
         let file = self.open(tenant, meta).await?;
         let group = RowGroup::new(&file, row_group);
         self.ask(tenant, meta, group, move |group| group.outline(&question)).await
+    }
+
+    pub(crate) fn forget_kept(&self, block: Uuid) {
+        self.kept.forget(block);
     }
 
     fn interrupted(&self, tenant: &TenantId, meta: &BlockMeta) -> StoreError {
@@ -408,7 +449,7 @@ impl BlockReader {
         }
     }
 
-    /// The ids of the traces of a row group, in the order of the rows.
+    /// The ids of the traces of a row group, in the order of the rows, with those that are hidden.
     ///
     /// # Errors
     /// [`StoreError`] when it cannot be read or is damaged.
@@ -421,7 +462,7 @@ impl BlockReader {
         if let Some(ids) = self.kept.ids(meta.block_id, row_group) {
             return Ok(ids);
         }
-        let loaded = self.load(tenant, meta, row_group, None, &Needs::default()).await?;
+        let loaded = self.load_all(tenant, meta, row_group, None, &Needs::default()).await?;
         let ids = Arc::new(loaded.batch.traces.ids().collect::<Vec<_>>());
         self.kept.keep_ids(meta.block_id, row_group, Arc::clone(&ids));
         Ok(ids)
@@ -534,6 +575,13 @@ impl BlockReader {
             (start, rest) = (end, behind);
         }
         Ok(rest.is_empty().then_some(found))
+    }
+}
+
+fn without(hidden: Option<&Hidden>, batch: SpanBatch) -> SpanBatch {
+    match hidden {
+        Some(hidden) => hidden.without(batch),
+        None => batch,
     }
 }
 

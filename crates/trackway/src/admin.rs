@@ -9,11 +9,12 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use trackway_api::{Admin, ConfigMode, HomeInfo, StoredBlocks};
 use trackway_cache::Caches;
-use trackway_common::{Clock, ErrorKind, MemoryPool, TenantId};
+use trackway_common::{Clock, ErrorKind, MemoryPool, RequestCtx, TenantId};
 use trackway_compactor::Compactor;
 use trackway_config::{Config, YamlMode};
 use trackway_ingester::Ingester;
 use trackway_querier::service::QueryError;
+use trackway_querier::{Querier, RedactionRequest};
 use trackway_storage::stores::OpenStore;
 
 use crate::memory;
@@ -26,6 +27,8 @@ pub(crate) struct Process {
     pub(crate) config: Config,
     /// Its compactor, unless it only reads.
     pub(crate) compactor: Option<Arc<Compactor>>,
+    /// What answers its questions.
+    pub(crate) querier: Querier,
     /// Its ingester.
     pub(crate) ingester: Arc<Ingester>,
     /// Whether it is ready.
@@ -110,6 +113,19 @@ impl Admin for Process {
         })
     }
 
+    fn redact(
+        &self,
+        ctx: RequestCtx,
+        asked: RedactionRequest,
+        dry_run: bool,
+    ) -> BoxFuture<'_, Result<serde_json::Value, QueryError>> {
+        Box::pin(self.redact_now(ctx, asked, dry_run))
+    }
+
+    fn redactions(&self, tenant: &TenantId, id: Option<&str>) -> Result<serde_json::Value, QueryError> {
+        self.shown(tenant, id)
+    }
+
     fn shutdown(&self) {
         self.stop.cancel();
     }
@@ -124,6 +140,7 @@ impl Admin for Process {
         self.polls.write(&mut text, now);
         memory::write_metrics(&self.memory, &mut text);
         self.caches.write_metrics(&mut text);
+        self.write_redaction_metrics(&mut text);
         let (spans, bytes) = self.ingester.live();
         if let Some(compactor) = &self.compactor {
             compactor.metrics.write(&mut text);

@@ -134,8 +134,11 @@ impl Work {
         while !self.may_begin() {
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = tokio::time::sleep(WAIT) => {}
+                () = tokio::time::sleep(self.compactor.redacts_in(WAIT)) => {}
+                () = self.compactor.store().redactions().wake.notified() => {}
             }
+            // Somebody asked for that.
+            self.compactor.redact().await;
         }
         self.tidy(&polled).await;
         drop(polled);

@@ -22,7 +22,7 @@ use crate::blocklist::{BlockList, Work};
 use crate::lock::FolderLock;
 use crate::store::Blocks;
 use crate::welcome::Welcome;
-use crate::{address, caches, logging, memory, settings, store};
+use crate::{address, caches, leftovers, logging, memory, settings, store};
 
 /// Runs the server until it is told to stop.
 pub(crate) fn run(config: Config) -> anyhow::Result<()> {
@@ -131,6 +131,14 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let catalog = Arc::new(Catalog::default());
     let block_list = BlockList::new(&config, &catalog, &store, &clock);
     let polled = block_list.look().await?;
+    if !config.trackway.read_only {
+        let folders = [&*wal.join("building"), &*settings::compactor(&config).folder];
+        leftovers::delete(&folders, &store, &catalog, &polled).await;
+        if bucket.is_none() {
+            let blocks = config.blocks_path();
+            tokio::task::spawn_blocking(move || leftovers::delete_staged(&blocks)).await?;
+        }
+    }
     let ingester = open_ingester(&config, wal, reader.clone(), &catalog, &clock, &random).await?;
     let work = if config.trackway.read_only || config.compactor.disabled {
         None
@@ -143,6 +151,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let querier = Querier::new(Arc::clone(&ingester), reader, Arc::clone(&clock), settings::querier(&config));
     let process = Arc::new(Process {
         compactor: work.as_ref().map(Work::compactor),
+        querier: querier.clone(),
         ingester: Arc::clone(&ingester),
         ready: AtomicBool::new(false),
         stop: stop.clone(),
@@ -193,8 +202,8 @@ fn compactor(
     (clock, random): (&Arc<dyn Clock>, &Arc<dyn Random>),
     ingester: &Arc<Ingester>,
 ) -> Arc<Compactor> {
-    let (of_log, of_columns) = (Arc::clone(ingester), Arc::clone(ingester));
-    Arc::new(Compactor::new(
+    let (of_log, of_columns, of_live) = (Arc::clone(ingester), Arc::clone(ingester), Arc::clone(ingester));
+    let compactor = Compactor::new(
         settings::compactor(config),
         reader.clone(),
         Arc::clone(catalog),
@@ -202,7 +211,8 @@ fn compactor(
         Arc::clone(random),
         Arc::new(move |log| of_log.released_up_to(log)),
         Arc::new(move |tenant| of_columns.dedicated_columns(tenant)),
-    ))
+    );
+    Arc::new(compactor.beside(Arc::new(move |tenant, hidden| of_live.has_hidden(tenant, hidden))))
 }
 
 fn facts(ports: &Ports) -> Vec<(String, String)> {

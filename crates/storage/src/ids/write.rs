@@ -93,6 +93,30 @@ impl BlockReader {
         self.write_index(tenant, draft, &step, id, now).await.map(Some)
     }
 
+    /// Writes one index anew that covers blocks which are gone, so that nothing of them stays. `None` when there is none.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the next call tries again.
+    pub async fn drop_gone_traces(
+        &self,
+        tenant: &TenantId,
+        blocks: &[BlockEntry],
+        id: Uuid,
+        now: Timestamp,
+    ) -> Result<Option<Indexed>, StoreError> {
+        let live: HashSet<Uuid> = blocks.iter().map(|entry| entry.meta.block_id).collect();
+        let there = self.store().indexes_there(tenant).await?;
+        let Some(stale) = there.iter().find(|index| index.blocks.iter().any(|block| !live.contains(block)))
+        else {
+            return Ok(None);
+        };
+        let (mut draft, step) = (Draft::default(), Step { merged: vec![stale.id], ..Step::default() });
+        if !self.take_index(tenant, stale.id, &live, &mut draft).await? {
+            return Ok(Some(Indexed::default()));
+        }
+        self.write_index(tenant, draft, &step, id, now).await.map(Some)
+    }
+
     /// Takes over the entries of an index that are of blocks that are there.
     async fn take_index(
         &self,

@@ -73,6 +73,13 @@ impl Api {
         self.http.get(&SystemClock::default(), &target, &self.accept).await.map_err(no_answer)
     }
 
+    /// Posts JSON to a path.
+    pub(super) async fn post(&mut self, target: &str, body: &Value) -> Result<Answer> {
+        let (target, body) = (format!("{}{target}", self.base), body.to_string());
+        let clock = SystemClock::default();
+        self.http.post_json(&clock, &target, &self.accept, body.as_bytes()).await.map_err(no_answer)
+    }
+
     /// What an answer that is no success means.
     pub(super) fn complaint(&self, answer: &Answer) -> anyhow::Error {
         let place = self.place();

@@ -8,6 +8,7 @@ mod blocks;
 mod caret;
 mod demo;
 mod meta_edit;
+mod redact;
 mod search;
 mod send;
 mod table;
@@ -42,11 +43,12 @@ enum Command {
     Search(search::SearchArgs),
     Trace(trace::TraceArgs),
     Blocks(blocks::BlocksArgs),
+    Redact(redact::RedactArgs),
 }
 
 /// Runs a client command; `None` when the arguments (without the program's name) ask for none, but for a server.
 pub(crate) fn run(args: &[String]) -> Option<ExitCode> {
-    if !matches!(args.first()?.as_str(), "demo" | "search" | "trace" | "blocks") {
+    if !matches!(args.first()?.as_str(), "demo" | "search" | "trace" | "blocks" | "redact") {
         return None;
     }
     let named = std::iter::once("trackway").chain(args.iter().map(String::as_str));
@@ -63,6 +65,7 @@ pub(crate) fn run(args: &[String]) -> Option<ExitCode> {
         Command::Search(args) => block_on(search::run(args)),
         Command::Trace(args) => block_on(trace::run(args)),
         Command::Blocks(args) => blocks::run(&args),
+        Command::Redact(args) => block_on(redact::run(args)),
     };
     Some(match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -126,6 +129,7 @@ mod tests {
             (vec!["demo"], "Example: trackway demo"),
             (vec!["search"], "Example: trackway search '{ status = error }'"),
             (vec!["trace"], "Example: trackway trace 5f1c"),
+            (vec!["redact"], "Example: trackway redact 5f1c"),
             (vec!["blocks"], "Example: trackway blocks set-replication-factor 0"),
             (vec!["blocks", "set-replication-factor"], "Example: trackway blocks set-replication-factor 0"),
         ] {
@@ -148,6 +152,9 @@ mod tests {
             vec!["search", "{}", "--tenant", "a/b"],
             vec!["demo", "--rate=-1"],
             vec!["blocks"],
+            vec!["redact"],
+            vec!["redact", "xyz"],
+            vec!["redact", "1", "--start", "1", "--end", "2"],
             vec!["blocks", "set-replication-factor", "3", "--path", "x"],
         ] {
             let all = std::iter::once("trackway").chain(args.clone());
