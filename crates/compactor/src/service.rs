@@ -191,7 +191,10 @@ impl Compactor {
                 () = self.store().redactions().wake.notified() => {}
             }
         }
-        self.clear_folder();
+        // A file of a merge that was given up names what perhaps lies in the store; the next start looks after it.
+        if self.building.lock().is_empty() {
+            self.clear_folder();
+        }
     }
 
     /// How long to wait for the next round.
