@@ -213,8 +213,13 @@ impl Compactor {
             }
             let is_old = files.newest.is_none_or(|newest| self.now().duration_since(newest) >= grace);
             if files.compacted && is_old {
+                // While it can still be read, since its footer says what caches may have of it.
+                let keys = match self.store().replaced_meta(tenant, *block).await? {
+                    Some(meta) => self.reader.cache_keys(tenant, &meta).await.unwrap_or_default(),
+                    None => Vec::new(),
+                };
                 self.store().delete_block(tenant, *block).await?;
-                self.reader.forget_block(*block);
+                self.reader.forget_block(*block, keys).await;
                 self.metrics.deleted.fetch_add(1, Ordering::Relaxed);
             } else {
                 // One without any mark may be on its way in. If nobody finishes it, it is deleted when it is old.

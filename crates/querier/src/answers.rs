@@ -7,7 +7,7 @@
 
 use std::fmt::Write;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use moka::sync::Cache;
@@ -74,6 +74,8 @@ impl Answer {
 pub(crate) struct Answers {
     kept: Cache<u128, Arc<Answer>>,
     memory: MemoryPool,
+    /// Of the redactions of whoever asked last.
+    version: Arc<AtomicU64>,
     /// What the pool was told last.
     told: Arc<AtomicUsize>,
 }
@@ -98,7 +100,14 @@ impl Answers {
             cache.invalidate_all();
             pool.change(MemoryUser::Caches, of_cache.swap(0, Ordering::AcqRel), 0);
         }));
-        Self { kept, memory, told }
+        Self { kept, memory, version: Arc::default(), told }
+    }
+
+    /// Lets go of everything when something was redacted since: it may name what is to be forgotten.
+    pub(crate) fn forget_before(&self, version: u64) {
+        if self.version.swap(version, Ordering::AcqRel) != version {
+            self.kept.invalidate_all();
+        }
     }
 
     /// What was counted, if it is known.

@@ -230,7 +230,10 @@ impl<'s> MetricsQuery<'s> {
         let (job, reader) = (&self.counter.job, &self.source.reader);
         let Counter { joined, facts, .. } = &*self.counter;
         let elsewhere = Elsewhere { overlap: self.overlap, joined, facts };
-        let name = elsewhere.name(&self.source.tenant, self.source.meta(block).block_id, job, 0);
+        let (tenant, meta) = (&self.source.tenant, self.source.meta(block));
+        let version = reader.redactions_version(tenant);
+        self.answers.forget_before(version);
+        let name = elsewhere.name(tenant, meta.block_id, job, version);
         if let Some(name) = &name
             && let Some(known) = self.answers.get(reader, name, job).await
         {
@@ -300,7 +303,12 @@ impl<'s> MetricsQuery<'s> {
     }
 
     /// Adds the spans of a piece to what was counted. A piece that cannot be read is told to the tally.
-    async fn piece(&self, piece: Piece, counted: Partial, progress: &Progress) -> Result<Partial, QueryError> {
+    async fn piece(
+        &self,
+        piece: Piece,
+        counted: Partial,
+        progress: &Progress,
+    ) -> Result<Partial, QueryError> {
         let counter = Arc::clone(&self.counter);
         // Kept where it is if the piece cannot be read.
         let counted = Arc::new(Mutex::new(counted));

@@ -13,6 +13,7 @@ use trackway_cache::{Caches, Role, keys};
 use trackway_common::TenantId;
 use trackway_vparquet::meta::BlockMeta;
 use trackway_vparquet::{BlockFile, Read, bloom};
+use uuid::Uuid;
 
 use crate::blocks::StoreError;
 use crate::cpu::CpuPool;
@@ -137,6 +138,42 @@ impl BlockCache {
 }
 
 impl BlockReader {
+    /// The keys under which caches may have anything of a block, by role.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the block cannot be read.
+    pub async fn cache_keys(
+        &self,
+        tenant: &TenantId,
+        meta: &BlockMeta,
+    ) -> Result<Vec<(Role, Vec<String>)>, StoreError> {
+        let of = |range: &Range<u64>| keys::range(tenant, meta.block_id, DATA, range);
+        let pages = self.open(tenant, meta).await?.all_ranges().iter().map(of).collect();
+        let shards = if meta.bloom_shards == 0 { 10 } else { meta.bloom_shards };
+        let bloom = |shard| keys::object(tenant, meta.block_id, &format!("bloom-{shard}"));
+        let mut all = vec![
+            (Role::ParquetPage, pages),
+            (Role::Bloom, (0..shards).map(bloom).collect()),
+            (Role::TraceIdIndex, vec![keys::object(tenant, meta.block_id, "index")]),
+        ];
+        if let Some(footer) = footer_range(meta) {
+            all.push((Role::ParquetFooter, vec![of(&footer)]));
+        }
+        Ok(all)
+    }
+
+    /// Lets go of whatever is kept of a block that is gone from the store, here and in caches outside; `keys` are what
+    /// [`Self::cache_keys`] said before. Every cache of blocks hears of it here.
+    pub async fn forget_block(&self, block: Uuid, keys: Vec<(Role, Vec<String>)>) {
+        self.forget_kept(block);
+        for (role, keys) in keys {
+            self.forgets.remove(role, &keys).await;
+        }
+        if let Err(error) = self.forgets.clear_local().await {
+            tracing::warn!(%block, error, "the cache on disk cannot be emptied of a block that was redacted");
+        }
+    }
+
     /// Fetches ranges of a data file, those that are not cached, with their offsets, along with what lies in gaps of so many
     /// bytes at the most. When caches are not to be trusted,
     /// all come from the store and take the place of what is cached.

@@ -36,6 +36,8 @@ pub struct BlockReader {
     memory: MemoryPool,
     kept: Kept,
     pub(crate) cache: BlockCache,
+    /// The caches that hear of blocks that are gone, also where this reads past them.
+    pub(crate) forgets: Caches,
 }
 
 /// How long a question waits for memory before it fails.
@@ -114,7 +116,14 @@ impl BlockReader {
     /// Reads blocks of `store`, decoding on `cpu`, in memory of this budget.
     pub fn new(store: BlockStore, cpu: CpuPool, memory: MemoryPool) -> Self {
         let kept = Kept::new(memory.clone(), store.id_indexes_shared());
-        Self { cache: BlockCache::new(Caches::none(), cpu.clone()), store, cpu, memory, kept }
+        Self {
+            cache: BlockCache::new(Caches::none(), cpu.clone()),
+            forgets: Caches::none(),
+            store,
+            cpu,
+            memory,
+            kept,
+        }
     }
 
     /// The same for somebody who has reserved what reading takes.
@@ -141,7 +150,13 @@ impl BlockReader {
     /// The same, through caches.
     #[must_use]
     pub fn with_caches(self, caches: Caches) -> Self {
-        Self { cache: BlockCache::new(caches, self.cpu.clone()), ..self }
+        Self { cache: BlockCache::new(caches.clone(), self.cpu.clone()), forgets: caches, ..self }
+    }
+
+    /// The same past the caches, which still hear of blocks that are gone.
+    #[must_use]
+    pub fn past_caches(&self) -> Self {
+        Self { cache: BlockCache::new(Caches::none(), self.cpu.clone()), ..self.clone() }
     }
 
     /// The store behind it.

@@ -124,10 +124,10 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let cpu = CpuPool::new(config.trackway.query.threads as usize)?;
     let Blocks { store, bucket } = store::open(&config, &*random).await?;
     let memory = memory::budget(&config);
-    // Before the caches: what merging reads is read once, and would throw out what is asked often.
-    let uncached = BlockReader::new(store.clone(), cpu, memory.clone());
     let opened = caches::open(&config, &memory, &clock, bucket.is_some()).await?;
-    let reader = uncached.clone().with_caches(opened.caches.clone());
+    let reader = BlockReader::new(store.clone(), cpu, memory.clone()).with_caches(opened.caches.clone());
+    // What merging reads is read once, and would throw out what is asked often.
+    let uncached = reader.past_caches();
     let catalog = Arc::new(Catalog::default());
     let block_list = BlockList::new(&config, &catalog, &store, &clock);
     let polled = block_list.look().await?;

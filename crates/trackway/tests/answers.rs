@@ -51,7 +51,8 @@ fn answers_do_not_depend_on_what_was_asked_before() {
     let now = now() / 1_000_000_000;
     // All of it; the same moved by steps; one that cuts blocks in two; one that has no whole step before it.
     let all = (now - 2 * 3600, now + 60);
-    let ranges = [all, (all.0 + 5 * STEP, all.1 + 5 * STEP), (all.0, now - 1800), (all.0 - 7, all.1 + 3), all];
+    let ranges =
+        [all, (all.0 + 5 * STEP, all.1 + 5 * STEP), (all.0, now - 1800), (all.0 - 7, all.1 + 3), all];
     let mut first = Vec::new();
     for query in QUERIES {
         for range in ranges {

@@ -127,7 +127,7 @@ fn check(server: &Server, spans: u64) {
 #[test]
 fn a_trace_larger_than_memory_is_stored_in_parts_and_given_back_in_pieces() {
     let (folder, ports, spans) = (tempfile::tempdir().expect("a folder"), Ports::free(), spans());
-    let mut server = start(folder.path(), ports);
+    let server = start(folder.path(), ports);
     let began = now() - 60_000_000_000;
     let mut good = 0;
     for first in (0..spans).step_by(REQUEST_SPANS as usize) {

@@ -269,6 +269,25 @@ impl BlockFile {
         Some(index.page_locations())
     }
 
+    /// All ranges that a reader may ask for by themselves: column chunks, what stands before their pages, and their pages.
+    pub fn all_ranges(&self) -> Vec<Range<u64>> {
+        let mut all = Vec::new();
+        for (row_group, metadata) in self.metadata.row_groups().iter().enumerate() {
+            for (leaf, chunk) in metadata.columns().iter().enumerate() {
+                let (start, length) = chunk.byte_range();
+                all.push(start..start + length);
+                let pages = self.pages(row_group, leaf).unwrap_or_default();
+                let page = |page: &PageLocation| {
+                    let offset = page.offset as u64;
+                    offset..offset + page.compressed_page_size as u64
+                };
+                all.extend(pages.first().map(|first| start..first.offset as u64));
+                all.extend(pages.iter().map(page));
+            }
+        }
+        all
+    }
+
     /// The ranges that hold a leaf, or its pages with these rows.
     fn ranges(&self, row_group: usize, leaf: usize, rows: Option<&[u32]>) -> Vec<Range<u64>> {
         let chunk = self.metadata.row_group(row_group).column(leaf);

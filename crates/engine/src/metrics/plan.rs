@@ -180,7 +180,12 @@ impl MetricsPlan {
 
     /// What another plan of this query with the same [`Grid`] has counted in its time, if all of it lies within the time of
     /// this one: spans that start after `first` and not after `last`.
-    pub fn moved(&self, mut partial: Partial, from: &Intervals, (first, last): (u64, u64)) -> Option<Partial> {
+    pub fn moved(
+        &self,
+        mut partial: Partial,
+        from: &Intervals,
+        (first, last): (u64, u64),
+    ) -> Option<Partial> {
         if first <= self.time.start || last > self.time.end {
             return None;
         }

@@ -85,11 +85,6 @@ impl BlockReader {
         }
         Ok(found)
     }
-
-    /// Lets go of whatever is kept of a block that is gone from the store. Every cache of blocks hears of it here.
-    pub fn forget_block(&self, block: Uuid) {
-        self.forget_kept(block);
-    }
 }
 
 /// What reading takes where something is hidden: what tells spans and whole traces apart.
