@@ -138,7 +138,8 @@ impl BlockCache {
 }
 
 impl BlockReader {
-    /// The keys under which caches may have anything of a block, by role.
+    /// The keys under which caches may have anything of a block, by role. Left out are the 32 bytes of filters over values:
+    /// no value can be read from them.
     ///
     /// # Errors
     /// [`StoreError`] when the block cannot be read.
@@ -148,7 +149,8 @@ impl BlockReader {
         meta: &BlockMeta,
     ) -> Result<Vec<(Role, Vec<String>)>, StoreError> {
         let of = |range: &Range<u64>| keys::range(tenant, meta.block_id, DATA, range);
-        let pages = self.open(tenant, meta).await?.all_ranges().iter().map(of).collect();
+        let file = self.open(tenant, meta).await?;
+        let pages = file.all_ranges().iter().map(of).collect();
         let shards = if meta.bloom_shards == 0 { 10 } else { meta.bloom_shards };
         let bloom = |shard| keys::object(tenant, meta.block_id, &format!("bloom-{shard}"));
         let mut all = vec![
@@ -158,6 +160,10 @@ impl BlockReader {
         ];
         if let Some(footer) = footer_range(meta) {
             all.push((Role::ParquetFooter, vec![of(&footer)]));
+        }
+        if let Some(sections) = file.own_sections() {
+            all.push((Role::ParquetColumnIdx, vec![of(&sections.column_index)]));
+            all.push((Role::ParquetOffsetIdx, vec![of(&sections.offset_index)]));
         }
         Ok(all)
     }
@@ -175,8 +181,7 @@ impl BlockReader {
     }
 
     /// Fetches ranges of a data file, those that are not cached, with their offsets, along with what lies in gaps of so many
-    /// bytes at the most. When caches are not to be trusted,
-    /// all come from the store and take the place of what is cached.
+    /// bytes at the most. When caches are not to be trusted, all come from the store and take the place of what is cached.
     pub(crate) async fn fetch_parts(
         &self,
         (tenant, meta): (&TenantId, &BlockMeta),

@@ -9,8 +9,10 @@ pub mod ids;
 mod index;
 mod kept;
 mod listing;
+mod locate;
 mod reader;
 pub mod redact;
+mod scan;
 pub mod stores;
 
 pub use trackway_cache as cache;
@@ -23,4 +25,5 @@ pub use commits::{Commit, CommitError};
 pub use cpu::CpuPool;
 pub use index::{IndexWrite, IndexWrites};
 pub use listing::{BlockFiles, Listing};
-pub use reader::{BlockReader, PIECES_AT_ONCE, Piece, Scanned};
+pub use reader::BlockReader;
+pub use scan::{PIECES_AT_ONCE, Piece, Scanned};

@@ -166,7 +166,8 @@ impl BlockReader {
             Err(error) => return Err(error),
         };
         if let Some(problem) = problem {
-            tracing::warn!(
+            // No warning: it costs a few requests, and that a block is damaged is told by who merges it or is asked for it.
+            tracing::info!(
                 %tenant, %block, problem, "no index of trace ids covers this block; its bloom filter is asked"
             );
         }

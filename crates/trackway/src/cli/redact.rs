@@ -166,7 +166,7 @@ fn preview(found: &Value) -> String {
     let all = found.get("traces").and_then(ask::number).unwrap_or(0);
     let more = all.saturating_sub(targets.len().min(SHOWN_MAX) as u64);
     if more > 0 {
-        out.push_str(&format!("  and {} more\n", count(more, "trace", "traces")));
+        out.push_str(&format!("  and {}\n", count(more, "more trace", "more traces")));
     }
     for id in ask::list(found, "unknownTraceIds").iter().filter_map(Value::as_str) {
         out.push_str(&format!("  {}  is not stored\n", clean(id)));
