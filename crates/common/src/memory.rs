@@ -26,12 +26,21 @@ pub enum MemoryUser {
     Caches,
     /// What questions are at work on.
     Queries,
+    /// What the process has in memory that nobody reserved, as far as it is more than it always has.
+    Uncounted,
 }
 
 impl MemoryUser {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Self; 6] =
-        [Self::Requests, Self::Head, Self::Blocks, Self::Compaction, Self::Caches, Self::Queries];
+    pub const ALL: [Self; 7] = [
+        Self::Requests,
+        Self::Head,
+        Self::Blocks,
+        Self::Compaction,
+        Self::Caches,
+        Self::Queries,
+        Self::Uncounted,
+    ];
 
     /// As metrics and pages name it.
     pub fn name(self) -> &'static str {
@@ -42,6 +51,7 @@ impl MemoryUser {
             Self::Compaction => "compaction",
             Self::Caches => "caches",
             Self::Queries => "queries",
+            Self::Uncounted => "uncounted",
         }
     }
 
@@ -49,7 +59,7 @@ impl MemoryUser {
     /// who have to give way after it.
     fn ceiling_eighths(self) -> usize {
         match self {
-            Self::Requests | Self::Head | Self::Blocks => 8,
+            Self::Requests | Self::Head | Self::Blocks | Self::Uncounted => 8,
             Self::Compaction => 7,
             Self::Queries => 6,
             Self::Caches => 4,
@@ -65,7 +75,9 @@ impl MemoryUser {
     fn share_eighths(self) -> usize {
         match self {
             Self::Requests => 2,
-            Self::Head | Self::Blocks | Self::Compaction | Self::Caches | Self::Queries => 8,
+            Self::Head | Self::Blocks | Self::Compaction | Self::Caches | Self::Queries | Self::Uncounted => {
+                8
+            }
         }
     }
 }

@@ -1,12 +1,16 @@
 //! A frozen piece of a tenant's live data: some thousand spans, in memory or in a segment.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
-use trackway_common::TraceId;
+use trackway_common::{MemoryPool, MemoryUser, Reservation, TraceId};
 use trackway_spans::SpanBatch;
 
 use crate::segment::{SegmentError, Stored};
+
+/// What the id of a trace takes.
+pub(crate) const ID_BYTES: usize = size_of::<TraceId>();
 
 /// Spans that will change no more.
 #[derive(Debug)]
@@ -24,60 +28,89 @@ pub struct Chunk {
     /// Ids of its traces, sorted.
     pub ids: Vec<TraceId>,
     data: RwLock<Data>,
+    /// For the ids.
+    _memory: Reservation,
+}
+
+/// Spans of a chunk. What they take in memory counts for as long as anybody has them, also when the head has let go of them.
+#[derive(Debug)]
+pub struct ChunkSpans {
+    batch: SpanBatch,
+    /// None when whoever has them reserved for them.
+    _memory: Option<Reservation>,
+}
+
+impl From<SpanBatch> for ChunkSpans {
+    fn from(batch: SpanBatch) -> Self {
+        Self { batch, _memory: None }
+    }
+}
+
+impl Deref for ChunkSpans {
+    type Target = SpanBatch;
+
+    fn deref(&self) -> &SpanBatch {
+        &self.batch
+    }
 }
 
 #[derive(Debug)]
 enum Data {
-    Memory(Arc<SpanBatch>),
+    Memory(Arc<ChunkSpans>),
     Stored(Stored),
 }
 
 impl Chunk {
     /// A chunk in memory.
-    pub(crate) fn new(id: u64, batch: Arc<SpanBatch>, mut sequences: Vec<u64>, received: u64) -> Self {
+    pub(crate) fn new(
+        id: u64,
+        batch: SpanBatch,
+        mut sequences: Vec<u64>,
+        received: u64,
+        memory: &MemoryPool,
+    ) -> Self {
         sequences.sort_unstable();
         let mut ids: Vec<TraceId> = batch.traces.ids().collect();
         ids.sort_unstable();
+        let bytes = batch.size_bytes();
         Self {
             id,
             spans: batch.len(),
-            bytes: batch.size_bytes() + ids.len() * 16,
+            bytes: bytes + ids.len() * ID_BYTES,
             sequences,
             received,
+            _memory: memory.take(MemoryUser::Head, ids.len() * ID_BYTES),
             ids,
-            data: RwLock::new(Data::Memory(batch)),
+            data: RwLock::new(Data::Memory(Arc::new(ChunkSpans {
+                batch,
+                _memory: Some(memory.take(MemoryUser::Head, bytes)),
+            }))),
         }
     }
 
     /// A chunk in a segment.
-    pub(crate) fn stored(id: u64, parts: ChunkParts, stored: Stored) -> Self {
+    pub(crate) fn stored(id: u64, parts: ChunkParts, stored: Stored, memory: &MemoryPool) -> Self {
         let ChunkParts { spans, bytes, sequences, received, ids } = parts;
-        Self { id, spans, bytes, sequences, received, ids, data: RwLock::new(Data::Stored(stored)) }
+        let memory = memory.take(MemoryUser::Head, ids.len() * ID_BYTES);
+        let data = RwLock::new(Data::Stored(stored));
+        Self { id, spans, bytes, sequences, received, ids, data, _memory: memory }
     }
 
     /// The spans. Blocks on the disk when they lie in a segment.
     ///
     /// # Errors
     /// [`SegmentError`] when the segment cannot be read.
-    pub fn load(&self) -> Result<Arc<SpanBatch>, SegmentError> {
+    pub fn load(&self) -> Result<Arc<ChunkSpans>, SegmentError> {
         let stored = match &*self.data.read() {
             Data::Memory(batch) => return Ok(Arc::clone(batch)),
             Data::Stored(stored) => stored.clone(),
         };
-        stored.read().map(Arc::new)
+        stored.read().map(|batch| Arc::new(batch.into()))
     }
 
     /// Whether loading it takes no more memory.
     pub fn is_in_memory(&self) -> bool {
         matches!(&*self.data.read(), Data::Memory(_))
-    }
-
-    /// The spans, if they are in memory.
-    pub(crate) fn in_memory(&self) -> Option<Arc<SpanBatch>> {
-        match &*self.data.read() {
-            Data::Memory(batch) => Some(Arc::clone(batch)),
-            Data::Stored(_) => None,
-        }
     }
 
     /// Where the spans lie, if in a segment.

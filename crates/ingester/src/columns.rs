@@ -4,11 +4,11 @@
 //! What must stay true: a choice stands for [`CHOICE_STANDS`] at the least, over restarts too, so that blocks have equal
 //! columns and can be merged, by Tempo too; and a file that cannot be read or written costs a choice, never a block.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -69,7 +69,7 @@ impl DedicatedColumns {
     pub(crate) fn of_block(
         &self,
         tenant: &TenantId,
-        batches: &[Arc<SpanBatch>],
+        batches: &[Cow<'_, SpanBatch>],
         now: u64,
     ) -> Vec<DedicatedColumn> {
         if let Some(columns) = &self.configured {
@@ -185,7 +185,7 @@ mod tests {
     const START: u64 = 1_795_336_140_000_000_000;
 
     /// One span with text attributes of so many bytes.
-    fn batch(attributes: &[(&str, usize)]) -> Vec<Arc<SpanBatch>> {
+    fn batch(attributes: &[(&str, usize)]) -> Vec<Cow<'static, SpanBatch>> {
         let mut request = Vec::new();
         put_message(&mut request, 1, |spans| {
             put_message(spans, 2, |scope| {
@@ -203,7 +203,7 @@ mod tests {
         });
         let mut builder = BatchBuilder::new();
         append_request(&mut builder, &request, Limits::default(), &[]).unwrap();
-        vec![Arc::new(builder.finish())]
+        vec![Cow::Owned(builder.finish())]
     }
 
     fn names(columns: Vec<DedicatedColumn>) -> Vec<String> {

@@ -20,7 +20,7 @@ use crate::service::Ingester;
 /// How long it is waited for memory to write a block in, before it is tried again.
 const MEMORY_WAIT: Duration = Duration::from_secs(30);
 /// What putting the columns of a block together takes, in tenths of what its spans do.
-const ENCODING_TENTHS: usize = 15;
+const ENCODING_TENTHS: usize = 20;
 /// The spans of a block take so many of the budget's parts at the most.
 const BLOCK_SHARE: usize = 4;
 
@@ -184,7 +184,7 @@ impl Ingester {
     pub(crate) fn write_segment(&self) -> Result<(), FlushError> {
         let mut chunks: Vec<(TenantId, Arc<Chunk>)> = Vec::new();
         for (tenant, head) in self.heads() {
-            let frozen = head.frozen().into_iter().filter(|chunk| chunk.in_memory().is_some());
+            let frozen = head.frozen().into_iter().filter(|chunk| chunk.is_in_memory());
             chunks.extend(frozen.map(|chunk| (tenant.clone(), chunk)));
         }
         if chunks.is_empty() {

@@ -5,14 +5,14 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 use trackway_common::{MemoryPool, MemoryUser};
-use trackway_spans::{AppendError, Appended, BatchBuilder, Limits, append_request};
+use trackway_spans::{AppendError, Appended, BatchBuilder, Limits, SpanBatch, append_request};
 
-use crate::chunk::Chunk;
+use crate::chunk::{Chunk, ID_BYTES};
 
 /// Spans at which a builder is frozen.
 const CHUNK_SPANS: usize = 8192;
 
-/// Bytes of spans in memory, of all tenants together, kept up to date by their heads, in the budget too.
+/// Bytes of spans in memory, of all tenants together, kept up to date by their heads.
 #[derive(Clone, Debug)]
 pub(crate) struct MemoryCount {
     bytes: Arc<AtomicUsize>,
@@ -28,9 +28,15 @@ impl MemoryCount {
         self.bytes.load(Ordering::Relaxed)
     }
 
+    /// Frozen chunks, which count for themselves in the budget, take other bytes than before.
     fn change(&self, from: usize, to: usize) {
         // Wrapping arithmetic: the differences add up to what is there.
         self.bytes.fetch_add(to.wrapping_sub(from), Ordering::Relaxed);
+    }
+
+    /// An open builder takes other bytes than before.
+    fn change_open(&self, from: usize, to: usize) {
+        self.change(from, to);
         self.pool.change(MemoryUser::Head, from, to);
     }
 }
@@ -93,7 +99,7 @@ impl Head {
         for chunk in &state.chunks {
             size.spans += chunk.spans;
             size.bytes += chunk.bytes;
-            size.memory += if chunk.in_memory().is_some() { chunk.bytes } else { chunk.ids.len() * 16 };
+            size.memory += if chunk.is_in_memory() { chunk.bytes } else { chunk.ids.len() * ID_BYTES };
             size.oldest = size.oldest.min(chunk.received);
         }
         state.size = size;
@@ -147,9 +153,8 @@ impl Head {
             let snapshot = match &state.snapshot {
                 Some(snapshot) => Arc::clone(snapshot),
                 None => {
-                    let batch = Arc::new(state.builder.snapshot());
-                    let chunk = Chunk::new(next_chunk_id(), batch, state.sequences.clone(), state.received);
-                    let chunk = Arc::new(chunk);
+                    let (batch, sequences) = (state.builder.snapshot(), state.sequences.clone());
+                    let chunk = self.chunk(batch, sequences, state.received);
                     state.snapshot = Some(Arc::clone(&chunk));
                     chunk
                 }
@@ -191,22 +196,27 @@ impl Head {
     pub(crate) fn low_water(&self) -> Option<u64> {
         let state = self.state.lock();
         let open = state.sequences.iter().min().copied();
-        let frozen = state.chunks.iter().filter(|chunk| chunk.in_memory().is_some());
+        let frozen = state.chunks.iter().filter(|chunk| chunk.is_in_memory());
         frozen.filter_map(|chunk| chunk.sequences.first().copied()).chain(open).min()
     }
 }
 
 impl Head {
+    fn chunk(&self, batch: SpanBatch, sequences: Vec<u64>, received: u64) -> Arc<Chunk> {
+        Arc::new(Chunk::new(next_chunk_id(), batch, sequences, received, &self.memory.pool))
+    }
+
     fn freeze(&self, state: &mut State) {
-        let batch = Arc::new(std::mem::take(&mut state.builder).finish());
+        let batch = std::mem::take(&mut state.builder).finish();
         let sequences = std::mem::take(&mut state.sequences);
-        let chunk = Arc::new(Chunk::new(next_chunk_id(), batch, sequences, state.received));
+        let chunk = self.chunk(batch, sequences, state.received);
         let before = state.size.memory;
         state.size.spans += chunk.spans;
         state.size.bytes += chunk.bytes;
         state.size.memory += chunk.bytes;
         state.size.oldest = state.size.oldest.min(chunk.received);
-        self.memory.change(before + state.open_bytes, state.size.memory);
+        self.memory.change(before, state.size.memory);
+        self.memory.change_open(state.open_bytes, 0);
         state.open_bytes = 0;
         state.chunks.push(chunk);
         state.snapshot = None;
@@ -214,7 +224,7 @@ impl Head {
 
     fn count_open(&self, state: &mut State) {
         let bytes = state.builder.size_bytes();
-        self.memory.change(state.open_bytes, bytes);
+        self.memory.change_open(state.open_bytes, bytes);
         state.open_bytes = bytes;
     }
 }

@@ -24,7 +24,7 @@ mod segment;
 mod service;
 mod wild;
 
-pub use chunk::Chunk;
+pub use chunk::{Chunk, ChunkSpans};
 pub use columns::CHOICE_STANDS;
 pub use config::Config;
 pub use metrics::Metrics;

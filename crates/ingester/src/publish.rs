@@ -1,5 +1,6 @@
 //! From chunks to blocks in the store: one, or two when some traces have times far off the present.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::BufWriter;
 use std::path::PathBuf;
@@ -11,7 +12,7 @@ use trackway_storage::{BlockEntry, LogRanges, Upload};
 use trackway_vparquet::{BlockWriter, WriteOptions, Written};
 use uuid::Uuid;
 
-use crate::chunk::Chunk;
+use crate::chunk::{Chunk, ChunkSpans};
 use crate::flush::FlushError;
 use crate::pair::Pair;
 use crate::segment::SegmentError;
@@ -45,8 +46,10 @@ impl Ingester {
         let (paths, inputs, window) = (ids.map(|id| self.building(id)), chunks.to_vec(), self.window(chunks));
         let (columns, of, now) = (Arc::clone(&self.columns), tenant.clone(), self.clock.now());
         let build = move || {
-            let batches: Vec<Arc<SpanBatch>> =
+            let loaded: Vec<Arc<ChunkSpans>> =
                 inputs.iter().map(|chunk| chunk.load()).collect::<Result<_, SegmentError>>()?;
+            let batches: Vec<Cow<'_, SpanBatch>> =
+                loaded.iter().map(|spans| Cow::Borrowed(&***spans)).collect();
             let options = WriteOptions { dedicated: columns.of_block(&of, &batches, now), ..options };
             Ok::<_, FlushError>((build(&paths, batches, window, &options)?, options.dedicated))
         };
@@ -164,7 +167,7 @@ impl Ingester {
 /// Builds the blocks: as many of the paths are written as results come back.
 fn build(
     paths: &[PathBuf; 2],
-    batches: Vec<Arc<SpanBatch>>,
+    batches: Vec<Cow<'_, SpanBatch>>,
     window: (u64, u64),
     options: &WriteOptions,
 ) -> Result<Vec<Written>, FlushError> {

@@ -148,7 +148,7 @@ impl Ingester {
                         // Of a log that is gone: kept, but its numbers mean nothing in this one.
                         parts.sequences.clear();
                     }
-                    let chunk = Chunk::stored(next_chunk_id(), parts, stored);
+                    let chunk = Chunk::stored(next_chunk_id(), parts, stored, &self.config.memory);
                     self.head(&tenant).adopt(Arc::new(chunk));
                 }
             }

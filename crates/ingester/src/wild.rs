@@ -4,8 +4,8 @@
 //! What must stay true: every span is in exactly one of the two parts, and all spans that one trace has here are in the
 //! same one.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
-use std::sync::Arc;
 
 use trackway_common::TraceId;
 use trackway_spans::{SpanBatch, effective_duration, merge_traces};
@@ -17,9 +17,9 @@ const STRAYS: usize = 4;
 /// Splits batches into those with traces that are between two times (Unix nanoseconds), and those with traces that have
 /// a span outside. When many traces do, nothing is split.
 pub(crate) fn split(
-    batches: Vec<Arc<SpanBatch>>,
+    batches: Vec<Cow<'_, SpanBatch>>,
     window: (u64, u64),
-) -> (Vec<Arc<SpanBatch>>, Vec<Arc<SpanBatch>>) {
+) -> (Vec<Cow<'_, SpanBatch>>, Vec<Cow<'_, SpanBatch>>) {
     let wild = wild_traces(&batches, window);
     if wild.is_empty() {
         return (batches, Vec::new());
@@ -37,15 +37,15 @@ pub(crate) fn split(
         } else if others.is_empty() {
             apart.push(batch);
         } else {
-            main.push(Arc::new(merge_traces(&[&batch], &others)));
-            apart.push(Arc::new(merge_traces(&[&batch], &of_wild)));
+            main.push(Cow::Owned(merge_traces(&[&batch], &others)));
+            apart.push(Cow::Owned(merge_traces(&[&batch], &of_wild)));
         }
     }
     if main.is_empty() { (apart, main) } else { (main, apart) }
 }
 
 /// Traces that have a span of which any part is outside.
-fn wild_traces(batches: &[Arc<SpanBatch>], (first, last): (u64, u64)) -> HashSet<TraceId> {
+fn wild_traces(batches: &[Cow<'_, SpanBatch>], (first, last): (u64, u64)) -> HashSet<TraceId> {
     let mut wild = HashSet::new();
     for batch in batches {
         if batch.time_range().is_none_or(|(start, end)| start >= first && end <= last) {

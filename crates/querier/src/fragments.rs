@@ -7,7 +7,7 @@ use std::sync::Arc;
 use futures::{StreamExt, stream};
 use trackway_common::{Reservation, TenantId, TraceId};
 use trackway_engine::complete_traces;
-use trackway_ingester::{Chunk, SegmentError, View};
+use trackway_ingester::{Chunk, ChunkSpans, SegmentError, View};
 use trackway_spans::{Needs, Prune, SpanBatch, merge_places, trace_ids_of};
 use trackway_storage::ids::Answered;
 use trackway_storage::{BlockReader, PIECES_AT_ONCE, Piece, Scanned, StoreError};
@@ -84,16 +84,16 @@ pub(crate) struct Places {
     pub(crate) rows: Vec<Rows>,
 }
 
-/// Live spans, with what is reserved for them where they were read from a segment.
+/// Live spans, with what is reserved for them where they are not those of the head.
 #[derive(Debug)]
 pub(crate) struct Live {
-    batch: Arc<SpanBatch>,
+    spans: Arc<ChunkSpans>,
     _memory: Option<Reservation>,
 }
 
 impl AsRef<SpanBatch> for Live {
     fn as_ref(&self) -> &SpanBatch {
-        &self.batch
+        &self.spans
     }
 }
 
@@ -101,7 +101,7 @@ impl std::ops::Deref for Live {
     type Target = SpanBatch;
 
     fn deref(&self) -> &SpanBatch {
-        &self.batch
+        &self.spans
     }
 }
 
@@ -347,24 +347,24 @@ impl Source {
 
     /// Loads one live chunk, on a thread that may wait for the disk.
     pub(crate) async fn load_chunk(&self, chunk: Arc<Chunk>) -> Result<Live, StoreError> {
-        let memory = match chunk.is_in_memory() {
-            true => None,
-            false => Some(self.reader.reserve(chunk.bytes as u64).await?),
-        };
         let damaged = |problem: String| StoreError::Damaged { path: "segment".to_owned(), problem };
         let hidden = self.reader.hidden(&self.tenant);
         let hidden = hidden.filter(|hidden| hidden.ids().any(|id| chunk.has(id)));
+        let memory = match chunk.is_in_memory() && hidden.is_none() {
+            true => None,
+            false => Some(self.reader.reserve(chunk.bytes as u64).await?),
+        };
         let load = move || {
-            let batch = chunk.load()?;
+            let spans = chunk.load()?;
             Ok::<_, SegmentError>(match hidden {
-                Some(hidden) => Arc::new(hidden.without(SpanBatch::clone(&batch))),
-                None => batch,
+                Some(hidden) => Arc::new(hidden.without(SpanBatch::clone(&spans)).into()),
+                None => spans,
             })
         };
         let loaded = tokio::task::spawn_blocking(load).await;
         let loaded = loaded.map_err(|error| damaged(error.to_string()))?;
-        let batch = loaded.map_err(|error| damaged(error.to_string()))?;
-        Ok(Live { batch, _memory: memory })
+        let spans = loaded.map_err(|error| damaged(error.to_string()))?;
+        Ok(Live { spans, _memory: memory })
     }
 
     /// All spans of some traces in one batch, grouped by trace in the order of `ids`, with what is about whole traces.

@@ -2,6 +2,7 @@
 
 mod address;
 mod admin;
+mod allocator;
 mod blocklist;
 mod caches;
 mod cli;
@@ -23,7 +24,7 @@ use std::process::ExitCode;
 use trackway_config::{Config, Flags};
 
 fn main() -> ExitCode {
-    memory::keep_together();
+    allocator::keep_together();
     trackway_storage::stores::install_crypto_provider();
     let args: Vec<String> = std::env::args().skip(1).collect();
     if let Some(code) = cli::run(&args) {

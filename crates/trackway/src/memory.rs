@@ -1,8 +1,7 @@
-//! The memory of the process: what it asks of the allocator of the C library, and how large its budget is.
+//! The budget of memory: how large it is, and how it is shown.
 
 use std::fmt::Write;
 use std::path::Path;
-use std::time::Duration;
 
 use trackway_common::MemoryPool;
 use trackway_config::Config;
@@ -67,35 +66,6 @@ fn machine_bytes(root: &Path) -> Option<u64> {
     let text = std::fs::read_to_string(root.join("proc/meminfo")).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
-}
-
-/// How often it is looked whether the allocator keeps too much.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Below this part of eight of the budget the allocator may keep what it likes.
-const FULL_EIGHTHS: u64 = 7;
-
-/// Sees to it that memory which was freed goes back to the system when the process comes near its budget: what is freed in
-/// the middle of a heap stays with the process otherwise. Never ends.
-pub(crate) async fn keep_within(pool: MemoryPool) {
-    let limit = pool.limit() as u64;
-    loop {
-        tokio::time::sleep(LOOK_EVERY).await;
-        let Some([now, _]) = resident() else { return };
-        let counted = pool.used() as u64;
-        if now > limit / 8 * FULL_EIGHTHS && now > counted + limit / 8 {
-            // It walks over all free memory, which may take some milliseconds.
-            let _ = tokio::task::spawn_blocking(give_back).await;
-        }
-    }
-}
-
-fn give_back() {
-    #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    #[allow(unsafe_code, reason = "the C library has no safe door to this")]
-    // SAFETY: `malloc_trim` may be called at any time, by any thread.
-    unsafe {
-        libc::malloc_trim(0);
-    }
 }
 
 /// Bytes of the process that are in memory now, and most of them at any time; nothing where the system does not say.
@@ -189,30 +159,6 @@ pub(crate) fn page(pool: &MemoryPool) -> String {
         );
     }
     out
-}
-
-/// Pools of memory at the most. By default there are eight for each core, and every thread fills one of its own: at four
-/// times the reference workload that took 404 MB where two take 235, for the same CPU time.
-#[cfg(all(target_os = "linux", target_env = "gnu"))]
-const POOLS_MAX: libc::c_int = 2;
-/// Free memory at the end of a pool that is kept, in bytes. A question takes some megabytes for columns and frees them
-/// again; when they go back to the kernel each time, getting them back takes longer than the question.
-#[cfg(all(target_os = "linux", target_env = "gnu"))]
-const KEPT_BYTES: libc::c_int = 64 << 20;
-/// Larger pieces than this are got from the kernel one by one.
-#[cfg(all(target_os = "linux", target_env = "gnu"))]
-const POOLED_BYTES_MAX: libc::c_int = 16 << 20;
-
-/// Keeps what is freed in few places, so that it is used again. Must be called before there are other threads.
-pub(crate) fn keep_together() {
-    #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    #[allow(unsafe_code, reason = "the C library has no safe door to this")]
-    // SAFETY: `mallopt` takes two numbers and touches no memory of ours; there are no other threads yet.
-    unsafe {
-        libc::mallopt(libc::M_ARENA_MAX, POOLS_MAX);
-        libc::mallopt(libc::M_TRIM_THRESHOLD, KEPT_BYTES);
-        libc::mallopt(libc::M_MMAP_THRESHOLD, POOLED_BYTES_MAX);
-    }
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ use crate::blocklist::{BlockList, Work};
 use crate::lock::FolderLock;
 use crate::store::Blocks;
 use crate::welcome::Welcome;
-use crate::{address, caches, leftovers, logging, memory, settings, store};
+use crate::{address, allocator, caches, leftovers, logging, memory, settings, store};
 
 /// Runs the server until it is told to stop.
 pub(crate) fn run(config: Config) -> anyhow::Result<()> {
@@ -307,7 +307,7 @@ impl Parts {
         let caches = process.caches.clone();
         parts.loops.spawn(async move {
             tokio::select! {
-                () = memory::keep_within(memory.clone()) => {}
+                () = allocator::keep_within(memory.clone()) => {}
                 () = caches::count(caches, memory) => {}
                 () = stop.cancelled() => {}
             }
