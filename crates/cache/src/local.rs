@@ -3,7 +3,7 @@
 //! What must stay true: a folder that cannot be used is a warning and no tier on disk, never a failed start; an entry that
 //! comes from disk was checked (foyer keeps a checksum and the whole key with each).
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -34,6 +34,8 @@ const DISK_BLOCK_BYTES: u64 = 16 << 20;
 const DISK_BYTES_MIN: u64 = 4 * DISK_BLOCK_BYTES;
 /// Bytes that wait to be written to disk. What comes beyond is not written.
 const DISK_WAITING_BYTES: usize = 16 << 20;
+/// What the names of foyer's files begin with.
+const FILES: &str = "foyer-storage-";
 /// What an entry takes beyond its bytes, about.
 const ENTRY_OVERHEAD: usize = 128;
 
@@ -45,7 +47,8 @@ pub(crate) struct Local {
     /// What it is limited to now.
     limit: AtomicUsize,
     entry_bytes_max: usize,
-    on_disk: bool,
+    /// The folder, where there is one.
+    folder: Option<PathBuf>,
 }
 
 impl Local {
@@ -53,7 +56,7 @@ impl Local {
         let memory_bytes = config.memory_bytes.max(MEMORY_MIN);
         if let Some(disk) = &config.disk {
             match with_disk(memory_bytes, disk).await {
-                Ok(cache) => return Some(Self::new(cache, memory_bytes, true)),
+                Ok(cache) => return Some(Self::new(cache, memory_bytes, Some(disk.folder.clone()))),
                 Err(problem) => {
                     let folder = disk.folder.display();
                     tracing::warn!(%folder, problem, "the folder for the cache cannot be used; there is none on disk");
@@ -61,7 +64,7 @@ impl Local {
             }
         }
         match builder(memory_bytes).storage().build().await {
-            Ok(cache) => Some(Self::new(cache, memory_bytes, false)),
+            Ok(cache) => Some(Self::new(cache, memory_bytes, None)),
             Err(error) => {
                 tracing::warn!(%error, "there is no cache in memory");
                 None
@@ -69,9 +72,9 @@ impl Local {
         }
     }
 
-    fn new(cache: HybridCache<String, Bytes>, memory_bytes: usize, on_disk: bool) -> Self {
+    fn new(cache: HybridCache<String, Bytes>, memory_bytes: usize, folder: Option<PathBuf>) -> Self {
         let entry_bytes_max = (memory_bytes / shards(memory_bytes) / ENTRY_SHARE).min(ENTRY_BYTES_MAX);
-        Self { cache, memory_bytes, limit: AtomicUsize::new(memory_bytes), entry_bytes_max, on_disk }
+        Self { cache, memory_bytes, limit: AtomicUsize::new(memory_bytes), entry_bytes_max, folder }
     }
 
     pub(crate) async fn get_many(&self, keys: &[String]) -> Vec<Option<Bytes>> {
@@ -82,7 +85,7 @@ impl Local {
         if let Some(entry) = self.cache.memory().get(key) {
             return Some(entry.value().clone());
         }
-        if !self.on_disk {
+        if !self.is_on_disk() {
             return None;
         }
         // Slow and damaged are as good as not there.
@@ -101,6 +104,7 @@ impl Local {
         keys.iter().for_each(|key| self.cache.remove(key));
     }
 
+    /// Lets go of everything, so that nothing of it is left on the disk.
     pub(crate) async fn clear(&self) -> Result<(), String> {
         // One by one: foyer's own `clear` goes on counting the bytes of what it let go.
         let mut keys = Vec::new();
@@ -110,7 +114,14 @@ impl Local {
         });
         listed.await;
         self.remove(&keys);
-        self.cache.clear().await.map_err(|error| error.to_string())
+        self.cache.clear().await.map_err(|error| error.to_string())?;
+        match self.folder.clone() {
+            Some(folder) => {
+                let wiped = tokio::task::spawn_blocking(move || wipe(&folder)).await;
+                wiped.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
+            }
+            None => Ok(()),
+        }
     }
 
     pub(crate) fn used_bytes(&self) -> usize {
@@ -122,7 +133,7 @@ impl Local {
     }
 
     pub(crate) fn is_on_disk(&self) -> bool {
-        self.on_disk
+        self.folder.is_some()
     }
 
     /// Keeps no more than `bytes` in memory.
@@ -199,6 +210,21 @@ async fn with_disk(memory_bytes: usize, disk: &DiskConfig) -> Result<HybridCache
         Ok(Err(error)) => Err(error.to_string()),
         Err(_) => Err(format!("opening it takes longer than {OPEN_TIMEOUT:?}")),
     }
+}
+
+/// Takes what the files of the folder held from them: what the library lets go of, it overwrites later, or never. What it
+/// writes meanwhile may be lost, which it notices when it reads it.
+fn wipe(folder: &Path) -> std::io::Result<()> {
+    for file in std::fs::read_dir(folder)? {
+        let path = file?.path();
+        if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(FILES)) {
+            let file = std::fs::OpenOptions::new().write(true).open(path)?;
+            let bytes = file.metadata()?.len();
+            file.set_len(0)?;
+            file.set_len(bytes)?;
+        }
+    }
+    Ok(())
 }
 
 /// Makes the folder and writes a file into it.

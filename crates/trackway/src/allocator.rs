@@ -10,62 +10,39 @@ use trackway_common::{MemoryPool, MemoryUser};
 
 /// How often it is looked.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
-/// What was free for so many looks is not about to be used again.
-const LOOKS_OF_REST: u32 = 25;
-/// Free memory that is worth giving back.
-const WORTH_BYTES: u64 = 32 << 20;
+/// Free memory that is kept, for what comes next.
+const KEPT_FREE_BYTES: u64 = 32 << 20;
+/// It is not given back at every look: who takes memory has to wait meanwhile.
+const LOOKS_BETWEEN: u32 = 3;
 /// What the process has in memory besides everything that is reserved: stacks, connections, tables, pages in use in part.
 const BASE_BYTES: u64 = 48 << 20;
-/// Near the budget it is given back at once, but not at every look: who takes memory has to wait meanwhile.
-const LOOKS_BETWEEN: u32 = 3;
-/// From this part of eight of the budget on.
-const NEAR_EIGHTHS: u64 = 6;
 /// What nobody reserved counts for no more than this part of the budget: something must be left to work with.
 const UNCOUNTED_SHARE: u64 = 4;
 
 /// Sees to it that memory which was freed goes back to the system, and that what was never reserved counts. Never ends, where
 /// the system says how much memory the process has.
 pub(crate) async fn keep_within(pool: MemoryPool) {
-    let limit = pool.limit() as u64;
-    let (mut rest, mut uncounted, mut looks) = (Rest::default(), 0, 0_u32);
+    // `stuck` cannot be given back: free pieces of pages that are in use.
+    let (mut uncounted, mut stuck, mut looks) = (0, 0, 0_u32);
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
         let Some(mut held) = held() else { return };
         let counted = (pool.used() as u64).saturating_sub(uncounted);
         looks = looks.saturating_add(1);
-        let spare = held.saturating_sub(counted);
-        let is_near = held > limit / 8 * NEAR_EIGHTHS && spare > WORTH_BYTES;
-        if rest.is_over(spare) || is_near && looks >= LOOKS_BETWEEN {
+        let mut free = held.saturating_sub(in_use(held).unwrap_or(counted));
+        if looks >= LOOKS_BETWEEN && free > stuck + KEPT_FREE_BYTES {
             // It walks over all free memory, which may take some milliseconds.
             let _ = tokio::task::spawn_blocking(give_back).await;
-            looks = 0;
             held = self::held().unwrap_or(held);
+            free = held.saturating_sub(in_use(held).unwrap_or(counted));
+            (looks, stuck) = (0, free);
         }
-        let now = held.saturating_sub(counted.saturating_add(BASE_BYTES)).min(limit / UNCOUNTED_SHARE);
+        stuck = stuck.min(free);
+        let most = pool.limit() as u64 / UNCOUNTED_SHARE;
+        let now = held.saturating_sub(counted.saturating_add(BASE_BYTES)).min(most);
         let bytes = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
         pool.change(MemoryUser::Uncounted, bytes(uncounted), bytes(now));
         uncounted = now;
-    }
-}
-
-/// Since when how much was free.
-#[derive(Default)]
-struct Rest {
-    looks: u32,
-    least: Option<u64>,
-}
-
-impl Rest {
-    /// Whether enough was free at all looks of a while.
-    fn is_over(&mut self, spare: u64) -> bool {
-        self.looks += 1;
-        let least = self.least.map_or(spare, |least| least.min(spare));
-        self.least = Some(least);
-        if self.looks < LOOKS_OF_REST {
-            return false;
-        }
-        *self = Self::default();
-        least > WORTH_BYTES
     }
 }
 
@@ -74,6 +51,22 @@ fn held() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+}
+
+/// Of so many bytes, those that the allocator has given out and not got back; `None` where it cannot tell.
+fn in_use(held: u64) -> Option<u64> {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    #[allow(unsafe_code, reason = "the C library has no safe door to this")]
+    {
+        // Its newer form is not in the C libraries that are still in use.
+        // SAFETY: `mallinfo` takes nothing, and may be called at any time, by any thread.
+        let info = unsafe { libc::mallinfo() };
+        // It counts in 32 bits and begins anew at 4 GiB; so does the sum.
+        let bytes = info.uordblks.cast_unsigned().wrapping_add(info.hblkhd.cast_unsigned());
+        u32::try_from(held).is_ok().then_some(u64::from(bytes))
+    }
+    #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+    None
 }
 
 fn give_back() {
@@ -106,22 +99,5 @@ pub(crate) fn keep_together() {
         libc::mallopt(libc::M_ARENA_MAX, POOLS_MAX);
         libc::mallopt(libc::M_TRIM_THRESHOLD, KEPT_BYTES);
         libc::mallopt(libc::M_MMAP_THRESHOLD, POOLED_BYTES_MAX);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_was_free_for_a_while_is_given_back() {
-        let looks = |spares: &mut dyn Iterator<Item = u64>| {
-            let mut rest = Rest::default();
-            spares.map(|spare| rest.is_over(spare)).filter(|over| *over).count()
-        };
-        let much = WORTH_BYTES + 1;
-        assert_eq!(looks(&mut (0..100).map(|_| much)), 4);
-        // What is used again and again stays.
-        assert_eq!(looks(&mut (0..100).map(|look| if look % 10 == 0 { 0 } else { much })), 0);
     }
 }

@@ -4,6 +4,7 @@
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
@@ -13,6 +14,7 @@ use std::path::Path;
 use serde_json::Value;
 use support::requests::{day, own_trace, request, shared_trace};
 use support::{Ports, Server, config};
+use trackway_golden::http;
 use trackway_peers::{ACCESS_KEY, CacheServer, RedisCluster, S3Server, SECRET_KEY, skipped};
 
 const ROUNDS: [Range<u64>; 3] = [0..12, 12..24, 24..36];
@@ -320,4 +322,78 @@ fn on_disk_by_default_where_blocks_are_in_a_bucket() {
     let data = asked.iter().filter(|path| path.contains("data.parquet")).count();
     assert_eq!(data, 0, "nothing of a data file is fetched again: {asked:?}");
     server.stop();
+}
+
+/// Files below a folder in which this stands.
+fn with_text(folder: &Path, text: &str) -> usize {
+    let mut found = 0;
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found += with_text(&path, text);
+        } else {
+            let bytes = fs::read(&path).unwrap();
+            found += usize::from(bytes.windows(text.len()).any(|part| part == text.as_bytes()));
+        }
+    }
+    found
+}
+
+#[test]
+fn what_is_redacted_leaves_memcached_and_the_disk() {
+    let memcached = match CacheServer::memcached() {
+        Ok(server) => server,
+        Err(why) => return skipped("what_is_redacted_leaves_memcached_and_the_disk", &why),
+    };
+    let (s3, folder) = (filled(), tempfile::tempdir().unwrap());
+    let disk = folder.path().join("kept");
+    let more = |rest: &str| {
+        format!(
+            "{}\ncompactor: {{compaction: {{compacted_block_retention: 10h, compaction_cycle: 300ms}}}}\ntrackway: \
+             {{compaction: {{start_after: 0s}}, cache: {{memory_bytes: 4MiB, disk_bytes: 128MiB, disk_path: {}}}{rest}}}",
+            cache(&format!("memcached: {{addresses: '{}', timeout: 2s}}", memcached.address)),
+            disk.display()
+        )
+    };
+    // What a process had in memory is on the disk when it has ended.
+    let mut server = spawn(folder.path(), &s3, &more(", read_only: true"));
+    server.until_ready();
+    answers(&server);
+    until_written(&mut server);
+    server.stop();
+    let blocks: BTreeSet<String> =
+        keys(&memcached.address).iter().filter_map(|key| key.split(':').nth(1).map(str::to_owned)).collect();
+    assert!(blocks.len() >= 3 && blocks.iter().any(|block| with_text(&disk, block) > 0));
+
+    let mut server = spawn(folder.path(), &s3, &more(""));
+    server.until_ready();
+    answers(&server);
+    until_written(&mut server);
+    let body = serde_json::json!({ "traceIds": [format!("{:032x}", own_trace(4))] }).to_string();
+    let headers = [("content-type".to_owned(), "application/json".to_owned())];
+    let path = "/api/trackway/v1/redactions";
+    let answer = http::request(&server.api, "POST", path, &headers, Some(body.as_bytes())).unwrap();
+    let text = String::from_utf8_lossy(&answer.body).into_owned();
+    let redaction: Value =
+        serde_json::from_str(&text).unwrap_or_else(|_| panic!("{}: {text}", answer.status));
+    let path = format!("{path}/{}", redaction["id"].as_str().unwrap_or_else(|| panic!("{text}")));
+    server.wait("the redaction", |server| server.json(&path)["state"] == "done");
+    let report = server.json(&path);
+    let gone = report["blocks"][0]["block"].as_str().unwrap_or_else(|| panic!("{report}"));
+    assert!(blocks.contains(gone), "{report}");
+    // From filters 32 bytes each are kept, and what they begin with: nobody can read a value in them.
+    let left: Vec<String> = keys(&memcached.address)
+        .into_iter()
+        .filter(|key| key.contains(gone) && key.rsplit(':').next().is_none_or(|bytes| bytes != "32"))
+        .collect();
+    assert!(left.is_empty(), "{left:?}");
+    assert_eq!(with_text(&disk, gone), 0, "on disk");
+    let (_, found) = answer_of(&server, own_trace(4));
+    assert!(found.is_null(), "{found}");
+    server.stop();
+    assert_eq!(with_text(&disk, gone), 0, "on disk, after the end");
+}
+
+fn answer_of(server: &Server, trace: u128) -> (String, Value) {
+    answer(server, format!("/api/v2/traces/{trace:032x}"))
 }
