@@ -5,14 +5,15 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use futures::{StreamExt, stream};
-use trackway_common::{Reservation, TenantId, TraceId};
+use trackway_common::{TenantId, TraceId};
 use trackway_engine::complete_traces;
-use trackway_ingester::{Chunk, ChunkSpans, SegmentError, View};
+use trackway_ingester::{Chunk, View};
 use trackway_spans::{Needs, Prune, SpanBatch, merge_places, trace_ids_of};
 use trackway_storage::ids::Answered;
 use trackway_storage::{BlockReader, PIECES_AT_ONCE, Piece, Scanned, StoreError};
 use trackway_vparquet::meta::BlockMeta;
 
+use crate::live::{Live, loaded};
 use crate::tally::Tally;
 
 /// Parts of blocks that are read at once.
@@ -82,27 +83,6 @@ impl PieceRows {
 pub(crate) struct Places {
     pub(crate) chunks: Vec<Arc<Chunk>>,
     pub(crate) rows: Vec<Rows>,
-}
-
-/// Live spans, with what is reserved for them where they are not those of the head.
-#[derive(Debug)]
-pub(crate) struct Live {
-    spans: Arc<ChunkSpans>,
-    _memory: Option<Reservation>,
-}
-
-impl AsRef<SpanBatch> for Live {
-    fn as_ref(&self) -> &SpanBatch {
-        &self.spans
-    }
-}
-
-impl std::ops::Deref for Live {
-    type Target = SpanBatch;
-
-    fn deref(&self) -> &SpanBatch {
-        &self.spans
-    }
 }
 
 impl Places {
@@ -331,43 +311,7 @@ impl Source {
         batches
     }
 
-    /// Loads live chunks.
-    pub(crate) async fn load_chunks(&self, chunks: Vec<Arc<Chunk>>, tally: &Tally) -> Vec<Live> {
-        let loads = stream::iter(chunks).map(|chunk| self.load_chunk(chunk));
-        let loaded: Vec<_> = loads.buffered(READS_AT_ONCE).collect().await;
-        let mut batches = Vec::new();
-        for result in loaded {
-            match result {
-                Ok(batch) => batches.push(batch),
-                Err(error) => tally.skip(&error),
-            }
-        }
-        batches
-    }
-
-    /// Loads one live chunk, on a thread that may wait for the disk.
-    pub(crate) async fn load_chunk(&self, chunk: Arc<Chunk>) -> Result<Live, StoreError> {
-        let damaged = |problem: String| StoreError::Damaged { path: "segment".to_owned(), problem };
-        let hidden = self.reader.hidden(&self.tenant);
-        let hidden = hidden.filter(|hidden| hidden.ids().any(|id| chunk.has(id)));
-        let memory = match chunk.is_in_memory() && hidden.is_none() {
-            true => None,
-            false => Some(self.reader.reserve(chunk.bytes as u64).await?),
-        };
-        let load = move || {
-            let spans = chunk.load()?;
-            Ok::<_, SegmentError>(match hidden {
-                Some(hidden) => Arc::new(hidden.without(SpanBatch::clone(&spans)).into()),
-                None => spans,
-            })
-        };
-        let loaded = tokio::task::spawn_blocking(load).await;
-        let loaded = loaded.map_err(|error| damaged(error.to_string()))?;
-        let spans = loaded.map_err(|error| damaged(error.to_string()))?;
-        Ok(Live { spans, _memory: memory })
-    }
-
-    /// All spans of some traces in one batch, grouped by trace in the order of `ids`, with what is about whole traces.
+    /// All spans of some traces (ascending) in one batch, grouped by trace, with what is about whole traces.
     pub(crate) async fn join(
         &self,
         ids: Vec<TraceId>,
@@ -375,8 +319,11 @@ impl Source {
         needs: &Needs,
         tally: &Tally,
     ) -> Result<Scanned, StoreError> {
-        let live = self.load_chunks(places.chunks, tally).await;
+        let (wanted, of_live) = (Arc::new(ids), Arc::new(needs.clone()));
+        let loads = stream::iter(places.chunks).map(|chunk| self.load_wanted(chunk, &wanted, &of_live));
+        let live = loaded(loads.buffered(READS_AT_ONCE).collect().await, tally);
         let stored = self.load_rows(places.rows, needs, tally).await;
+        let ids = wanted;
         // Of live chunks only some traces are wanted, of which nobody knows how large they are.
         let of_live: usize =
             live.iter().map(|live| live.size_bytes() * ids.len() / live.traces.len().max(1)).sum();

@@ -7,6 +7,7 @@
 mod answers;
 mod fragments;
 mod guards;
+mod live;
 mod metrics;
 mod overlap;
 mod querier;
