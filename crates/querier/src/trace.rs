@@ -33,7 +33,7 @@ impl Querier {
         request: TraceRequest,
     ) -> Result<TraceAnswer, QueryError> {
         let _admitted = self.guards.admit(&ctx).await?;
-        let tally = Tally::new(self.config.max_bytes);
+        let tally = Tally::new(self.config.max_bytes, self.reader.memory().clone());
         let limit = match self.config.max_bytes_per_trace {
             0 => usize::MAX,
             limit => limit,
@@ -100,7 +100,7 @@ impl Querier {
         send: &mpsc::Sender<Result<Bytes, QueryError>>,
     ) -> Result<(), QueryError> {
         let _admitted = self.guards.admit(ctx).await?;
-        let tally = Tally::new(self.config.max_bytes);
+        let tally = Tally::new(self.config.max_bytes, self.reader.memory().clone());
         let mut is_there = false;
         for tenant in &ctx.tenants {
             let source = self.source(tenant, range_nanos(request.range), &tally);

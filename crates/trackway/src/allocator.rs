@@ -16,8 +16,8 @@ const KEPT_FREE_BYTES: u64 = 32 << 20;
 const LOOKS_BETWEEN: u32 = 3;
 /// What the process has in memory besides everything that is reserved: stacks, connections, tables, pages in use in part.
 const BASE_BYTES: u64 = 48 << 20;
-/// What nobody reserved counts for no more than this part of the budget: something must be left to work with.
-const UNCOUNTED_SHARE: u64 = 4;
+/// What nobody reserved counts for no more than these eighths of the budget: something must be left to work with.
+const UNCOUNTED_EIGHTHS: u64 = 3;
 
 /// Sees to it that memory which was freed goes back to the system, and that what was never reserved counts. Never ends, where
 /// the system says how much memory the process has.
@@ -38,7 +38,7 @@ pub(crate) async fn keep_within(pool: MemoryPool) {
             (looks, stuck) = (0, free);
         }
         stuck = stuck.min(free);
-        let most = pool.limit() as u64 / UNCOUNTED_SHARE;
+        let most = pool.limit() as u64 / 8 * UNCOUNTED_EIGHTHS;
         let now = held.saturating_sub(counted.saturating_add(BASE_BYTES)).min(most);
         let bytes = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
         pool.change(MemoryUser::Uncounted, bytes(uncounted), bytes(now));
