@@ -14,6 +14,10 @@ const WITHOUT_EFFECT: &[(&str, &[&str])] = &[
     (
         "overrides",
         &[
+            "overrides.per_tenant_override_config",
+            "overrides.per_tenant_override_period",
+            "overrides.enable_legacy_overrides", // asks for what happens anyway
+            "overrides.defaults.ingestion.max_attribute_bytes",
             "overrides.defaults.global.max_bytes_per_trace",
             "overrides.defaults.compaction.block_retention",
             "overrides.defaults.compaction.compaction_window",
@@ -99,20 +103,23 @@ const WITHOUT_EFFECT: &[(&str, &[&str])] = &[
 impl Config {
     /// Keys that the file or a flag sets and that do nothing in this version, sorted. Lists are named as a whole.
     pub fn without_effect(&self) -> Vec<String> {
-        let set: BTreeSet<&str> = self.origins().map(|key| key.split('[').next().unwrap_or(key)).collect();
-        let has_more_below = |key: &str| set.iter().any(|other| is_below(other, key));
-        let does_nothing = |key: &str| {
-            WITHOUT_EFFECT.iter().any(|(above, works)| {
-                let below = key == *above || is_below(key, above);
-                below && !works.iter().any(|works| key == *works || is_below(key, works))
-            })
-        };
-        // An empty block asks for nothing.
-        let is_block =
-            |key: &str| WITHOUT_EFFECT.iter().any(|(above, _)| key == *above && !key.contains('.'));
-        let named = set.iter().filter(|key| !has_more_below(key) && !is_block(key) && does_nothing(key));
-        named.map(|key| (*key).to_owned()).collect()
+        keys_without_effect(&self.origins().map(|key| key.split('[').next().unwrap_or(key)).collect())
     }
+}
+
+/// Those of the keys that were set that do nothing, sorted.
+pub(crate) fn keys_without_effect(set: &BTreeSet<&str>) -> Vec<String> {
+    let has_more_below = |key: &str| set.iter().any(|other| is_below(other, key));
+    let does_nothing = |key: &str| {
+        WITHOUT_EFFECT.iter().any(|(above, works)| {
+            let below = key == *above || is_below(key, above);
+            below && !works.iter().any(|works| key == *works || is_below(key, works))
+        })
+    };
+    // An empty block asks for nothing.
+    let is_block = |key: &str| WITHOUT_EFFECT.iter().any(|(above, _)| key == *above && !key.contains('.'));
+    let named = set.iter().filter(|key| !has_more_below(key) && !is_block(key) && does_nothing(key));
+    named.map(|key| (*key).to_owned()).collect()
 }
 
 fn is_below(key: &str, above: &str) -> bool {

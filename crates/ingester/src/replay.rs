@@ -54,7 +54,8 @@ impl Ingester {
             if new && !known {
                 let head = self.head(record.tenant);
                 let skip = record.refused;
-                let appended = head.append(sequence, record.received, record.body, self.config.limits, skip);
+                let appended =
+                    head.append(sequence, record.received, record.body, self.limits(record.tenant), skip);
                 if let Err(problem) = appended {
                     tracing::warn!(sequence, %problem, "a record of the log cannot be read and is left out");
                 }

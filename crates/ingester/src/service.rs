@@ -10,7 +10,8 @@ use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 use trackway_common::{Clock, ErrorKind, Kinded, MemoryUser, Random, TenantId};
-use trackway_spans::{AppendError, Appended, peek_request};
+use trackway_overrides::Overrides;
+use trackway_spans::{AppendError, Appended, Limits, peek_request};
 use trackway_storage::redact::Hidden;
 use trackway_storage::{BlockCatalog, BlockEntry, BlockReader, UnreadableBlock};
 use trackway_vparquet::meta::DedicatedColumn;
@@ -150,10 +151,13 @@ impl Ingester {
         random: Arc<dyn Random>,
     ) -> Result<Arc<Self>, OpenError> {
         let (log, log_id) = if config.read_only { (None, Uuid::nil()) } else { open_log(&config, &*random)? };
+        let folder = config.folder.join("columns");
         // A process that writes no blocks has no choice, and leaves alone what another one chose.
-        let nothing = || config.read_only.then(Vec::new);
-        let (configured, folder) = (config.dedicated.clone().or_else(nothing), config.folder.join("columns"));
-        let columns = DedicatedColumns::open(configured, config.format, folder, clock.now());
+        let columns = if config.read_only {
+            DedicatedColumns::without_choice(Arc::clone(&config.overrides), config.format, folder)
+        } else {
+            DedicatedColumns::open(Arc::clone(&config.overrides), config.format, folder, clock.now())
+        };
         let ingester = Self {
             columns: Arc::new(columns),
             log,
@@ -190,6 +194,16 @@ impl Ingester {
     /// tenant has not sent a block's worth yet.
     pub fn dedicated_columns(&self, tenant: &TenantId) -> Option<Vec<DedicatedColumn>> {
         self.columns.current(tenant)
+    }
+
+    /// What each tenant may do.
+    pub fn overrides(&self) -> &Arc<Overrides> {
+        &self.config.overrides
+    }
+
+    /// What is cut while a tenant's requests are read.
+    pub(crate) fn limits(&self, tenant: &TenantId) -> Limits {
+        Limits { max_attribute_bytes: self.config.overrides.for_tenant(tenant).max_attribute_bytes }
     }
 
     pub(crate) fn head(&self, tenant: &TenantId) -> Arc<Head> {
@@ -246,7 +260,7 @@ impl Ingester {
             NewRecord { tenant: tenant.clone(), received, hash, refused: Vec::new(), body: body.clone() };
         let sequence = log.append(record).await?;
         let head = self.head(&tenant);
-        let (limits, bytes) = (self.config.limits, body.len() as u64);
+        let (limits, bytes) = (self.limits(&tenant), body.len() as u64);
         let append = move || head.append(sequence.0, received, &body, limits, &[]);
         let appended = self.reader.cpu().run(append).await.ok_or(IngestError::Stopping)??;
         pending.stored(sequence);
@@ -259,10 +273,10 @@ impl Ingester {
     }
 
     /// The answer to a request that was stored before: the same as the first time.
-    fn again(&self, _tenant: &TenantId, body: &[u8]) -> Result<Appended, IngestError> {
+    fn again(&self, tenant: &TenantId, body: &[u8]) -> Result<Appended, IngestError> {
         self.metrics.duplicate_requests.fetch_add(1, Ordering::Relaxed);
         let mut scratch = trackway_spans::BatchBuilder::new();
-        Ok(trackway_spans::append_request(&mut scratch, body, self.config.limits, &[])?)
+        Ok(trackway_spans::append_request(&mut scratch, body, self.limits(tenant), &[])?)
     }
 
     async fn wait_for_memory(&self) -> Result<(), IngestError> {

@@ -34,10 +34,12 @@ impl Querier {
     ) -> Result<TraceAnswer, QueryError> {
         let _admitted = self.guards.admit(&ctx).await?;
         let tally = Tally::new(self.config.max_bytes);
-        let limit = match self.config.max_bytes_per_trace {
+        // Of several tenants the largest: each of them may have so much of it.
+        let limits = ctx.tenants.iter().map(|tenant| match self.limits(tenant).max_bytes_per_trace {
             0 => usize::MAX,
             limit => limit,
-        };
+        });
+        let limit = limits.max().unwrap_or(usize::MAX);
         let mut answer = Answer { trace: Vec::new(), limit, is_cut: false };
         for tenant in &ctx.tenants {
             let source = self.source(tenant, range_nanos(request.range), &tally);

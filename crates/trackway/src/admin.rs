@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
-use trackway_api::{Admin, ConfigMode, HomeInfo, StoredBlocks};
+use trackway_api::{Admin, ConfigMode, HomeInfo, StoredBlocks, TenantLimits, TenantOverrides};
 use trackway_cache::Caches;
 use trackway_common::{Clock, ErrorKind, MemoryPool, RequestCtx, TenantId};
 use trackway_compactor::Compactor;
@@ -18,11 +18,14 @@ use trackway_querier::{Querier, RedactionRequest};
 use trackway_storage::stores::OpenStore;
 
 use crate::memory;
+use crate::overrides::TenantSettings;
 use crate::poll_metrics::PollMetrics;
 
 /// The process, for its API.
 #[derive(Debug)]
 pub(crate) struct Process {
+    /// What tenants may do.
+    pub(crate) tenants: Arc<TenantSettings>,
     /// Its configuration.
     pub(crate) config: Config,
     /// Its compactor, unless it only reads.
@@ -101,6 +104,18 @@ impl Admin for Process {
         })
     }
 
+    fn runtime_config_yaml(&self, diff: bool) -> String {
+        self.tenants.runtime_yaml(diff)
+    }
+
+    fn tenants_with_overrides(&self) -> Vec<TenantOverrides> {
+        self.tenants.tenants()
+    }
+
+    fn tenant_overrides(&self, tenant: &str) -> TenantLimits {
+        self.tenants.of_tenant(tenant)
+    }
+
     fn flush(&self, tenant: Option<TenantId>) -> BoxFuture<'_, Result<(), QueryError>> {
         Box::pin(async move {
             if let Some(tenant) = &tenant
@@ -133,6 +148,7 @@ impl Admin for Process {
     fn metrics_text(&self) -> String {
         let mut text = String::new();
         self.ingester.metrics.write(&mut text);
+        self.tenants.write_metrics(&mut text);
         if let Some(bucket) = &self.bucket {
             bucket.metrics.write(&mut text);
         }

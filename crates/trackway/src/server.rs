@@ -14,12 +14,14 @@ use trackway_compactor::Compactor;
 use trackway_config::Config;
 use trackway_distributor::{Distributor, Push};
 use trackway_ingester::Ingester;
+use trackway_overrides::Overrides;
 use trackway_querier::Querier;
 use trackway_storage::{BlockCatalog, BlockReader, Catalog, CpuPool};
 
 use crate::admin::Process;
 use crate::blocklist::{BlockList, Work};
 use crate::lock::FolderLock;
+use crate::overrides::TenantSettings;
 use crate::store::Blocks;
 use crate::welcome::Welcome;
 use crate::{address, allocator, caches, leftovers, logging, memory, settings, store};
@@ -118,6 +120,7 @@ fn local(listener: &TcpListener) -> String {
 async fn serve(config: Config) -> anyhow::Result<()> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let random: Arc<dyn Random> = Arc::new(SystemRandom);
+    let tenants = Arc::new(TenantSettings::open(&config)?);
     let ports = bind(&config).await?;
     let wal = config.wal_path();
     let _lock = if config.trackway.read_only { None } else { Some(FolderLock::take(&wal)?) };
@@ -139,7 +142,8 @@ async fn serve(config: Config) -> anyhow::Result<()> {
             tokio::task::spawn_blocking(move || leftovers::delete_staged(&blocks)).await?;
         }
     }
-    let ingester = open_ingester(&config, wal, reader.clone(), &catalog, &clock, &random).await?;
+    let ingester =
+        open_ingester(&config, wal, reader.clone(), &catalog, (&clock, &random), &tenants.overrides).await?;
     let work = if config.trackway.read_only || config.compactor.disabled {
         None
     } else {
@@ -150,6 +154,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     let querier = Querier::new(Arc::clone(&ingester), reader, Arc::clone(&clock), settings::querier(&config));
     let process = Arc::new(Process {
+        tenants: Arc::clone(&tenants),
         compactor: work.as_ref().map(Work::compactor),
         querier: querier.clone(),
         ingester: Arc::clone(&ingester),
@@ -171,6 +176,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     if let Some(work) = &work {
         parts.loops.spawn(work.clone().run(polled, parts.stop_loops.clone()));
     }
+    parts.loops.spawn(tenants.run(parts.stop_loops.clone()));
     parts.loops.spawn(block_list.run(work, parts.stop_loops.clone()));
     process.ready.store(true, Ordering::Release);
     welcome.say();
@@ -185,10 +191,10 @@ async fn open_ingester(
     folder: PathBuf,
     reader: BlockReader,
     catalog: &Arc<Catalog>,
-    clock: &Arc<dyn Clock>,
-    random: &Arc<dyn Random>,
+    (clock, random): (&Arc<dyn Clock>, &Arc<dyn Random>),
+    overrides: &Arc<Overrides>,
 ) -> anyhow::Result<Arc<Ingester>> {
-    let settings = settings::ingester(config, folder, reader.memory());
+    let settings = settings::ingester(config, folder, reader.memory(), overrides);
     let catalog: Arc<dyn BlockCatalog> = Arc::clone(catalog) as Arc<dyn BlockCatalog>;
     let (clock, random) = (Arc::clone(clock), Arc::clone(random));
     let open = move || Ingester::open(settings, reader, catalog, clock, random);
@@ -212,6 +218,7 @@ fn compactor(
         Arc::new(move |log| of_log.released_up_to(log)),
         Arc::new(move |tenant| of_columns.dedicated_columns(tenant)),
     );
+    let compactor = compactor.with_overrides(Arc::clone(ingester.overrides()));
     Arc::new(compactor.beside(Arc::new(move |tenant, hidden| of_live.has_hidden(tenant, hidden))))
 }
 
