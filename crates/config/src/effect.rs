@@ -17,7 +17,13 @@ const WITHOUT_EFFECT: &[(&str, &[&str])] = &[
             "overrides.per_tenant_override_config",
             "overrides.per_tenant_override_period",
             "overrides.enable_legacy_overrides", // asks for what happens anyway
+            "overrides.defaults.ingestion.rate_strategy",
+            "overrides.defaults.ingestion.rate_limit_bytes",
+            "overrides.defaults.ingestion.burst_size_bytes",
+            "overrides.defaults.ingestion.max_traces_per_user",
+            "overrides.defaults.ingestion.max_global_traces_per_user",
             "overrides.defaults.ingestion.max_attribute_bytes",
+            "overrides.defaults.ingestion.retry_info_enabled",
             "overrides.defaults.global.max_bytes_per_trace",
             "overrides.defaults.compaction.block_retention",
             "overrides.defaults.compaction.compaction_window",
@@ -57,6 +63,7 @@ const WITHOUT_EFFECT: &[(&str, &[&str])] = &[
         "ingester",
         &[
             "ingester.max_block_duration",
+            "ingester.trace_idle_period",
             "ingester.max_block_bytes",
             "ingester.flush_check_period",
             "ingester.flush_all_on_shutdown",
@@ -64,7 +71,12 @@ const WITHOUT_EFFECT: &[(&str, &[&str])] = &[
     ),
     (
         "live_store",
-        &["live_store.max_block_duration", "live_store.max_block_bytes", "live_store.flush_check_period"],
+        &[
+            "live_store.max_block_duration",
+            "live_store.max_trace_idle",
+            "live_store.max_block_bytes",
+            "live_store.flush_check_period",
+        ],
     ),
     (
         "storage.trace.block",

@@ -188,9 +188,9 @@ fn caches_that_cannot_be_meant_name_their_key() {
 fn what_has_no_effect_is_named() {
     let text = "
 overrides:
-  max_traces_per_user: 5
+  max_search_duration: 5h
   defaults:
-    ingestion: {rate_limit_bytes: 1000}
+    ingestion: {rate_limit_bytes: 1000, tenant_shard_size: 3}
     global: {max_bytes_per_trace: 70000}
     compaction: {block_retention: 1h}
     storage: {parquet_dedicated_columns: [{scope: span, name: a}, {scope: span, name: b}]}
@@ -204,8 +204,8 @@ usage_report: {reporting_enabled: false}
 ";
     let config = Config::from_yaml("f", text).unwrap();
     let named = [
-        "overrides.defaults.ingestion.max_traces_per_user",
-        "overrides.defaults.ingestion.rate_limit_bytes",
+        "overrides.defaults.ingestion.tenant_shard_size",
+        "overrides.defaults.read.max_search_duration",
         "query_frontend.metrics.interval",
         "query_frontend.search.concurrent_jobs",
     ];

@@ -40,6 +40,8 @@ pub struct Config {
     pub time_slack: Duration,
     /// Whether everything goes to blocks when the process stops (`ingester.flush_all_on_shutdown`).
     pub flush_on_shutdown: bool,
+    /// How long a trace without new spans counts as live (`ingester.trace_idle_period`).
+    pub trace_idle: Duration,
     /// What each tenant may do: what is cut and refused, and which attributes have columns of their own.
     pub overrides: Arc<Overrides>,
     /// Of new blocks.

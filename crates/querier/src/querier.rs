@@ -8,7 +8,7 @@ use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream, StreamExt};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use trackway_common::{Clock, ErrorKind, RequestCtx, TenantId};
+use trackway_common::{Clock, ErrorKind, RequestCtx, TenantId, TraceId};
 use trackway_engine::metrics::Partial;
 use trackway_engine::{PlanError, SearchPlan, TraceResult};
 use trackway_ingester::Ingester;
@@ -81,6 +81,11 @@ impl Querier {
 
     pub(crate) fn limits(&self, tenant: &TenantId) -> Arc<Limits> {
         self.ingester.overrides().for_tenant(tenant)
+    }
+
+    /// Whether a limit refused spans of a trace when they came in.
+    pub(crate) fn is_cut(&self, tenant: &TenantId, trace: TraceId) -> bool {
+        self.ingester.is_cut(tenant, trace)
     }
 
     /// What it reads blocks through.

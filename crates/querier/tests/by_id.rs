@@ -155,6 +155,7 @@ impl Process {
             check_period: Duration::from_secs(3600),
             time_slack: Duration::ZERO,
             flush_on_shutdown: false,
+            trace_idle: Duration::from_secs(5),
             overrides: Arc::new(Overrides::unlimited()),
             format: Format::VParquet4,
             replication_factor: 1,

@@ -299,8 +299,11 @@ impl Parts {
         for listener in [ports.http, ports.grpc] {
             parts.api.spawn(trackway_api::serve(listener, router.clone(), parts.stop_api.clone()));
         }
-        let push: Arc<dyn Push> =
-            Arc::new(Distributor::new(Arc::clone(&process.ingester), settings::distributor(config)));
+        let push: Arc<dyn Push> = Arc::new(Distributor::new(
+            Arc::clone(&process.ingester),
+            settings::distributor(config),
+            Arc::clone(&process.clock),
+        ));
         for listener in ports.otlp {
             let (otlp, push) = (settings::otlp(config, &process.memory), Arc::clone(&push));
             parts.receivers.spawn(trackway_receivers::serve(

@@ -74,6 +74,7 @@ pub(crate) fn ingester(
         check_period: flushing.flush_check_period.as_std().max(Duration::from_millis(100)),
         time_slack: config.storage.trace.wal.ingestion_time_range_slack.as_std(),
         flush_on_shutdown: flushing.flush_all_on_shutdown,
+        trace_idle: flushing.trace_idle_period.as_std(),
         overrides: Arc::clone(overrides),
         format: format(config),
         replication_factor: u32::from(!config.is_2x()),

@@ -58,15 +58,26 @@ fn peak(server: &Server) -> u64 {
 }
 
 fn start(folder: &Path, ports: Ports) -> Server {
+    let tenants = folder.join("tenants.yaml");
+    let tenants = tenants.display();
     let more = format!(
         "query_frontend: {{query_end_cutoff: 0s, search: {{query_backend_after: 0s}}}}\n\
-         overrides: {{defaults: {{global: {{max_bytes_per_trace: {LIMIT}}}}}}}\n\
+         overrides: {{per_tenant_override_config: '{tenants}', per_tenant_override_period: 100ms}}\n\
          compactor: {{compaction: {{block_retention: 0s, compacted_block_retention: 0s, compaction_cycle: 100ms, \
          compaction_window: 876000h}}}}\n\
          backend_scheduler: {{provider: {{compaction: {{max_input_blocks: 2}}}}}}\n\
          trackway: {{compaction: {{start_after: 0s}}, memory: {{limit: {BUDGET_MIB}MiB}}, block: {{max_spans: 30000}}}}"
     );
     Server::start_on(folder, ports, &more)
+}
+
+/// What a trace may have, of spans that come in and of those that are given out.
+fn limit(folder: &Path, bytes: usize) {
+    let limits = format!(
+        "overrides: {{'*': {{ingestion_rate_limit_bytes: 100000000000, ingestion_burst_size_bytes: 100000000000, \
+         max_bytes_per_trace: {bytes}}}}}"
+    );
+    std::fs::write(folder.join("tenants.yaml"), limits).expect("a writable folder");
 }
 
 /// All spans of a trace, as they are given out piece by piece, whatever its size.
@@ -127,7 +138,8 @@ fn check(server: &Server, spans: u64) {
 #[test]
 fn a_trace_larger_than_memory_is_stored_in_parts_and_given_back_in_pieces() {
     let (folder, ports, spans) = (tempfile::tempdir().expect("a folder"), Ports::free(), spans());
-    let server = start(folder.path(), ports);
+    limit(folder.path(), 0);
+    let mut server = start(folder.path(), ports);
     let began = now() - 60_000_000_000;
     let mut good = 0;
     for first in (0..spans).step_by(REQUEST_SPANS as usize) {
@@ -145,14 +157,19 @@ fn a_trace_larger_than_memory_is_stored_in_parts_and_given_back_in_pieces() {
             good += 1;
         }
     }
+    limit(folder.path(), LIMIT);
+    let path = format!("/api/traces/{TRACE:032x}");
+    server.wait("the limit", |server| server.get(&path).status == 422);
     check(&server, spans);
+    let is_merged = |server: &Server| server.lines().iter().any(|line| line.contains("level=2"));
+    let was_merged = is_merged(&server);
     // All of it from the log once more.
     server.kill();
     let mut server = start(folder.path(), ports);
     check(&server, spans);
     assert!(peak(&server) <= BUDGET_MIB + BESIDES_MIB, "{} MiB", peak(&server));
     server.flush();
-    server.wait("merged blocks", |server| server.lines().iter().any(|line| line.contains("level=2")));
+    server.wait("merged blocks", |server| was_merged || is_merged(server));
     check(&server, spans);
     // Line by line it is JSON.
     let lines = server.get(&format!("/api/trackway/v1/traces/{TRACE:032x}"));
