@@ -188,7 +188,7 @@ fn caches_that_cannot_be_meant_name_their_key() {
 fn what_has_no_effect_is_named() {
     let text = "
 overrides:
-  max_search_duration: 5h
+  unsafe_query_hints: true
   defaults:
     ingestion: {rate_limit_bytes: 1000, tenant_shard_size: 3}
     global: {max_bytes_per_trace: 70000}
@@ -205,7 +205,7 @@ usage_report: {reporting_enabled: false}
     let config = Config::from_yaml("f", text).unwrap();
     let named = [
         "overrides.defaults.ingestion.tenant_shard_size",
-        "overrides.defaults.read.max_search_duration",
+        "overrides.defaults.read.unsafe_query_hints",
         "query_frontend.metrics.interval",
         "query_frontend.search.concurrent_jobs",
     ];

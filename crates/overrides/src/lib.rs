@@ -33,6 +33,10 @@ pub struct Limits {
     pub retry_info_enabled: bool,
     /// Largest trace (`global.max_bytes_per_trace`); 0 is no limit.
     pub max_bytes_per_trace: usize,
+    /// Longest time range of a search (`read.max_search_duration`); zero is the process' setting.
+    pub max_search_duration: Duration,
+    /// Longest time range of a metrics query (`read.max_metrics_duration`); zero is the process' setting.
+    pub max_metrics_duration: Duration,
     /// How long data is kept (`compaction.block_retention`); zero is the process' setting.
     pub block_retention: Duration,
     /// Blocks that end in the same window are merged (`compaction.compaction_window`); zero is the process' setting.
@@ -56,6 +60,8 @@ impl Limits {
             max_attribute_bytes: 0,
             retry_info_enabled: true,
             max_bytes_per_trace: 0,
+            max_search_duration: Duration::ZERO,
+            max_metrics_duration: Duration::ZERO,
             block_retention: Duration::ZERO,
             compaction_window: Duration::ZERO,
             compaction_disabled: false,

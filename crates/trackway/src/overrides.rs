@@ -258,6 +258,8 @@ fn limits(config: &Config, configured: &Configured) -> Limits {
         max_attribute_bytes: usize::try_from(attribute).unwrap_or(usize::MAX),
         retry_info_enabled: ingestion.retry_info_enabled,
         max_bytes_per_trace: configured.global.max_bytes_per_trace.as_usize(),
+        max_search_duration: configured.read.max_search_duration.as_std(),
+        max_metrics_duration: configured.read.max_metrics_duration.as_std(),
         block_retention: configured.compaction.block_retention.as_std(),
         compaction_window: configured.compaction.compaction_window.as_std(),
         compaction_disabled: configured.compaction.compaction_disabled,

@@ -169,7 +169,8 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         config,
     });
     let admin: Arc<dyn Admin> = Arc::clone(&process) as Arc<dyn Admin>;
-    let state = ApiState::new(settings::api(&process.config), Arc::new(querier), admin, Arc::clone(&clock));
+    let api = settings::api(&process.config, &process.tenants.overrides);
+    let state = ApiState::new(api, Arc::new(querier), admin, Arc::clone(&clock));
     let welcome = welcome(&process, &ports, &*clock);
 
     let mut parts = Parts::start(&process, ports, state);

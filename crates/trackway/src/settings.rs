@@ -270,7 +270,7 @@ pub(crate) fn otlp(config: &Config, memory: &MemoryPool) -> OtlpConfig {
 }
 
 /// Settings of the API.
-pub(crate) fn api(config: &Config) -> ApiConfig {
+pub(crate) fn api(config: &Config, overrides: &Arc<Overrides>) -> ApiConfig {
     let search = &config.query_frontend.search;
     let metrics = &config.query_frontend.metrics;
     ApiConfig {
@@ -289,6 +289,7 @@ pub(crate) fn api(config: &Config) -> ApiConfig {
         multitenancy: config.multitenancy_enabled,
         multi_tenant_queries_enabled: config.query_frontend.multi_tenant_queries_enabled,
         query_timeout: config.query_frontend.api_timeout.positive(),
+        overrides: Arc::clone(overrides),
         tempo_version: TEMPO_VERSION.to_owned(),
         revision: String::new(),
     }
