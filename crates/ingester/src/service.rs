@@ -247,7 +247,8 @@ impl Ingester {
         if self.stopping.load(Ordering::Acquire) {
             return Err(IngestError::Stopping);
         }
-        if peek_request(&body)? == 0 {
+        let spans = peek_request(&body)?;
+        if spans == 0 {
             return Ok(Appended::default());
         }
         self.wait_for_memory().await?;
@@ -268,6 +269,12 @@ impl Ingester {
             &body,
             self.clock.monotonic(),
         )?;
+        if judged.refused.len() as u64 == u64::from(spans) {
+            // Nothing of it is to be kept. Sent again, it is judged anew: traces may have become idle meanwhile.
+            let appended = Appended { refused: judged.keep(), ..Appended::default() };
+            self.count_refused(&tenant, &appended);
+            return Ok(appended);
+        }
         let skip: Vec<u32> = judged.refused.iter().map(|refused| refused.ordinal).collect();
         let record =
             NewRecord { tenant: tenant.clone(), received, hash, refused: skip.clone(), body: body.clone() };
@@ -281,14 +288,19 @@ impl Ingester {
         add_refused(&mut appended, over_limits);
         pending.stored(sequence);
         self.metrics.received(&tenant, u64::from(appended.spans), bytes, u64::from(appended.truncated));
-        for refused in &appended.refused {
-            self.metrics.discarded(&tenant, refused.reason.label(), 1);
-            if let Refusal::TraceTooLarge { trace, .. } = refused.reason {
-                self.cut.mark(&tenant, trace);
-            }
-        }
+        self.count_refused(&tenant, &appended);
         self.wake_if_needed(&tenant);
         Ok(appended)
+    }
+
+    /// Counts refused spans, and marks the traces that are not whole any more.
+    fn count_refused(&self, tenant: &TenantId, appended: &Appended) {
+        for refused in &appended.refused {
+            self.metrics.discarded(tenant, refused.reason.label(), 1);
+            if let Refusal::TraceTooLarge { trace, .. } = refused.reason {
+                self.cut.mark(tenant, trace);
+            }
+        }
     }
 
     /// The answer to a request that was stored before: the same as the first time.

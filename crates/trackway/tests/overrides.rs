@@ -187,6 +187,7 @@ async fn live_traces(server: &Server, protocol: Protocol) {
     }
     // All of it refused is no error: sending it again would not help.
     assert!(matches!(protocol.send(server, "live", &[(5, 7)]).await, Answer::Taken(1, _)));
+    assert!(get(server, &live, 5)["trace"].as_object().is_none_or(serde_json::Map::is_empty));
     let labels = format!("reason=\"live_traces_exceeded\",tenant=\"{live}\"");
     assert_eq!(metric(server, DISCARDED, &labels), 3);
     assert_eq!(metric(server, "tempo_ingester_live_traces", &format!("tenant=\"{live}\"")), 2);
