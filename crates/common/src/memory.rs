@@ -11,6 +11,9 @@ use std::time::Duration;
 use parking_lot::RwLock;
 use tokio::sync::Notify;
 
+/// How long those who write wait before questions have to give way.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// Who holds bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum MemoryUser {
@@ -97,6 +100,8 @@ struct Inner {
     users: [User; MemoryUser::ALL.len()],
     /// What those who write are waiting for; nobody else gets it before them.
     claimed: AtomicUsize,
+    /// How many who write have been waiting for too long.
+    pressing: AtomicUsize,
     freed: Notify,
     caches: RwLock<Vec<Shrink>>,
 }
@@ -171,6 +176,7 @@ impl MemoryPool {
             used: AtomicUsize::new(0),
             users: Default::default(),
             claimed: AtomicUsize::new(0),
+            pressing: AtomicUsize::new(0),
             freed: Notify::new(),
             caches: RwLock::default(),
         };
@@ -240,8 +246,47 @@ impl MemoryPool {
                 freed.await;
             }
         };
-        let waited = tokio::time::timeout(longest, fits).await;
-        waited.map_err(|_| refused).inspect_err(|_| self.refused(user))
+        let waited = if user.writes() {
+            tokio::time::timeout(longest, self.pressing_after(fits)).await.ok()
+        } else {
+            tokio::select! {
+                biased;
+                waited = tokio::time::timeout(longest, fits) => waited.ok(),
+                () = self.pressed() => None,
+            }
+        };
+        waited.ok_or(refused).inspect_err(|_| self.refused(user))
+    }
+
+    /// Waits for what somebody who writes needs; when it takes long, questions that hold memory have to give way
+    /// ([`Self::is_pressed`]).
+    pub async fn pressing_after<T>(&self, waiting: impl Future<Output = T>) -> T {
+        tokio::pin!(waiting);
+        match tokio::time::timeout(PATIENCE, &mut waiting).await {
+            Ok(done) => done,
+            Err(_) => {
+                let _pressure = Pressure::new(self);
+                waiting.await
+            }
+        }
+    }
+
+    /// Whether somebody who writes has been waiting for memory for more than a second.
+    pub fn is_pressed(&self) -> bool {
+        self.inner.pressing.load(Ordering::Relaxed) > 0
+    }
+
+    /// Completes when somebody who writes waits for too long.
+    async fn pressed(&self) {
+        loop {
+            let freed = self.inner.freed.notified();
+            tokio::pin!(freed);
+            freed.as_mut().enable();
+            if self.is_pressed() {
+                return;
+            }
+            freed.await;
+        }
     }
 
     /// Reserves what is needed in any case, over the budget if it must be.
@@ -333,6 +378,26 @@ impl MemoryPool {
                 refused(used)
             }
         }
+    }
+}
+
+/// Somebody who writes has been waiting for too long.
+struct Pressure<'p> {
+    pool: &'p MemoryPool,
+}
+
+impl<'p> Pressure<'p> {
+    fn new(pool: &'p MemoryPool) -> Self {
+        pool.inner.pressing.fetch_add(1, Ordering::Relaxed);
+        // Those who wait look at it, too.
+        pool.inner.freed.notify_waiters();
+        Self { pool }
+    }
+}
+
+impl Drop for Pressure<'_> {
+    fn drop(&mut self) {
+        self.pool.inner.pressing.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -454,5 +519,24 @@ mod tests {
         drop(reserved);
         assert_eq!(writer.await.unwrap().unwrap().bytes(), 500);
         assert_eq!(pool.reserve(MemoryUser::Queries, 600).unwrap().bytes(), 600);
+    }
+
+    #[tokio::test]
+    async fn questions_give_way_to_who_writes() {
+        let pool = MemoryPool::new(800);
+        let held = pool.take(MemoryUser::Head, 700);
+        let asking = tokio::spawn({
+            let pool = pool.clone();
+            async move { pool.wait(MemoryUser::Queries, 100, LONG).await.map_err(|over| over.user) }
+        });
+        let writing = tokio::spawn({
+            let pool = pool.clone();
+            async move { pool.wait(MemoryUser::Blocks, 200, LONG).await }
+        });
+        assert_eq!(asking.await.unwrap().unwrap_err(), MemoryUser::Queries);
+        assert!(pool.is_pressed() && !writing.is_finished());
+        drop(held);
+        assert_eq!(writing.await.unwrap().unwrap().bytes(), 200);
+        assert!(!pool.is_pressed());
     }
 }

@@ -2,6 +2,7 @@
 
 use std::ops::Deref;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::RwLock;
 use trackway_common::{MemoryPool, MemoryUser, Reservation, TraceId};
@@ -30,6 +31,8 @@ pub struct Chunk {
     data: RwLock<Data>,
     /// For the ids.
     _memory: Reservation,
+    /// Whether the head has let go of it.
+    gone: AtomicBool,
 }
 
 /// Spans of a chunk. What they take in memory counts for as long as anybody has them, also when the head has let go of them.
@@ -81,6 +84,7 @@ impl Chunk {
             received,
             _memory: memory.take(MemoryUser::Head, ids.len() * ID_BYTES),
             ids,
+            gone: AtomicBool::new(false),
             data: RwLock::new(Data::Memory(Arc::new(ChunkSpans {
                 batch,
                 _memory: Some(memory.take(MemoryUser::Head, bytes)),
@@ -93,7 +97,8 @@ impl Chunk {
         let ChunkParts { spans, bytes, sequences, received, ids } = parts;
         let memory = memory.take(MemoryUser::Head, ids.len() * ID_BYTES);
         let data = RwLock::new(Data::Stored(stored));
-        Self { id, spans, bytes, sequences, received, ids, data, _memory: memory }
+        let gone = AtomicBool::new(false);
+        Self { id, spans, bytes, sequences, received, ids, data, _memory: memory, gone }
     }
 
     /// The spans. Blocks on the disk when they lie in a segment.
@@ -119,6 +124,16 @@ impl Chunk {
             Data::Memory(_) => None,
             Data::Stored(stored) => Some(stored.clone()),
         }
+    }
+
+    /// Whether it is in memory only because somebody still looks at it.
+    pub fn is_only_held(&self) -> bool {
+        self.gone.load(Ordering::Relaxed) && self.is_in_memory()
+    }
+
+    /// The head has let go of it.
+    pub(crate) fn leave(&self) {
+        self.gone.store(true, Ordering::Relaxed);
     }
 
     /// Lets go of the memory: the spans are durable in a segment now.

@@ -62,6 +62,14 @@ struct State {
     open_bytes: usize,
 }
 
+impl State {
+    fn forget_snapshot(&mut self) {
+        if let Some(snapshot) = self.snapshot.take() {
+            snapshot.leave();
+        }
+    }
+}
+
 /// Numbers for chunks, unique in the process.
 static NEXT_CHUNK: AtomicU64 = AtomicU64::new(1);
 
@@ -128,7 +136,7 @@ impl Head {
             }
             state.received = state.received.min(received);
             state.sequences.push(sequence);
-            state.snapshot = None;
+            state.forget_snapshot();
             if state.builder.is_full(CHUNK_SPANS) {
                 self.freeze(&mut state);
             } else {
@@ -176,7 +184,13 @@ impl Head {
     /// Takes chunks away: they are in a block now.
     pub(crate) fn remove(&self, gone: &[u64]) {
         let mut state = self.state.lock();
-        state.chunks.retain(|chunk| !gone.contains(&chunk.id));
+        state.chunks.retain(|chunk| {
+            let stays = !gone.contains(&chunk.id);
+            if !stays {
+                chunk.leave();
+            }
+            stays
+        });
         self.recount(&mut state);
     }
 
@@ -219,7 +233,7 @@ impl Head {
         self.memory.change_open(state.open_bytes, 0);
         state.open_bytes = 0;
         state.chunks.push(chunk);
-        state.snapshot = None;
+        state.forget_snapshot();
     }
 
     fn count_open(&self, state: &mut State) {

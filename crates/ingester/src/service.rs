@@ -335,7 +335,7 @@ impl Ingester {
                 }
             }
         };
-        let waited = tokio::time::timeout(MEMORY_WAIT, room).await;
+        let waited = tokio::time::timeout(MEMORY_WAIT, pool.pressing_after(room)).await;
         waited.map_err(|_| IngestError::Memory { used: self.memory() })
     }
 

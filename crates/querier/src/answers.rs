@@ -98,6 +98,8 @@ impl Answers {
         let (cache, of_cache) = (kept.clone(), Arc::clone(&told));
         memory.add_cache(Box::new(move |pool, _| {
             cache.invalidate_all();
+            // It only says so at first.
+            cache.run_pending_tasks();
             pool.change(MemoryUser::Caches, of_cache.swap(0, Ordering::AcqRel), 0);
         }));
         Self { kept, memory, version: Arc::default(), told }
@@ -107,6 +109,7 @@ impl Answers {
     pub(crate) fn forget_before(&self, version: u64) {
         if self.version.swap(version, Ordering::AcqRel) != version {
             self.kept.invalidate_all();
+            self.kept.run_pending_tasks();
         }
     }
 

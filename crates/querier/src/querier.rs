@@ -106,6 +106,7 @@ impl Querier {
         for block in view.unreadable.iter().filter(|block| block.may_overlap(range)) {
             tally.miss(&block.problem);
         }
+        tally.holds(&view.chunks);
         Source { tenant: tenant.clone(), view, reader: self.reader.clone() }
     }
 
@@ -128,7 +129,7 @@ impl Querier {
         let range = range_nanos(request.range);
         let plan = Arc::new(plan(&request.filter, range)?);
         let _admitted = self.guards.admit(ctx).await?;
-        let tally = Tally::new(self.config.max_bytes);
+        let tally = Tally::new(self.config.max_bytes, self.reader.memory().clone());
         let mut traces: Vec<TraceResult> = Vec::new();
         if !plan.is_never() {
             for tenant in &ctx.tenants {
@@ -166,7 +167,7 @@ impl Querier {
             None => TagScope::OF_ATTRIBUTES.to_vec(),
         };
         let _admitted = self.guards.admit(&ctx).await?;
-        let tally = Tally::new(self.config.max_bytes);
+        let tally = Tally::new(self.config.max_bytes, self.reader.memory().clone());
         let mut answer = TagsAnswer::default();
         if !scopes.is_empty() {
             let question = TagQuestion::new(Ask::Names(scopes), &request.query)?;
@@ -208,7 +209,7 @@ impl Querier {
         let Some(field) = field_of(&request)? else { return Ok(TagValuesAnswer::default()) };
         let question = TagQuestion::new(Ask::Values(field), &request.query)?;
         let _admitted = self.guards.admit(&ctx).await?;
-        let tally = Tally::new(self.config.max_bytes);
+        let tally = Tally::new(self.config.max_bytes, self.reader.memory().clone());
         let mut all = crate::tags::Collected::default();
         for tenant in &ctx.tenants {
             let range = self.tag_range(request.range);
@@ -237,7 +238,7 @@ impl Querier {
     async fn series(&self, ctx: RequestCtx, request: MetricsRequest) -> Result<MetricsAnswer, QueryError> {
         let question = Question::new(&request)?;
         let _admitted = self.guards.admit(&ctx).await?;
-        let tally = Tally::new(self.config.max_bytes);
+        let tally = Tally::new(self.config.max_bytes, self.reader.memory().clone());
         // All queries of a question look at the same data.
         let mut sources = Vec::with_capacity(ctx.tenants.len());
         for tenant in &ctx.tenants {

@@ -117,7 +117,7 @@ impl Querier {
     ) -> Result<(), QueryError> {
         let tenant = ctx.tenants.first().ok_or_else(|| invalid("no tenant is named"))?;
         let _admitted = self.guards.admit(ctx).await?;
-        let tally = Tally::new(self.config.max_bytes);
+        let tally = Tally::new(self.config.max_bytes, self.reader.memory().clone());
         let source = self.source(tenant, None, &tally);
         for ids in ids.chunks(COUNTED_AT_ONCE) {
             let places = source.locate(ids, |_| false, &tally).await;

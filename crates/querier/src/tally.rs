@@ -1,10 +1,13 @@
 //! What a question has read so far, and what it had to leave out.
 
+use std::sync::Arc;
+
 use parking_lot::Mutex;
+use trackway_ingester::Chunk;
 use trackway_spans::SpanBatch;
 use trackway_storage::StoreError;
 
-use trackway_common::{ErrorKind, OverBudget, RequestCtx};
+use trackway_common::{ErrorKind, MemoryPool, MemoryUser, OverBudget, RequestCtx};
 
 use crate::service::{Completeness, Metrics, QueryError};
 
@@ -12,11 +15,14 @@ use crate::service::{Completeness, Metrics, QueryError};
 const REASONS_MAX: usize = 5;
 
 /// Counts of one question, shared by its parts.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Tally {
     state: Mutex<State>,
     /// Bytes that may be read; 0 for no limit.
     bytes_max: u64,
+    memory: MemoryPool,
+    /// Live data that stays in memory for as long as the question runs.
+    holds: Mutex<Vec<Arc<Chunk>>>,
 }
 
 #[derive(Debug, Default)]
@@ -60,8 +66,24 @@ pub(crate) fn over_budget(over: &OverBudget) -> QueryError {
 
 impl Tally {
     /// Of a question that may read so many bytes of blocks; 0 for no limit.
-    pub(crate) fn new(bytes_max: u64) -> Self {
-        Self { bytes_max, ..Self::default() }
+    pub(crate) fn new(bytes_max: u64, memory: MemoryPool) -> Self {
+        Self { state: Mutex::default(), bytes_max, memory, holds: Mutex::default() }
+    }
+
+    /// The question looks at this live data.
+    pub(crate) fn holds(&self, chunks: &[Arc<Chunk>]) {
+        self.holds.lock().extend_from_slice(chunks);
+    }
+
+    /// What the head has let go of and this question has not, where somebody who takes spans in is waiting for memory.
+    fn holds_up(&self) -> Option<OverBudget> {
+        if !self.memory.is_pressed() {
+            return None;
+        }
+        let holds = self.holds.lock();
+        let held: usize = holds.iter().filter(|chunk| chunk.is_only_held()).map(|chunk| chunk.bytes).sum();
+        let (limit, used) = (self.memory.limit(), self.memory.used());
+        (held > 0).then_some(OverBudget { limit, used, wanted: held, user: MemoryUser::Queries })
     }
 
     /// Whether the question may go on: its asker still listens, and it has not read too much.
@@ -69,6 +91,9 @@ impl Tally {
         ctx.check().map_err(|error| QueryError::new(ErrorKind::Cancelled, error.to_string()))?;
         if let Some(failed) = self.state.lock().failed.clone() {
             return Err(failed);
+        }
+        if let Some(over) = self.holds_up() {
+            return Err(over_budget(&over));
         }
         let (read, most) = (self.state.lock().metrics.inspected_bytes, self.bytes_max);
         if most > 0 && read > most {

@@ -33,7 +33,7 @@ impl Querier {
         request: TraceRequest,
     ) -> Result<TraceAnswer, QueryError> {
         let _admitted = self.guards.admit(&ctx).await?;
-        let tally = Tally::new(self.config.max_bytes);
+        let tally = Tally::new(self.config.max_bytes, self.reader.memory().clone());
         // Of several tenants the largest: each of them may have so much of it.
         let limits = ctx.tenants.iter().map(|tenant| match self.limits(tenant).max_bytes_per_trace {
             0 => usize::MAX,
@@ -112,7 +112,7 @@ impl Querier {
         send: &mpsc::Sender<Result<Bytes, QueryError>>,
     ) -> Result<(), QueryError> {
         let _admitted = self.guards.admit(ctx).await?;
-        let tally = Tally::new(self.config.max_bytes);
+        let tally = Tally::new(self.config.max_bytes, self.reader.memory().clone());
         let mut is_there = false;
         for tenant in &ctx.tenants {
             let source = self.source(tenant, range_nanos(request.range), &tally);

@@ -21,6 +21,7 @@ use trackway_peers::{ACCESS_KEY, S3Server, SECRET_KEY};
 use trackway_querier::service::{Completeness, QueryService, TraceRequest};
 use trackway_querier::{Querier, QuerierConfig};
 use trackway_spans::{BatchBuilder, Limits, append_request};
+use trackway_storage::cache::{Caches, CachesConfig, LocalConfig};
 use trackway_storage::ids::{Entry, Fingerprint, encode};
 use trackway_storage::stores::{BucketFacts, Hidden, S3Config, StoreConfig, open};
 use trackway_storage::{BlockCatalog, BlockEntry, BlockReader, BlockStore, Catalog, CpuPool, PollOptions};
@@ -96,6 +97,18 @@ impl Bucket {
     }
 
     async fn process(&self) -> Process {
+        Process::new(self.store().await, Caches::none()).await
+    }
+
+    /// One that keeps pages in memory, as processes do by default where blocks lie in a bucket.
+    async fn caching(&self) -> Process {
+        let local = LocalConfig { memory_bytes: 64 << 20, disk: None };
+        let config = CachesConfig { local: Some(local), ..CachesConfig::default() };
+        let caches = Caches::open(&config, Arc::new(SystemClock::default())).await.unwrap();
+        Process::new(self.store().await, caches).await
+    }
+
+    async fn store(&self) -> BlockStore {
         let config = S3Config {
             section: "storage.trace.s3".to_owned(),
             bucket: "tempo-traces".to_owned(),
@@ -106,7 +119,7 @@ impl Bucket {
             ..S3Config::default()
         };
         let opened = open(&StoreConfig::S3(Box::new(config)), &|_| None).await.unwrap();
-        Process::new(BlockStore::opened(&opened, BucketFacts { conditional_put: true })).await
+        BlockStore::opened(&opened, BucketFacts { conditional_put: true })
     }
 
     /// Requests since the last call that read something.
@@ -137,8 +150,9 @@ fn unknown(at: usize) -> TraceId {
 }
 
 impl Process {
-    async fn new(store: BlockStore) -> Self {
+    async fn new(store: BlockStore, caches: Caches) -> Self {
         let reader = BlockReader::new(store, CpuPool::new(2).unwrap(), MemoryPool::unlimited());
+        let reader = reader.with_caches(caches);
         let (catalog, folder) = (Arc::new(Catalog::default()), tempfile::tempdir().unwrap());
         let config = Config {
             memory: MemoryPool::unlimited(),
@@ -252,7 +266,7 @@ async fn a_trace_takes_few_requests() {
     }
     report("without indexes, the first ten", bucket.gets(), &mut times);
     let root = bucket.server.bucket("tempo-traces");
-    let local = Process::new(BlockStore::local(&root).unwrap()).await;
+    let local = Process::new(BlockStore::local(&root).unwrap(), Caches::none()).await;
     measure_local(&bucket, &local, "without indexes, in a local folder").await;
     let started = Instant::now();
     bucket.index().await;
@@ -264,7 +278,7 @@ async fn a_trace_takes_few_requests() {
         bucket.gets()
     );
 
-    let local = Process::new(BlockStore::local(&root).unwrap()).await;
+    let local = Process::new(BlockStore::local(&root).unwrap(), Caches::none()).await;
     measure_local(&bucket, &local, "with them, in a local folder").await;
     let process = bucket.process().await;
     bucket.gets();
@@ -287,7 +301,23 @@ async fn a_trace_takes_few_requests() {
         times.push(timed(&process, bucket.id(at), true).await);
     }
     report("known traces, warm", bucket.gets(), &mut times);
+    asked_again(&bucket).await;
     later_blocks(&mut bucket, blocks).await;
+}
+
+/// What was asked once comes from the cache of pages.
+async fn asked_again(bucket: &Bucket) {
+    let process = bucket.caching().await;
+    bucket.gets();
+    for round in ["cold", "warm"] {
+        let mut times = Vec::new();
+        for at in 0..20 {
+            times.push(timed(&process, bucket.id(at), true).await);
+        }
+        let (gets, _) =
+            report(&format!("known traces, with a cache of pages, {round}"), bucket.gets(), &mut times);
+        assert!(round == "cold" || gets == 0.0, "{gets}");
+    }
 }
 
 /// Blocks that no index covers yet are asked themselves, and when they are many, they get an index of their own.
@@ -333,7 +363,7 @@ impl Folder {
     }
 
     async fn process(&self) -> Process {
-        Process::new(BlockStore::local(self.root.path()).unwrap()).await
+        Process::new(BlockStore::local(self.root.path()).unwrap(), Caches::none()).await
     }
 
     fn index_path(&self, index: Uuid) -> PathBuf {

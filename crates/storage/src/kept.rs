@@ -56,6 +56,10 @@ impl Kept {
             files.invalidate_all();
             blooms.invalidate_all();
             ids.invalidate_all();
+            // They only say so at first.
+            files.run_pending_tasks();
+            blooms.run_pending_tasks();
+            ids.run_pending_tasks();
             indexes.give_up();
             pool.change(MemoryUser::Caches, told.swap(0, Ordering::AcqRel), 0);
         }));
@@ -78,9 +82,10 @@ impl Kept {
         self.files.get(&block)
     }
 
+    /// Keeps a footer. It counts for as long as anybody has it, also when it is not kept any more.
     pub(crate) fn keep_file(&self, block: Uuid, file: Arc<BlockFile>) {
+        file.counts(self.memory.take(MemoryUser::Caches, file.memory_size()));
         self.files.insert(block, file);
-        self.tell();
     }
 
     pub(crate) fn bloom(&self, block: Uuid, shard: u32) -> Option<Bytes> {
@@ -113,9 +118,9 @@ impl Kept {
         self.tell();
     }
 
-    /// Tells the pool how much there is. It lags behind a little: the caches count in batches.
+    /// Tells the pool how much there is beside footers. It lags behind a little: the caches count in batches.
     fn tell(&self) {
-        let bytes = self.files.weighted_size() + self.blooms.weighted_size() + self.ids.weighted_size();
+        let bytes = self.blooms.weighted_size() + self.ids.weighted_size();
         let bytes = usize::try_from(bytes).unwrap_or(usize::MAX).saturating_add(self.indexes.bytes());
         self.memory.change(MemoryUser::Caches, self.told.swap(bytes, Ordering::AcqRel), bytes);
     }

@@ -12,17 +12,20 @@ use trackway_common::{MemoryPool, MemoryUser};
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// Free memory that is kept, for what comes next.
 const KEPT_FREE_BYTES: u64 = 32 << 20;
-/// It is not given back at every look: who takes memory has to wait meanwhile.
+/// It is not given back at every look, unless so many eighths of the budget are in memory: who takes some has to wait
+/// meanwhile.
 const LOOKS_BETWEEN: u32 = 3;
+const NEAR_EIGHTHS: u64 = 6;
 /// What the process has in memory besides everything that is reserved: stacks, connections, tables, pages in use in part.
 const BASE_BYTES: u64 = 48 << 20;
-/// What nobody reserved counts for no more than this part of the budget: something must be left to work with.
-const UNCOUNTED_SHARE: u64 = 4;
+/// What nobody reserved counts for no more than these eighths of the budget: something must be left to work with.
+const UNCOUNTED_EIGHTHS: u64 = 3;
 
 /// Sees to it that memory which was freed goes back to the system, and that what was never reserved counts. Never ends, where
 /// the system says how much memory the process has.
 pub(crate) async fn keep_within(pool: MemoryPool) {
     // `stuck` cannot be given back: free pieces of pages that are in use.
+    let limit = pool.limit() as u64;
     let (mut uncounted, mut stuck, mut looks) = (0, 0, 0_u32);
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
@@ -30,7 +33,8 @@ pub(crate) async fn keep_within(pool: MemoryPool) {
         let counted = (pool.used() as u64).saturating_sub(uncounted);
         looks = looks.saturating_add(1);
         let mut free = held.saturating_sub(in_use(held).unwrap_or(counted));
-        if looks >= LOOKS_BETWEEN && free > stuck + KEPT_FREE_BYTES {
+        let is_near = held > limit / 8 * NEAR_EIGHTHS;
+        if (looks >= LOOKS_BETWEEN || is_near) && free > stuck + KEPT_FREE_BYTES {
             // It walks over all free memory, which may take some milliseconds.
             let _ = tokio::task::spawn_blocking(give_back).await;
             held = self::held().unwrap_or(held);
@@ -38,7 +42,7 @@ pub(crate) async fn keep_within(pool: MemoryPool) {
             (looks, stuck) = (0, free);
         }
         stuck = stuck.min(free);
-        let most = pool.limit() as u64 / UNCOUNTED_SHARE;
+        let most = limit / 8 * UNCOUNTED_EIGHTHS;
         let now = held.saturating_sub(counted.saturating_add(BASE_BYTES)).min(most);
         let bytes = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
         pool.change(MemoryUser::Uncounted, bytes(uncounted), bytes(now));
@@ -89,15 +93,42 @@ const KEPT_BYTES: libc::c_int = 64 << 20;
 /// Larger pieces than this are got from the kernel one by one.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 const POOLED_BYTES_MAX: libc::c_int = 16 << 20;
+/// The same two for a budget, as a share of it, where that is less: what is kept in case it is used again is not free.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+const KEPT_SHARE: usize = 16;
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+const POOLED_SHARE: usize = 64;
 
 /// Keeps what is freed in few places, so that it is used again. Must be called before there are other threads.
 pub(crate) fn keep_together() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    #[allow(unsafe_code, reason = "the C library has no safe door to this")]
-    // SAFETY: `mallopt` takes two numbers and touches no memory of ours; there are no other threads yet.
+    {
+        set(libc::M_ARENA_MAX, POOLS_MAX);
+        set(libc::M_TRIM_THRESHOLD, KEPT_BYTES);
+        set(libc::M_MMAP_THRESHOLD, POOLED_BYTES_MAX);
+    }
+}
+
+/// Keeps no more than fits a budget.
+pub(crate) fn fit(limit: usize) {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    {
+        let share = |of: usize, most: libc::c_int| {
+            libc::c_int::try_from(limit / of).map_or(most, |share| share.min(most))
+        };
+        set(libc::M_TRIM_THRESHOLD, share(KEPT_SHARE, KEPT_BYTES));
+        set(libc::M_MMAP_THRESHOLD, share(POOLED_SHARE, POOLED_BYTES_MAX));
+    }
+    #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+    let _ = limit;
+}
+
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[allow(unsafe_code, reason = "the C library has no safe door to this")]
+fn set(option: libc::c_int, value: libc::c_int) {
+    // SAFETY: `mallopt` takes two numbers, touches no memory of ours, and takes the allocator's lock for those that others
+    // look at.
     unsafe {
-        libc::mallopt(libc::M_ARENA_MAX, POOLS_MAX);
-        libc::mallopt(libc::M_TRIM_THRESHOLD, KEPT_BYTES);
-        libc::mallopt(libc::M_MMAP_THRESHOLD, POOLED_BYTES_MAX);
+        libc::mallopt(option, value);
     }
 }

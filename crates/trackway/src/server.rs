@@ -127,6 +127,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let cpu = CpuPool::new(config.trackway.query.threads as usize)?;
     let Blocks { store, bucket } = store::open(&config, &*random).await?;
     let memory = memory::budget(&config);
+    allocator::fit(memory.limit());
     let opened = caches::open(&config, &memory, &clock, bucket.is_some()).await?;
     let reader = BlockReader::new(store.clone(), cpu, memory.clone()).with_caches(opened.caches.clone());
     // What merging reads is read once, and would throw out what is asked often.

@@ -111,6 +111,9 @@ impl IdIndexes {
     pub(crate) fn give_up(&self) {
         self.heads.invalidate_all();
         self.buckets.invalidate_all();
+        // They only say so at first.
+        self.heads.run_pending_tasks();
+        self.buckets.run_pending_tasks();
     }
 
     /// Those of a tenant that are worth asking.

@@ -4,12 +4,13 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData};
 use parquet::file::page_index::offset_index::PageLocation;
+use trackway_common::Reservation;
 use trackway_spans::Level;
 
 use super::{Read, ReadError};
@@ -29,6 +30,8 @@ pub struct BlockFile {
     /// Whether it was written here: what bloom filters look like need not be read then.
     pub(super) is_ours: bool,
     pub(super) told: Told,
+    /// What it takes in memory, where that counts.
+    memory: OnceLock<Reservation>,
 }
 
 /// Where the indexes of a file lie, from the first column's to the end of the last one's; empty when there are none.
@@ -101,7 +104,16 @@ impl BlockFile {
         let writer = metadata.file_metadata().created_by().unwrap_or_default();
         let is_ours = writer.split(' ').next() == Some(crate::write::CREATED_BY);
         let told = Told::new(metadata.file_metadata().key_value_metadata(), metadata.num_row_groups());
-        Ok(Read::Ready(Arc::new(Self { metadata, leaves, layout, dedicated, size, is_ours, told })))
+        Ok(Read::Ready(Arc::new(Self {
+            metadata,
+            leaves,
+            layout,
+            dedicated,
+            size,
+            is_ours,
+            told,
+            memory: OnceLock::new(),
+        })))
     }
 
     /// Where the indexes lie, by the footer that `tail` ends with.
@@ -147,6 +159,11 @@ impl BlockFile {
     /// Bytes that it takes in memory.
     pub fn memory_size(&self) -> usize {
         self.metadata.memory_size()
+    }
+
+    /// Has its memory count until nobody has it any more. What is reserved a second time is given back.
+    pub fn counts(&self, memory: Reservation) {
+        let _ = self.memory.set(memory);
     }
 
     /// Bytes of the file.
