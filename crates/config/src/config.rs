@@ -108,7 +108,7 @@ impl Config {
             settings.multitenancy_enabled |= old;
         }
         let mut unsupported: Vec<String> =
-            settings.distributor.receivers.others().into_iter().map(str::to_owned).collect();
+            settings.distributor.receivers.unsupported().into_iter().map(str::to_owned).collect();
         unsupported.extend(reader.instances);
         Ok(Self {
             settings,

@@ -112,6 +112,15 @@ const WITHOUT_EFFECT: &[(&str, &[&str])] = &[
     ("distributor.receivers.otlp.protocols.http.traces_url_path", &[]),
     ("distributor.receivers.otlp.protocols.http.response_headers", &[]),
     ("distributor.receivers.otlp.protocols.http.cors.exposed_headers", &[]),
+    ("distributor.receivers.jaeger.protocols.grpc.max_concurrent_streams", &[]),
+    ("distributor.receivers.jaeger.protocols.thrift_http.response_headers", &[]),
+    ("distributor.receivers.jaeger.protocols.thrift_http.cors.exposed_headers", &[]),
+    ("distributor.receivers.jaeger.protocols.thrift_compact.socket_buffer_size", &[]),
+    ("distributor.receivers.jaeger.protocols.thrift_binary.socket_buffer_size", &[]),
+    ("distributor.receivers.zipkin.response_headers", &[]),
+    ("distributor.receivers.zipkin.cors.exposed_headers", &[]),
+    ("distributor.receivers.zipkin.protocols.http.response_headers", &[]),
+    ("distributor.receivers.zipkin.protocols.http.cors.exposed_headers", &[]),
 ];
 
 impl Config {

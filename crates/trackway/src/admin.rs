@@ -15,6 +15,7 @@ use trackway_config::{Config, YamlMode};
 use trackway_ingester::Ingester;
 use trackway_querier::service::QueryError;
 use trackway_querier::{Querier, RedactionRequest};
+use trackway_receivers::Counts;
 use trackway_storage::stores::OpenStore;
 
 use crate::memory;
@@ -48,6 +49,8 @@ pub(crate) struct Process {
     pub(crate) clock: Arc<dyn Clock>,
     /// Its memory budget.
     pub(crate) memory: MemoryPool,
+    /// What came in by Jaeger and Zipkin.
+    pub(crate) received: Arc<Counts>,
     /// Where it is reached, for the first page.
     pub(crate) addresses: Vec<(String, String)>,
 }
@@ -149,6 +152,7 @@ impl Admin for Process {
         let mut text = String::new();
         self.ingester.metrics.write(&mut text);
         self.tenants.write_metrics(&mut text);
+        self.received.write(&mut text);
         if let Some(bucket) = &self.bucket {
             bucket.metrics.write(&mut text);
         }

@@ -6,6 +6,7 @@ mod allocator;
 mod blocklist;
 mod caches;
 mod cli;
+mod foreign;
 mod help;
 mod leftovers;
 mod lock;

@@ -20,6 +20,7 @@ use trackway_storage::{BlockCatalog, BlockReader, Catalog, CpuPool};
 
 use crate::admin::Process;
 use crate::blocklist::{BlockList, Work};
+use crate::foreign::Foreign;
 use crate::lock::FolderLock;
 use crate::overrides::TenantSettings;
 use crate::store::Blocks;
@@ -60,10 +61,13 @@ fn refuse_what_is_not_there(config: &Config) -> anyhow::Result<()> {
             "TLS of the OTLP receivers is not supported yet; remove tls from distributor.receivers.otlp"
         );
     }
+    if let Some(receiver) = receivers.foreign().into_iter().find(|receiver| receiver.tls) {
+        anyhow::bail!("TLS of receivers is not supported yet; remove {}.tls", receiver.key);
+    }
     if !config.unsupported_receivers.is_empty() {
         tracing::warn!(
             receivers = config.unsupported_receivers.join(", "),
-            "these receivers are not supported yet and are left out; only OTLP is taken"
+            "these receivers are not supported yet and are left out; OTLP, Jaeger and Zipkin are taken"
         );
     }
     if !config.ignored.is_empty() {
@@ -86,6 +90,7 @@ struct Ports {
     otlp: Vec<TcpListener>,
     otlp_grpc: Option<String>,
     otlp_http: Option<String>,
+    foreign: Foreign,
 }
 
 async fn bind(config: &Config) -> anyhow::Result<Ports> {
@@ -105,7 +110,8 @@ async fn bind(config: &Config) -> anyhow::Result<Ports> {
         }
     }
     let [otlp_grpc, otlp_http] = bound;
-    Ok(Ports { http, grpc, otlp, otlp_grpc, otlp_http })
+    let foreign = if read_only { Foreign::default() } else { Foreign::bind(config).await? };
+    Ok(Ports { http, grpc, otlp, otlp_grpc, otlp_http, foreign })
 }
 
 /// The address of a listener as one would type it.
@@ -162,6 +168,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         ready: AtomicBool::new(false),
         stop: stop.clone(),
         addresses: facts(&ports),
+        received: Arc::default(),
         polls: block_list.metrics(),
         clock: Arc::clone(&clock),
         memory,
@@ -234,6 +241,7 @@ fn facts(ports: &Ports) -> Vec<(String, String)> {
             .iter()
             .map(|address| ("send OTLP HTTP".to_owned(), format!("http://{address}/v1/traces"))),
     );
+    facts.extend(ports.foreign.facts());
     facts
 }
 
@@ -315,6 +323,7 @@ impl Parts {
                 parts.stop_receivers.clone(),
             ));
         }
+        ports.foreign.serve(process, &push, &mut parts.receivers, &parts.stop_receivers);
         let (memory, stop) = (process.memory.clone(), parts.stop_loops.clone());
         let caches = process.caches.clone();
         parts.loops.spawn(async move {

@@ -259,13 +259,18 @@ pub(crate) fn otlp(config: &Config, memory: &MemoryPool) -> OtlpConfig {
         max_body_bytes: receivers
             .otlp_http()
             .map_or(defaults.max_body_bytes, |http| http.max_body().as_usize()),
-        cors: cors.map_or_else(CorsConfig::default, |cors| CorsConfig {
-            allowed_origins: cors.allowed_origins,
-            allowed_headers: cors.allowed_headers,
-            max_age: Duration::from_secs(cors.max_age),
-        }),
+        cors: cors.map(self::cors).unwrap_or_default(),
         multitenancy: config.multitenancy_enabled,
         memory: memory.clone(),
+    }
+}
+
+/// Which web pages may send to a receiver.
+pub(crate) fn cors(cors: sections::Cors) -> CorsConfig {
+    CorsConfig {
+        allowed_origins: cors.allowed_origins,
+        allowed_headers: cors.allowed_headers,
+        max_age: Duration::from_secs(cors.max_age),
     }
 }
 
