@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use trackway_api::{Admin, ApiState};
@@ -187,9 +188,11 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     }
     parts.loops.spawn(tenants.run(parts.stop_loops.clone()));
     parts.loops.spawn(block_list.run(work, parts.stop_loops.clone()));
+    // Before anybody is told that it is ready, and may stop it.
+    let signals = Signals::listen();
     process.ready.store(true, Ordering::Release);
     welcome.say();
-    wait_for_stop(&stop).await;
+    signals.wait(&stop).await;
     let stopped = parts.stop(&process).await;
     opened.caches.close().await;
     stopped
@@ -364,29 +367,38 @@ impl Parts {
     }
 }
 
-/// Returns when the process shall stop: SIGTERM, SIGINT or `/shutdown`. A second signal ends it at once.
-async fn wait_for_stop(stop: &CancellationToken) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut terminate), Ok(mut interrupt)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        tracing::warn!("signals cannot be received; stop with /shutdown");
-        return stop.cancelled().await;
-    };
-    tokio::select! {
-        () = stop.cancelled() => {}
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// SIGTERM and SIGINT; none when they cannot be received.
+struct Signals(Option<(Signal, Signal)>);
+
+impl Signals {
+    fn listen() -> Self {
+        match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
+            (Ok(terminate), Ok(interrupt)) => Self(Some((terminate, interrupt))),
+            _ => {
+                tracing::warn!("signals cannot be received; stop with /shutdown");
+                Self(None)
+            }
+        }
     }
-    stop.cancel();
-    tokio::spawn(async move {
+
+    /// Returns when the process shall stop: by a signal or by `/shutdown`. A second signal ends it at once.
+    async fn wait(self, stop: &CancellationToken) {
+        let Some((mut terminate, mut interrupt)) = self.0 else { return stop.cancelled().await };
         tokio::select! {
+            () = stop.cancelled() => {}
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-        tracing::warn!(
-            "second signal: stopping at once; what is not in blocks is replayed at the next start"
-        );
-        std::process::exit(1);
-    });
+        stop.cancel();
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            tracing::warn!(
+                "second signal: stopping at once; what is not in blocks is replayed at the next start"
+            );
+            std::process::exit(1);
+        });
+    }
 }

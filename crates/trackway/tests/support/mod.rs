@@ -14,7 +14,8 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use trackway_golden::http;
@@ -46,10 +47,16 @@ pub struct Ports {
 impl Ports {
     /// Ports that are free now.
     pub fn free() -> Self {
-        let listeners: Vec<TcpListener> =
-            (0..4).map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port")).collect();
-        let port = |index: usize| listeners[index].local_addr().expect("an address").port();
-        Self { http: port(0), grpc: port(1), otlp_grpc: port(2), otlp_http: port(3) }
+        // Not those that the system gives to whoever connects to somebody, and in each process others first.
+        static NEXT: OnceLock<AtomicU32> = OnceLock::new();
+        let next = NEXT.get_or_init(|| AtomicU32::new(std::process::id().wrapping_mul(64)));
+        let port = || loop {
+            let port = 10_000 + (next.fetch_add(1, Ordering::Relaxed) % 22_000) as u16;
+            if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+                return port;
+            }
+        };
+        Self { http: port(), grpc: port(), otlp_grpc: port(), otlp_http: port() }
     }
 }
 
