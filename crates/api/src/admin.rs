@@ -28,6 +28,17 @@ pub trait Admin: Send + Sync + 'static {
         String::new()
     }
 
+    /// The tenants of which the overrides know something.
+    fn tenants_with_overrides(&self) -> Vec<TenantOverrides> {
+        Vec::new()
+    }
+
+    /// What counts for a tenant, by its name.
+    fn tenant_overrides(&self, tenant: &str) -> TenantLimits {
+        let _ = tenant;
+        TenantLimits::default()
+    }
+
     /// Writes blocks of everything that is held, or of one tenant's part of it. An unknown tenant is `NotFound`.
     fn flush(&self, tenant: Option<TenantId>) -> BoxFuture<'_, Result<(), QueryError>>;
 
@@ -78,6 +89,28 @@ pub struct StoredBlocks {
     pub bytes: u64,
     /// Bytes among those of bloom filters over values of attributes.
     pub filter_bytes: u64,
+}
+
+/// A tenant of which the overrides know something.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TenantOverrides {
+    /// Its name; `*` stands for all without an entry.
+    pub name: String,
+    /// Whether the file of tenants has an entry.
+    pub runtime: bool,
+    /// Whether it set limits itself.
+    pub user_configurable: bool,
+}
+
+/// What counts for a tenant, as YAML.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TenantLimits {
+    /// What the tenant set itself; empty if nothing.
+    pub user_configurable: String,
+    /// What the file of tenants says for it, or else the defaults.
+    pub runtime: String,
+    /// Whether those are not its own but the wildcard's or the defaults.
+    pub is_general: bool,
 }
 
 /// Which form of the configuration is wanted.

@@ -1,6 +1,10 @@
 //! The limits of questions, with Tempo's names and defaults.
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use trackway_common::TenantId;
+use trackway_overrides::Overrides;
 
 /// How questions are taken.
 #[derive(Clone, Debug)]
@@ -35,6 +39,8 @@ pub struct ApiConfig {
     pub multi_tenant_queries_enabled: bool,
     /// How long a question may take (`api_timeout`); `None` for no bound.
     pub query_timeout: Option<Duration>,
+    /// What each tenant may do.
+    pub overrides: Arc<Overrides>,
     /// The version of Tempo whose answers these are; clients switch features on by it.
     pub tempo_version: String,
     /// The commit this was built from, for `/api/status/buildinfo`.
@@ -59,8 +65,57 @@ impl Default for ApiConfig {
             multitenancy: false,
             multi_tenant_queries_enabled: true,
             query_timeout: Some(Duration::from_secs(300)),
+            overrides: Arc::new(Overrides::unlimited()),
             tempo_version: "3.0.3".to_owned(),
             revision: String::new(),
         }
+    }
+}
+
+impl ApiConfig {
+    /// The settings for a question to these tenants. Of their own limits the smallest count: each of them is asked.
+    pub(crate) fn of(&self, tenants: &[TenantId]) -> Self {
+        let limits: Vec<_> = tenants.iter().map(|tenant| self.overrides.for_tenant(tenant)).collect();
+        let longest = |own: Vec<Duration>, all: Duration| {
+            let of_each = own.into_iter().map(|own| if own.is_zero() { all } else { own });
+            of_each.filter(|longest| !longest.is_zero()).min().unwrap_or_default()
+        };
+        let (searches, metrics) =
+            limits.iter().map(|limits| (limits.max_search_duration, limits.max_metrics_duration)).unzip();
+        Self {
+            max_search_duration: longest(searches, self.max_search_duration),
+            max_metrics_duration: longest(metrics, self.max_metrics_duration),
+            ..self.clone()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use trackway_overrides::Limits;
+
+    use super::*;
+
+    #[test]
+    fn the_smallest_limit_of_those_who_are_asked_counts() {
+        let hours = |hours: u64| Duration::from_secs(3600 * hours);
+        let [a, b, c] = ["a", "b", "c"].map(|name| TenantId::new(name).unwrap());
+        let own = |search, metrics| Limits {
+            max_search_duration: hours(search),
+            max_metrics_duration: hours(metrics),
+            ..Limits::unlimited()
+        };
+        let config = ApiConfig { max_metrics_duration: Duration::ZERO, ..ApiConfig::default() };
+        config.overrides.replace(HashMap::from([(a.clone(), own(1, 2)), (b.clone(), own(200, 1))]), None);
+        let of = |tenants: &[&TenantId]| {
+            let config = config.of(&tenants.iter().map(|tenant| (*tenant).clone()).collect::<Vec<_>>());
+            (config.max_search_duration, config.max_metrics_duration)
+        };
+        assert_eq!(of(&[&a]), (hours(1), hours(2)));
+        assert_eq!(of(&[&b]), (hours(200), hours(1)));
+        assert_eq!(of(&[&c]), (hours(168), hours(0)));
+        assert_eq!(of(&[&a, &b, &c]), (hours(1), hours(1)));
     }
 }

@@ -116,7 +116,7 @@ impl Streaming {
         read: fn(T) -> SeriesInput,
     ) -> Result<MetricsAnswer, ApiError> {
         let (ctx, _guard, message) = begin(&self.0, request)?;
-        let asked = read(message).judge(self.0.clock.now(), &self.0.config)?;
+        let asked = read(message).judge(self.0.clock.now(), &self.0.config.of(&ctx.tenants))?;
         self.0.within(self.0.query.metrics(ctx, asked)).await
     }
 }
@@ -133,7 +133,7 @@ impl tempopb::streaming_querier_server::StreamingQuerier for Streaming {
 
     async fn search(&self, request: Request<SearchRequest>) -> Result<Response<Self::SearchStream>, Status> {
         let (ctx, guard, message) = begin(&self.0, request)?;
-        let asked = search_input(message).judge(&self.0.config)?;
+        let asked = search_input(message).judge(&self.0.config.of(&ctx.tenants))?;
         let messages = Messages {
             updates: self.0.query.search(ctx, asked),
             ready: VecDeque::new(),

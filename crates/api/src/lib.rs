@@ -18,6 +18,7 @@ mod json;
 mod logfmt;
 mod metrics;
 mod ops;
+mod overrides;
 mod params;
 mod querier_grpc;
 mod query_string;
@@ -31,7 +32,7 @@ mod tags;
 mod trace;
 mod ts_metrics;
 
-pub use admin::{Admin, ConfigMode, HomeInfo, StoredBlocks};
+pub use admin::{Admin, ConfigMode, HomeInfo, StoredBlocks, TenantLimits, TenantOverrides};
 pub use config::ApiConfig;
 pub use context::ApiState;
 pub use router::{router, serve};

@@ -41,7 +41,7 @@ impl tempopb::querier_server::Querier for Querier {
         request: Request<SearchRequest>,
     ) -> Result<Response<SearchResponse>, Status> {
         let (ctx, _guard, message) = begin(&self.0, request)?;
-        let asked = search_input(message).judge(&self.0.config)?;
+        let asked = search_input(message).judge(&self.0.config.of(&ctx.tenants))?;
         let limit = asked.limit;
         let found = self.0.within(collect(self.0.query.search(ctx, asked), limit)).await?;
         Ok(Response::new(SearchResponse {

@@ -26,7 +26,7 @@ use crate::grpc::{MAX_MESSAGE, Streaming};
 use crate::health::Health;
 use crate::metrics::route_name;
 use crate::querier_grpc::Querier;
-use crate::{ops, redactions, search, tags, trace, ts_metrics};
+use crate::{ops, overrides, redactions, search, tags, trace, ts_metrics};
 
 /// Paths behind the prefix, as they are shown.
 const PREFIXED: [&str; 14] = [
@@ -46,7 +46,7 @@ const PREFIXED: [&str; 14] = [
     "/api/v2/traces/{id}",
 ];
 /// The other paths, with their methods.
-const PLAIN: [(&str, &str); 14] = [
+const PLAIN: [(&str, &str); 16] = [
     ("/", "GET"),
     ("/flush", "GET,POST"),
     ("/metrics", "GET"),
@@ -57,6 +57,8 @@ const PLAIN: [(&str, &str); 14] = [
     ("/status/config", "GET"),
     ("/status/endpoints", "GET"),
     ("/status/memory", "GET"),
+    ("/status/overrides", "GET"),
+    ("/status/overrides/{tenant}", "GET"),
     ("/status/runtime_config", "GET"),
     ("/status/services", "GET"),
     ("/status/version", "GET"),
@@ -98,6 +100,8 @@ pub fn router(state: ApiState) -> Router {
         .route("/ready", get(ops::ready))
         .route("/metrics", get(ops::metrics))
         .route("/status", get(ops::status))
+        .route("/status/overrides", get(overrides::all))
+        .route("/status/overrides/{tenant}", get(overrides::one))
         .route("/status/{page}", get(ops::status))
         .route("/flush", get(ops::flush).post(ops::flush))
         .route("/shutdown", get(ops::shutdown).post(ops::shutdown))

@@ -47,7 +47,8 @@ pub(crate) async fn collect(
 pub(crate) async fn search(State(state): State<ApiState>, request: Request) -> Result<Response, ApiError> {
     let (ctx, _guard) = state.begin(request.headers())?;
     let query = QueryString::parse(request.uri().query());
-    let asked = params::search(&query, request.method(), state.clock.now_seconds(), &state.config)?;
+    let asked =
+        params::search(&query, request.method(), state.clock.now_seconds(), &state.config.of(&ctx.tenants))?;
     let limit = asked.limit;
     let found = state.within(collect(state.query.search(ctx, asked), limit)).await?;
     let response = match form(request.headers()) {

@@ -27,7 +27,7 @@ pub(crate) async fn range(State(state): State<ApiState>, request: Request) -> Re
     let (ctx, _guard) = state.begin(request.headers())?;
     let parameters = QueryString::parse(request.uri().query());
     let now = state.clock.now();
-    let asked = series_params::range(&parameters)?.judge(now, &state.config)?;
+    let asked = series_params::range(&parameters)?.judge(now, &state.config.of(&ctx.tenants))?;
     let answer = state.within(state.query.metrics(ctx, asked)).await?;
     let completeness = answer.completeness.clone();
     let response = match form(request.headers()) {
@@ -46,7 +46,7 @@ pub(crate) async fn instant(State(state): State<ApiState>, request: Request) -> 
     let (ctx, _guard) = state.begin(request.headers())?;
     let parameters = QueryString::parse(request.uri().query());
     let now = state.clock.now();
-    let asked = series_params::instant(&parameters)?.judge(now, &state.config)?;
+    let asked = series_params::instant(&parameters)?.judge(now, &state.config.of(&ctx.tenants))?;
     let answer = state.within(state.query.metrics(ctx, asked)).await?;
     let completeness = answer.completeness.clone();
     let response = match form(request.headers()) {

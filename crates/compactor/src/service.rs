@@ -10,6 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use trackway_common::{Clock, MemoryUser, OverBudget, Random, Reservation, TenantId};
+use trackway_overrides::Overrides;
 use trackway_storage::{
     BlockCatalog, BlockEntry, BlockReader, BlockStore, Catalog, Commit, CommitError, LogRanges, StoreError,
     Upload,
@@ -58,6 +59,7 @@ pub struct Compactor {
     pub(crate) released: ReleasedLog,
     columns: ColumnsOfTenant,
     pub(crate) live: LiveData,
+    overrides: Arc<Overrides>,
     /// Counts.
     pub metrics: Metrics,
     /// Blocks that cannot be merged.
@@ -111,11 +113,30 @@ impl Compactor {
             released,
             columns,
             live: Arc::new(|_, _| false),
+            overrides: Arc::new(Overrides::unlimited()),
             metrics: Metrics::default(),
             set_aside: Mutex::default(),
             rewrite_tried: Mutex::default(),
             clean: Mutex::default(),
             building: Mutex::default(),
+        }
+    }
+
+    /// The same, by what each tenant's limits say of retention and merging.
+    #[must_use]
+    pub fn with_overrides(self, overrides: Arc<Overrides>) -> Self {
+        Self { overrides, ..self }
+    }
+
+    /// The settings as they are for a tenant now.
+    pub(crate) fn config_of(&self, tenant: &TenantId) -> Config {
+        let limits = self.overrides.for_tenant(tenant);
+        let or = |own: Duration, all: Duration| if own.is_zero() { all } else { own };
+        Config {
+            merges: self.config.merges && !limits.compaction_disabled,
+            window: or(limits.compaction_window, self.config.window),
+            retention: or(limits.block_retention, self.config.retention),
+            ..self.config.clone()
         }
     }
 
@@ -159,7 +180,8 @@ impl Compactor {
     fn announce(&self, tenants: &[TenantId], start: Timestamp) {
         for tenant in tenants {
             let blocks = self.catalog.blocks(tenant);
-            let (merged, expired) = (self.outstanding(&blocks).0, self.expired(tenant).len());
+            let (merged, expired) =
+                (self.outstanding(&blocks, &self.config_of(tenant)).0, self.expired(tenant).len());
             if expired > 0 {
                 tracing::warn!(
                     %tenant, blocks = blocks.len(), expired, merged, starts = %start,
@@ -217,16 +239,17 @@ impl Compactor {
         self.redact().await;
         for tenant in self.catalog.tenants() {
             let end = self.clock.monotonic() + self.config.max_time_per_tenant;
+            let config = self.config_of(&tenant);
             // What failed is tried again in the next round, and keeps nothing else from being merged now.
             let mut failed: HashSet<Uuid> = HashSet::new();
-            while self.config.merges && self.clock.monotonic() < end {
+            while config.merges && self.clock.monotonic() < end {
                 let job = self.due(&tenant, &failed).into_iter().next();
                 let Some(job) = job else { break };
                 if !self.job(&tenant, &job).await {
                     failed.extend(&job.inputs);
                 }
             }
-            if self.config.merges {
+            if config.merges {
                 self.index_traces(&tenant).await;
             }
             self.measure(&tenant);
@@ -237,19 +260,19 @@ impl Compactor {
         let blocks = self.catalog.blocks(tenant);
         let metas: Vec<&BlockMeta> = blocks.iter().map(|entry| &*entry.meta).collect();
         let left_out = |block| failed.contains(&block) || self.set_aside.lock().contains(&block);
-        jobs(&metas, left_out, self.now(), &self.config)
+        jobs(&metas, left_out, self.now(), &self.config_of(tenant))
     }
 
-    fn outstanding(&self, blocks: &[BlockEntry]) -> (usize, u64) {
+    fn outstanding(&self, blocks: &[BlockEntry], config: &Config) -> (usize, u64) {
         let metas: Vec<&BlockMeta> = blocks.iter().map(|entry| &*entry.meta).collect();
-        debt(&metas, |block| self.set_aside.lock().contains(&block), self.now(), &self.config)
+        debt(&metas, |block| self.set_aside.lock().contains(&block), self.now(), config)
     }
 
     /// Takes stock of a tenant.
     pub(crate) fn measure(&self, tenant: &TenantId) {
-        let blocks = self.catalog.blocks(tenant);
+        let (blocks, config) = (self.catalog.blocks(tenant), self.config_of(tenant));
         let (outstanding, outstanding_bytes) =
-            if self.config.merges { self.outstanding(&blocks) } else { (0, 0) };
+            if config.merges { self.outstanding(&blocks, &config) } else { (0, 0) };
         let set_aside = {
             let set_aside = self.set_aside.lock();
             blocks.iter().filter(|entry| set_aside.contains(&entry.meta.block_id)).count()

@@ -48,7 +48,7 @@ impl Compactor {
 
     /// Blocks whose data is older than it is to be kept.
     pub(crate) fn expired(&self, tenant: &TenantId) -> Vec<BlockEntry> {
-        let retention = self.config.retention;
+        let retention = self.config_of(tenant).retention;
         if retention.is_zero() {
             return Vec::new();
         }
@@ -69,7 +69,7 @@ impl Compactor {
             self.metrics.marked.fetch_add(1, Ordering::Relaxed);
         }
         tracing::info!(
-            %tenant, blocks = expired.len(), retention = ?self.config.retention,
+            %tenant, blocks = expired.len(), retention = ?self.config_of(tenant).retention,
             "blocks are older than compactor.compaction.block_retention; they are not searched any more"
         );
         self.write_index(tenant).await;

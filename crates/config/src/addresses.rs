@@ -6,9 +6,10 @@
 use std::net::IpAddr;
 
 use crate::config::Config;
+use crate::sections::ForeignReceiver;
 
 /// Addresses to bind, `host:port`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Addresses {
     /// The HTTP API.
     pub http: String,
@@ -18,6 +19,8 @@ pub struct Addresses {
     pub otlp_grpc: Option<String>,
     /// OTLP over HTTP, if it is to be served.
     pub otlp_http: Option<String>,
+    /// Jaeger and Zipkin, as far as they are to be served.
+    pub foreign: Vec<(ForeignReceiver, String)>,
 }
 
 /// The IPv6 form of an address on every interface, which takes IPv4 too where the system allows: to be tried first.
@@ -34,6 +37,14 @@ impl Config {
             grpc: self.server_address(&self.server.grpc_listen_address, self.server.grpc_listen_port),
             otlp_grpc: receivers.otlp_grpc().map(|grpc| self.endpoint(&grpc.endpoint, 4317)),
             otlp_http: receivers.otlp_http().map(|http| self.endpoint(&http.endpoint, 4318)),
+            foreign: receivers
+                .foreign()
+                .into_iter()
+                .map(|receiver| {
+                    let address = self.endpoint(&receiver.endpoint, receiver.default_port);
+                    (receiver, address)
+                })
+                .collect(),
         }
     }
 
@@ -118,6 +129,28 @@ mod tests {
         );
         let jaeger = "distributor: {receivers: {jaeger: }}\nserver: {http_listen_address: 10.0.0.1}";
         assert_eq!(addresses(Some(jaeger), &[]), want(["10.0.0.1:3200", "0.0.0.0:9095", "", ""]));
+        let both = "distributor: {receivers: {jaeger: {protocols: {thrift_compact: , grpc: {endpoint: ':7'}}}, zipkin: }}";
+        let all = "distributor: {receivers: {jaeger: , zipkin: {protocols: {http: {endpoint: '10.0.0.1'}}}}}";
+        for (text, expected) in [
+            (both, &["grpc 0.0.0.0:7", "thrift_compact 127.0.0.1:6831", "zipkin 127.0.0.1:9411"][..]),
+            (
+                all,
+                &[
+                    "grpc 127.0.0.1:14250",
+                    "thrift_http 127.0.0.1:14268",
+                    "thrift_compact 127.0.0.1:6831",
+                    "thrift_binary 127.0.0.1:6832",
+                    "http 10.0.0.1:9411",
+                ],
+            ),
+        ] {
+            let config = Config::from_yaml("f", text).unwrap();
+            let foreign = config.resolve_addresses().foreign;
+            let shown = |(receiver, address): &(ForeignReceiver, String)| {
+                format!("{} {address}", receiver.key.rsplit('.').next().unwrap())
+            };
+            assert_eq!(foreign.iter().map(shown).collect::<Vec<_>>(), expected);
+        }
         assert_eq!(dual_stack("0.0.0.0:80").as_deref(), Some("[::]:80"));
     }
 }

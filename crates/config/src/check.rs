@@ -170,6 +170,14 @@ impl Config {
                 found.add(&key, message);
             }
         }
+        for receiver in self.distributor.receivers.foreign() {
+            let (endpoint, port) = (&receiver.endpoint, receiver.default_port);
+            if split(endpoint, port).is_none() {
+                let key = format!("{}.endpoint", receiver.key);
+                let message = format!("{key} is \"{endpoint}\"; write host:port, such as 0.0.0.0:{port}");
+                found.add(&key, message);
+            }
+        }
         if let Some(listen) = &self.trackway.listen {
             let bare = listen.trim_start_matches('[').trim_end_matches(']');
             if bare.is_empty() || (bare.contains(':') && bare.parse::<IpAddr>().is_err()) {
@@ -181,12 +189,16 @@ impl Config {
         }
         let addresses = self.resolve_addresses();
         let mut taken: Vec<(String, String)> = Vec::new();
-        for (key, address) in [
+        let foreign = addresses.foreign.into_iter().filter(|(receiver, _)| !receiver.is_udp());
+        let foreign =
+            foreign.map(|(receiver, address)| (format!("{}.endpoint", receiver.key), Some(address)));
+        let own = [
             ("server.http_listen_port".to_owned(), Some(addresses.http)),
             ("server.grpc_listen_port".to_owned(), Some(addresses.grpc)),
             (format!("{prefix}.grpc.endpoint"), addresses.otlp_grpc),
             (format!("{prefix}.http.endpoint"), addresses.otlp_http),
-        ] {
+        ];
+        for (key, address) in own.into_iter().chain(foreign) {
             let Some(address) = address else { continue };
             if let Some((other, _)) = taken.iter().find(|(_, used)| clash(used, &address)) {
                 let message = format!("{key} and {other} both want {address}; change one of the ports");

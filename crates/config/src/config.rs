@@ -29,6 +29,8 @@ pub struct Config {
     pub ignored: Vec<String>,
     /// Receivers that are configured and that Trackway cannot run yet.
     pub unsupported_receivers: Vec<String>,
+    /// Whether `${VAR}` in files is replaced (`-config.expand-env`), in the file of tenants' limits too.
+    pub expand_env: bool,
     compaction: Compaction,
     origins: BTreeMap<String, Origin>,
     pub(crate) flat_overrides: Vec<String>,
@@ -106,13 +108,14 @@ impl Config {
             settings.multitenancy_enabled |= old;
         }
         let mut unsupported: Vec<String> =
-            settings.distributor.receivers.others().into_iter().map(str::to_owned).collect();
+            settings.distributor.receivers.unsupported().into_iter().map(str::to_owned).collect();
         unsupported.extend(reader.instances);
         Ok(Self {
             settings,
             file: file.map(|(name, _)| name.to_owned()),
             ignored: reader.ignored,
             unsupported_receivers: unsupported,
+            expand_env: flags.expand_env,
             compaction: compaction(&root),
             origins: reader.origins,
             flat_overrides,

@@ -14,6 +14,18 @@ const WITHOUT_EFFECT: &[(&str, &[&str])] = &[
     (
         "overrides",
         &[
+            "overrides.per_tenant_override_config",
+            "overrides.per_tenant_override_period",
+            "overrides.enable_legacy_overrides", // asks for what happens anyway
+            "overrides.defaults.ingestion.rate_strategy",
+            "overrides.defaults.ingestion.rate_limit_bytes",
+            "overrides.defaults.ingestion.burst_size_bytes",
+            "overrides.defaults.ingestion.max_traces_per_user",
+            "overrides.defaults.ingestion.max_global_traces_per_user",
+            "overrides.defaults.ingestion.max_attribute_bytes",
+            "overrides.defaults.ingestion.retry_info_enabled",
+            "overrides.defaults.read.max_search_duration",
+            "overrides.defaults.read.max_metrics_duration",
             "overrides.defaults.global.max_bytes_per_trace",
             "overrides.defaults.compaction.block_retention",
             "overrides.defaults.compaction.compaction_window",
@@ -53,6 +65,7 @@ const WITHOUT_EFFECT: &[(&str, &[&str])] = &[
         "ingester",
         &[
             "ingester.max_block_duration",
+            "ingester.trace_idle_period",
             "ingester.max_block_bytes",
             "ingester.flush_check_period",
             "ingester.flush_all_on_shutdown",
@@ -60,7 +73,12 @@ const WITHOUT_EFFECT: &[(&str, &[&str])] = &[
     ),
     (
         "live_store",
-        &["live_store.max_block_duration", "live_store.max_block_bytes", "live_store.flush_check_period"],
+        &[
+            "live_store.max_block_duration",
+            "live_store.max_trace_idle",
+            "live_store.max_block_bytes",
+            "live_store.flush_check_period",
+        ],
     ),
     (
         "storage.trace.block",
@@ -94,25 +112,37 @@ const WITHOUT_EFFECT: &[(&str, &[&str])] = &[
     ("distributor.receivers.otlp.protocols.http.traces_url_path", &[]),
     ("distributor.receivers.otlp.protocols.http.response_headers", &[]),
     ("distributor.receivers.otlp.protocols.http.cors.exposed_headers", &[]),
+    ("distributor.receivers.jaeger.protocols.grpc.max_concurrent_streams", &[]),
+    ("distributor.receivers.jaeger.protocols.thrift_http.response_headers", &[]),
+    ("distributor.receivers.jaeger.protocols.thrift_http.cors.exposed_headers", &[]),
+    ("distributor.receivers.jaeger.protocols.thrift_compact.socket_buffer_size", &[]),
+    ("distributor.receivers.jaeger.protocols.thrift_binary.socket_buffer_size", &[]),
+    ("distributor.receivers.zipkin.response_headers", &[]),
+    ("distributor.receivers.zipkin.cors.exposed_headers", &[]),
+    ("distributor.receivers.zipkin.protocols.http.response_headers", &[]),
+    ("distributor.receivers.zipkin.protocols.http.cors.exposed_headers", &[]),
 ];
 
 impl Config {
     /// Keys that the file or a flag sets and that do nothing in this version, sorted. Lists are named as a whole.
     pub fn without_effect(&self) -> Vec<String> {
-        let set: BTreeSet<&str> = self.origins().map(|key| key.split('[').next().unwrap_or(key)).collect();
-        let has_more_below = |key: &str| set.iter().any(|other| is_below(other, key));
-        let does_nothing = |key: &str| {
-            WITHOUT_EFFECT.iter().any(|(above, works)| {
-                let below = key == *above || is_below(key, above);
-                below && !works.iter().any(|works| key == *works || is_below(key, works))
-            })
-        };
-        // An empty block asks for nothing.
-        let is_block =
-            |key: &str| WITHOUT_EFFECT.iter().any(|(above, _)| key == *above && !key.contains('.'));
-        let named = set.iter().filter(|key| !has_more_below(key) && !is_block(key) && does_nothing(key));
-        named.map(|key| (*key).to_owned()).collect()
+        keys_without_effect(&self.origins().map(|key| key.split('[').next().unwrap_or(key)).collect())
     }
+}
+
+/// Those of the keys that were set that do nothing, sorted.
+pub(crate) fn keys_without_effect(set: &BTreeSet<&str>) -> Vec<String> {
+    let has_more_below = |key: &str| set.iter().any(|other| is_below(other, key));
+    let does_nothing = |key: &str| {
+        WITHOUT_EFFECT.iter().any(|(above, works)| {
+            let below = key == *above || is_below(key, above);
+            below && !works.iter().any(|works| key == *works || is_below(key, works))
+        })
+    };
+    // An empty block asks for nothing.
+    let is_block = |key: &str| WITHOUT_EFFECT.iter().any(|(above, _)| key == *above && !key.contains('.'));
+    let named = set.iter().filter(|key| !has_more_below(key) && !is_block(key) && does_nothing(key));
+    named.map(|key| (*key).to_owned()).collect()
 }
 
 fn is_below(key: &str, above: &str) -> bool {

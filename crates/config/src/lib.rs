@@ -39,6 +39,6 @@ pub use env::expand_env;
 pub use flags::{FlagError, Flags};
 pub use problem::{ConfigError, Origin, Problem};
 pub use reference::reference_markdown;
-pub use show::YamlMode;
-pub use tenants::tenant_limits;
+pub use show::{YamlMode, limits_yaml, runtime_yaml};
+pub use tenants::{TenantFile, tenant_limits};
 pub use values::{Raw, Secret};

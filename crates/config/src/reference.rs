@@ -15,6 +15,19 @@ const REPEATED: &[(&str, &str)] = &[
     ("server.grpc_tls_config", "server.http_tls_config"),
     ("distributor.log_discarded_spans", "distributor.log_received_spans"),
     ("distributor.receivers.otlp.protocols.http.tls", "distributor.receivers.otlp.protocols.grpc.tls"),
+    ("distributor.receivers.jaeger.protocols.grpc.tls", "distributor.receivers.otlp.protocols.grpc.tls"),
+    (
+        "distributor.receivers.jaeger.protocols.thrift_http.tls",
+        "distributor.receivers.otlp.protocols.grpc.tls",
+    ),
+    (
+        "distributor.receivers.jaeger.protocols.thrift_http.cors",
+        "distributor.receivers.otlp.protocols.http.cors",
+    ),
+    ("distributor.receivers.zipkin.tls", "distributor.receivers.otlp.protocols.grpc.tls"),
+    ("distributor.receivers.zipkin.cors", "distributor.receivers.otlp.protocols.http.cors"),
+    ("distributor.receivers.zipkin.protocols.http.tls", "distributor.receivers.otlp.protocols.grpc.tls"),
+    ("distributor.receivers.zipkin.protocols.http.cors", "distributor.receivers.otlp.protocols.http.cors"),
     ("overrides.defaults.storage.parquet_dedicated_columns", "storage.trace.block.parquet_dedicated_columns"),
 ];
 

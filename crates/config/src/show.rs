@@ -1,7 +1,9 @@
 //! The settings in effect, as `/status/config` shows them: secrets masked, the same keys as in the file.
 
+use std::collections::BTreeMap;
+
 use crate::config::Config;
-use crate::sections::Settings;
+use crate::sections::{Limits, Settings};
 use crate::table::{Item, Setting};
 use crate::yaml;
 
@@ -27,6 +29,26 @@ impl Config {
         };
         yaml::print(&item)
     }
+}
+
+/// What can change while a process runs, as `/status/runtime_config` shows it: the limits of tenants without their own, and
+/// those of the others. With `diff` only what differs from Tempo's defaults, or from the zero that an entry starts from.
+pub fn runtime_yaml(defaults: &Limits, tenants: &BTreeMap<String, Limits>, diff: bool) -> String {
+    let shown = |limits: &Limits, from: &Limits| match diff {
+        false => limits.show(),
+        true => self::diff(&limits.show(), &from.show()).unwrap_or(Item::Map(Vec::new())),
+    };
+    let of_tenants: Vec<(String, Item)> =
+        tenants.iter().map(|(tenant, limits)| (tenant.clone(), shown(limits, &Limits::zero()))).collect();
+    yaml::print(&Item::Map(vec![
+        ("defaults".to_owned(), shown(defaults, &Limits::default())),
+        ("overrides".to_owned(), Item::Map(of_tenants)),
+    ]))
+}
+
+/// A tenant's limits as YAML.
+pub fn limits_yaml(limits: &Limits) -> String {
+    yaml::print(&limits.show())
 }
 
 /// What of `item` differs from `default`.

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::effect::keys_without_effect;
 use crate::legacy;
 use crate::node::{self, NodeValue};
 use crate::problem::{ConfigError, Problem};
@@ -12,14 +13,22 @@ use crate::reader::Reader;
 use crate::sections::Limits;
 use crate::table::{Kind, Section, Setting};
 
+/// What the file of tenants' limits says.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct TenantFile {
+    /// Limits by tenant; `*` is for all that are not named.
+    pub tenants: BTreeMap<String, Limits>,
+    /// Keys in it that are known and do nothing in this version, sorted.
+    pub without_effect: Vec<String>,
+    /// Tenants whose entry does not set `ingestion.rate_limit_bytes` or `ingestion.burst_size_bytes`: nothing can be sent
+    /// for them, as in Tempo, since what an entry leaves out is zero.
+    pub send_nothing: Vec<String>,
+}
+
 /// Reads the file: limits by tenant, `*` for all that are not named.
 ///
 /// Both spellings are understood. `defaults` gives the rate strategy.
-pub fn tenant_limits(
-    name: &str,
-    text: &str,
-    defaults: &Limits,
-) -> Result<BTreeMap<String, Limits>, ConfigError> {
+pub fn tenant_limits(name: &str, text: &str, defaults: &Limits) -> Result<TenantFile, ConfigError> {
     let root = node::parse(name, text)?;
     let mut reader = Reader::default();
     let mut tenants = BTreeMap::new();
@@ -50,5 +59,23 @@ pub fn tenant_limits(
             tenants.insert(entry.key.clone(), limits);
         }
     });
-    if reader.problems.is_empty() { Ok(tenants) } else { Err(ConfigError { problems: reader.problems }) }
+    if !reader.problems.is_empty() {
+        return Err(ConfigError { problems: reader.problems });
+    }
+    let set: Vec<&str> = reader.origins.keys().map(String::as_str).collect();
+    let mut without_effect = Vec::new();
+    for tenant in tenants.keys() {
+        let above = format!("overrides.{tenant}.");
+        let own = set.iter().filter_map(|key| key.strip_prefix(above.as_str()));
+        let as_default: Vec<String> = own.map(|key| format!("overrides.defaults.{key}")).collect();
+        let as_default = as_default.iter().map(String::as_str).collect();
+        let found = keys_without_effect(&as_default);
+        without_effect.extend(found.iter().map(|key| key.replacen("overrides.defaults.", &above, 1)));
+    }
+    let is_mute = |limits: &Limits| {
+        limits.ingestion.rate_limit_bytes.bytes() == 0 || limits.ingestion.burst_size_bytes.bytes() == 0
+    };
+    let mute = tenants.iter().filter(|(_, limits)| is_mute(limits));
+    let send_nothing = mute.map(|(tenant, _)| tenant.clone()).collect();
+    Ok(TenantFile { tenants, without_effect, send_nothing })
 }

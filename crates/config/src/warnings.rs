@@ -28,7 +28,7 @@ impl Config {
         }
         for receiver in &self.unsupported_receivers {
             let key = format!("distributor.receivers.{receiver}");
-            found.add(&key, format!("{key} is not supported yet; only otlp is served"));
+            found.add(&key, format!("{key} is not supported yet; otlp, jaeger and zipkin are served"));
         }
         for key in ["log_received_traces", "log_discarded_traces"] {
             let full = format!("distributor.{key}");

@@ -82,9 +82,13 @@ fn leniency_of_go() {
 
 #[test]
 fn receivers_that_are_not_served_are_listed() {
-    let text = "distributor:\n  receivers:\n    otlp/2: {protocols: {grpc: }}\n    jaeger: {protocols: {thrift_http: {endpoint: 0.0.0.0:14268}}}\n    zipkin:\n    otlp: {protocols: {http: {tls: {cert_file: a, key_file: b}, cors: {allowed_origins: ['*'], max_age: 7200}}}}\n";
+    let text = "distributor:\n  receivers:\n    otlp/2: {protocols: {grpc: }}\n    jaeger: {protocols: {thrift_http: {endpoint: 0.0.0.0:14268}}}\n    zipkin:\n    kafka: {brokers: [a]}\n    otlp: {protocols: {http: {tls: {cert_file: a, key_file: b}, cors: {allowed_origins: ['*'], max_age: 7200}}}}\n";
     let config = Config::from_yaml("f", text).unwrap();
-    assert_eq!(config.unsupported_receivers, ["jaeger", "zipkin", "otlp/2"]);
+    assert_eq!(config.unsupported_receivers, ["kafka", "otlp/2"]);
+    let foreign = config.distributor.receivers.foreign();
+    let shown: Vec<_> = foreign.iter().map(|receiver| (receiver.key, receiver.endpoint.as_str())).collect();
+    let jaeger = ("distributor.receivers.jaeger.protocols.thrift_http", "0.0.0.0:14268");
+    assert_eq!(shown, [jaeger, ("distributor.receivers.zipkin", "localhost:9411")]);
     let http = config.distributor.receivers.otlp_http().unwrap();
     assert_eq!(http.tls.unwrap().cert_file, "a");
     assert_eq!(http.cors.unwrap().allowed_origins, ["*"]);
@@ -188,9 +192,9 @@ fn caches_that_cannot_be_meant_name_their_key() {
 fn what_has_no_effect_is_named() {
     let text = "
 overrides:
-  max_traces_per_user: 5
+  unsafe_query_hints: true
   defaults:
-    ingestion: {rate_limit_bytes: 1000}
+    ingestion: {rate_limit_bytes: 1000, tenant_shard_size: 3}
     global: {max_bytes_per_trace: 70000}
     compaction: {block_retention: 1h}
     storage: {parquet_dedicated_columns: [{scope: span, name: a}, {scope: span, name: b}]}
@@ -204,8 +208,8 @@ usage_report: {reporting_enabled: false}
 ";
     let config = Config::from_yaml("f", text).unwrap();
     let named = [
-        "overrides.defaults.ingestion.max_traces_per_user",
-        "overrides.defaults.ingestion.rate_limit_bytes",
+        "overrides.defaults.ingestion.tenant_shard_size",
+        "overrides.defaults.read.unsafe_query_hints",
         "query_frontend.metrics.interval",
         "query_frontend.search.concurrent_jobs",
     ];

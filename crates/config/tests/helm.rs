@@ -199,13 +199,16 @@ fn environment_is_expanded_only_when_asked() {
 #[test]
 fn tenants_replace_the_defaults() {
     let text = "overrides:\n  a:\n    ingestion: {rate_limit_bytes: 5}\n  '*':\n    max_bytes_per_trace: 7\n    forwarders: [x]\n  b:\n";
-    let tenants = tenant_limits("o.yaml", text, &Config::default().overrides.defaults).unwrap();
+    let file = tenant_limits("o.yaml", text, &Config::default().overrides.defaults).unwrap();
+    assert_eq!(file.without_effect, ["overrides.*.forwarders"]);
+    assert_eq!(file.send_nothing, ["*", "a", "b"]);
+    let tenants = file.tenants;
     assert_eq!(tenants["a"].ingestion.rate_limit_bytes.bytes(), 5);
     assert_eq!(tenants["a"].global.max_bytes_per_trace.bytes(), 0);
     assert_eq!(tenants["*"].global.max_bytes_per_trace.bytes(), 7);
     assert_eq!(tenants["*"].forwarders, ["x"]);
     assert!(tenants.contains_key("b"));
-    assert!(tenant_limits("o", "overrides:\n  {}\n", &Default::default()).unwrap().is_empty());
+    assert!(tenant_limits("o", "overrides:\n  {}\n", &Default::default()).unwrap().tenants.is_empty());
     assert_eq!(
         tenant_limits("o.yaml", "overrides:\n  a:\n    ingest: {}\n", &Default::default())
             .unwrap_err()

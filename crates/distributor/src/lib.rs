@@ -1,6 +1,7 @@
 //! The distributor: takes batches from the receivers, hands them to the ingester, and says what became of them.
 
 mod push;
+mod rate;
 mod seen;
 mod service;
 

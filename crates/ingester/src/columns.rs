@@ -9,11 +9,13 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use trackway_common::TenantId;
+use trackway_overrides::Overrides;
 use trackway_spans::SpanBatch;
 use trackway_vparquet::dedicate::{SizeByAttribute, choose};
 use trackway_vparquet::meta::{DedicatedColumn, Format};
@@ -39,7 +41,9 @@ struct Choice {
 /// The columns of all tenants.
 #[derive(Debug)]
 pub(crate) struct DedicatedColumns {
-    configured: Option<Vec<DedicatedColumn>>,
+    overrides: Arc<Overrides>,
+    /// Whether columns are chosen for tenants for whom none are configured.
+    chooses: bool,
     format: Format,
     folder: PathBuf,
     choices: Mutex<BTreeMap<TenantId, Choice>>,
@@ -47,20 +51,26 @@ pub(crate) struct DedicatedColumns {
 
 impl DedicatedColumns {
     /// With what was chosen before, which lies in `folder`. `now` is in Unix nanoseconds.
-    pub(crate) fn open(
-        configured: Option<Vec<DedicatedColumn>>,
-        format: Format,
-        folder: PathBuf,
-        now: u64,
-    ) -> Self {
-        let choices = if configured.is_some() { BTreeMap::new() } else { read_all(&folder, now) };
-        Self { configured, format, folder, choices: Mutex::new(choices) }
+    pub(crate) fn open(overrides: Arc<Overrides>, format: Format, folder: PathBuf, now: u64) -> Self {
+        let choices = Mutex::new(read_all(&folder, now));
+        Self { overrides, chooses: true, format, folder, choices }
+    }
+
+    /// Only the configured ones; nothing is chosen, read or written.
+    pub(crate) fn without_choice(overrides: Arc<Overrides>, format: Format, folder: PathBuf) -> Self {
+        Self { overrides, chooses: false, format, folder, choices: Mutex::default() }
+    }
+
+    fn configured(&self, tenant: &TenantId) -> Option<Vec<DedicatedColumn>> {
+        let nothing = || (!self.chooses).then(Vec::new);
+        self.overrides.for_tenant(tenant).dedicated.clone().or_else(nothing)
     }
 
     /// The columns of a tenant's blocks as they are now; `None` when nothing is configured and nothing was chosen yet.
     pub(crate) fn current(&self, tenant: &TenantId) -> Option<Vec<DedicatedColumn>> {
-        if self.configured.is_some() {
-            return self.configured.clone();
+        let configured = self.configured(tenant);
+        if configured.is_some() {
+            return configured;
         }
         self.choices.lock().get(tenant).map(|choice| choice.columns.clone())
     }
@@ -72,8 +82,8 @@ impl DedicatedColumns {
         batches: &[Cow<'_, SpanBatch>],
         now: u64,
     ) -> Vec<DedicatedColumn> {
-        if let Some(columns) = &self.configured {
-            return columns.clone();
+        if let Some(columns) = self.configured(tenant) {
+            return columns;
         }
         let mut sizes = SizeByAttribute::default();
         batches.iter().for_each(|batch| sizes.merge(&SizeByAttribute::of(batch)));
@@ -211,7 +221,12 @@ mod tests {
     }
 
     fn open(folder: &Path, now: u64) -> DedicatedColumns {
-        DedicatedColumns::open(None, Format::VParquet4, folder.join("columns"), now)
+        DedicatedColumns::open(
+            Arc::new(Overrides::unlimited()),
+            Format::VParquet4,
+            folder.join("columns"),
+            now,
+        )
     }
 
     #[test]
@@ -236,7 +251,12 @@ mod tests {
         assert_eq!(columns.choices.lock()[&tenant].chosen, START + DAY);
         columns.of_block(&tenant, &first, START - DAY);
         assert_eq!(columns.choices.lock()[&tenant].chosen, START - DAY);
-        let five = DedicatedColumns::open(None, Format::VParquet5, folder.path().join("columns"), START);
+        let five = DedicatedColumns::open(
+            Arc::new(Overrides::unlimited()),
+            Format::VParquet5,
+            folder.path().join("columns"),
+            START,
+        );
         five.of_block(&tenant, &batch(&[("http.url", 10_000)]), START - DAY + 1);
         assert!(names(five.current(&tenant).unwrap()).contains(&"http.url".to_owned()));
     }
@@ -247,7 +267,12 @@ mod tests {
         let list = vec![DedicatedColumn::text(trackway_spans::Level::Span, "z")];
         for configured in [list, Vec::new()] {
             let folder = folder.path().join("columns");
-            let columns = DedicatedColumns::open(Some(configured.clone()), Format::VParquet4, folder, START);
+            let limits = trackway_overrides::Limits {
+                dedicated: Some(configured.clone()),
+                ..trackway_overrides::Limits::unlimited()
+            };
+            let overrides = Arc::new(Overrides::new(limits));
+            let columns = DedicatedColumns::open(overrides, Format::VParquet4, folder, START);
             assert_eq!(columns.current(&tenant), Some(configured.clone()));
             assert_eq!(columns.of_block(&tenant, &batch(&[("a", 50)]), START), configured);
         }

@@ -1,11 +1,12 @@
 //! Settings of the ingester.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use trackway_common::MemoryPool;
-use trackway_spans::Limits;
-use trackway_vparquet::meta::{DedicatedColumn, Format};
+use trackway_overrides::Overrides;
+use trackway_vparquet::meta::Format;
 
 /// Settings of the ingester.
 #[derive(Clone, Debug)]
@@ -39,13 +40,12 @@ pub struct Config {
     pub time_slack: Duration,
     /// Whether everything goes to blocks when the process stops (`ingester.flush_all_on_shutdown`).
     pub flush_on_shutdown: bool,
-    /// What is cut and refused while reading requests.
-    pub limits: Limits,
+    /// How long a trace without new spans counts as live (`ingester.trace_idle_period`).
+    pub trace_idle: Duration,
+    /// What each tenant may do: what is cut and refused, and which attributes have columns of their own.
+    pub overrides: Arc<Overrides>,
     /// Of new blocks.
     pub format: Format,
-    /// Attributes with columns of their own; `None` when they shall be chosen by what they take
-    /// (`storage.trace.block.parquet_dedicated_columns`).
-    pub dedicated: Option<Vec<DedicatedColumn>>,
     /// `replicationFactor` of new blocks.
     pub replication_factor: u32,
 }

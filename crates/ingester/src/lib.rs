@@ -13,8 +13,11 @@
 mod chunk;
 mod columns;
 mod config;
+mod cut;
 mod flush;
+mod generations;
 mod head;
+mod limits;
 mod metrics;
 mod pair;
 mod publish;

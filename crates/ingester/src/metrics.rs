@@ -43,9 +43,9 @@ impl Metrics {
         }
     }
 
-    /// Counts a refused span.
-    pub fn discarded(&self, tenant: &TenantId, reason: &'static str) {
-        *self.discarded.lock().entry((tenant.clone(), reason)).or_default() += 1;
+    /// Counts refused spans.
+    pub fn discarded(&self, tenant: &TenantId, reason: &'static str, spans: u64) {
+        *self.discarded.lock().entry((tenant.clone(), reason)).or_default() += spans;
     }
 
     /// Spans kept, of all tenants.

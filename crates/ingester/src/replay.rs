@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use trackway_common::{Random, TenantId};
+use trackway_spans::peek_spans;
 use trackway_storage::LogRanges;
 use trackway_wal::{Admission, LocalLog, LocalStorage, Log, LogConfig, SyncMode};
 use uuid::Uuid;
@@ -45,16 +46,21 @@ impl Ingester {
         if let Err(error) = requests::load(&self.recent_file(), &self.recent) {
             tracing::warn!(path = %self.recent_file().display(), %error, "stored requests are forgotten");
         }
+        if let Err(error) = self.cut.load(&self.cut_file()) {
+            tracing::warn!(path = %self.cut_file().display(), %error, "traces that limits have cut seem whole");
+        }
         let (mut error, mut full) = (None, false);
         let mut cursor = trackway_wal::Cursor::after(log.low_water());
         let replayed = log.read(&mut cursor, &mut |record| {
             let sequence = record.sequence.0;
             let new = self.remember(&record);
+            self.mark_cut(&record);
             let known = in_segments.contains(&sequence) || in_block(record.tenant, sequence);
             if new && !known {
                 let head = self.head(record.tenant);
                 let skip = record.refused;
-                let appended = head.append(sequence, record.received, record.body, self.config.limits, skip);
+                let appended =
+                    head.append(sequence, record.received, record.body, self.limits(record.tenant), skip);
                 if let Err(problem) = appended {
                     tracing::warn!(sequence, %problem, "a record of the log cannot be read and is left out");
                 }
@@ -83,6 +89,21 @@ impl Ingester {
             tracing::info!(records = replayed.records, bytes = replayed.bytes, "replayed the log");
         }
         Ok(())
+    }
+
+    /// Marks the traces of which limits refused spans in a record.
+    fn mark_cut(&self, record: &trackway_wal::RecordRef<'_>) {
+        if record.refused.is_empty() {
+            return;
+        }
+        let marked = peek_spans(record.body, |span| {
+            if let (true, Some(trace)) = (record.refused.contains(&span.ordinal), span.trace_id()) {
+                self.cut.mark(record.tenant, trace);
+            }
+        });
+        if let Err(problem) = marked {
+            tracing::debug!(sequence = record.sequence.0, %problem, "a record's cut traces cannot be told");
+        }
     }
 
     /// Whether a replayed record is the first of its request. The file of stored requests may know the record itself.

@@ -9,8 +9,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
-use trackway_common::{Clock, ErrorKind, Kinded, MemoryUser, Random, TenantId};
-use trackway_spans::{AppendError, Appended, peek_request};
+use trackway_common::{Clock, ErrorKind, Kinded, MemoryUser, Random, TenantId, TraceId};
+use trackway_overrides::Overrides;
+use trackway_spans::{AppendError, Appended, Limits, Refusal, Refused, peek_request};
 use trackway_storage::redact::Hidden;
 use trackway_storage::{BlockCatalog, BlockEntry, BlockReader, UnreadableBlock};
 use trackway_vparquet::meta::DedicatedColumn;
@@ -20,7 +21,9 @@ use uuid::Uuid;
 use crate::chunk::Chunk;
 use crate::columns::DedicatedColumns;
 use crate::config::Config;
+use crate::cut::CutTraces;
 use crate::head::{Head, MemoryCount, Size};
+use crate::limits::TraceLimits;
 use crate::metrics::Metrics;
 use crate::pair::Pair;
 use crate::replay::open_log;
@@ -64,6 +67,8 @@ pub struct Ingester {
     stopping: AtomicBool,
     pub(crate) next_segment: AtomicU64,
     pub(crate) last_warning: Mutex<Option<String>>,
+    pub(crate) traces: TraceLimits,
+    pub(crate) cut: CutTraces,
     /// Counts.
     pub metrics: Metrics,
 }
@@ -150,10 +155,13 @@ impl Ingester {
         random: Arc<dyn Random>,
     ) -> Result<Arc<Self>, OpenError> {
         let (log, log_id) = if config.read_only { (None, Uuid::nil()) } else { open_log(&config, &*random)? };
+        let folder = config.folder.join("columns");
         // A process that writes no blocks has no choice, and leaves alone what another one chose.
-        let nothing = || config.read_only.then(Vec::new);
-        let (configured, folder) = (config.dedicated.clone().or_else(nothing), config.folder.join("columns"));
-        let columns = DedicatedColumns::open(configured, config.format, folder, clock.now());
+        let columns = if config.read_only {
+            DedicatedColumns::without_choice(Arc::clone(&config.overrides), config.format, folder)
+        } else {
+            DedicatedColumns::open(Arc::clone(&config.overrides), config.format, folder, clock.now())
+        };
         let ingester = Self {
             columns: Arc::new(columns),
             log,
@@ -176,6 +184,8 @@ impl Ingester {
             next_segment: AtomicU64::new(1),
             last_warning: Mutex::default(),
             metrics: Metrics::default(),
+            traces: TraceLimits::new(config.trace_idle, config.block_age_max),
+            cut: CutTraces::default(),
             config,
         };
         if let Some(log) = &ingester.log {
@@ -190,6 +200,16 @@ impl Ingester {
     /// tenant has not sent a block's worth yet.
     pub fn dedicated_columns(&self, tenant: &TenantId) -> Option<Vec<DedicatedColumn>> {
         self.columns.current(tenant)
+    }
+
+    /// What each tenant may do.
+    pub fn overrides(&self) -> &Arc<Overrides> {
+        &self.config.overrides
+    }
+
+    /// What is cut while a tenant's requests are read.
+    pub(crate) fn limits(&self, tenant: &TenantId) -> Limits {
+        Limits { max_attribute_bytes: self.config.overrides.for_tenant(tenant).max_attribute_bytes }
     }
 
     pub(crate) fn head(&self, tenant: &TenantId) -> Arc<Head> {
@@ -227,7 +247,8 @@ impl Ingester {
         if self.stopping.load(Ordering::Acquire) {
             return Err(IngestError::Stopping);
         }
-        if peek_request(&body)? == 0 {
+        let spans = peek_request(&body)?;
+        if spans == 0 {
             return Ok(Appended::default());
         }
         self.wait_for_memory().await?;
@@ -235,34 +256,62 @@ impl Ingester {
         let hash = request_hash(&tenant, &body);
         let pending = match self.recent.check_or_insert(hash, received) {
             Admission::New(pending) => pending,
-            Admission::Seen(_) => return self.again(&tenant, &body),
+            Admission::Seen(_) => return self.again(&tenant, &body, hash),
             Admission::InFlight(first) => {
                 first.outcome().await?;
-                return self.again(&tenant, &body);
+                return self.again(&tenant, &body, hash);
             }
         };
         let _gate = self.gate.read().await;
+        let judged = self.traces.judge(
+            &tenant,
+            &self.overrides().for_tenant(&tenant),
+            &body,
+            self.clock.monotonic(),
+        )?;
+        if judged.refused.len() as u64 == u64::from(spans) {
+            // Nothing of it is to be kept. Sent again, it is judged anew: traces may have become idle meanwhile.
+            let appended = Appended { refused: judged.keep(), ..Appended::default() };
+            self.count_refused(&tenant, &appended);
+            return Ok(appended);
+        }
+        let skip: Vec<u32> = judged.refused.iter().map(|refused| refused.ordinal).collect();
         let record =
-            NewRecord { tenant: tenant.clone(), received, hash, refused: Vec::new(), body: body.clone() };
+            NewRecord { tenant: tenant.clone(), received, hash, refused: skip.clone(), body: body.clone() };
         let sequence = log.append(record).await?;
+        let over_limits = judged.keep();
+        self.traces.remember(hash, &over_limits);
         let head = self.head(&tenant);
-        let (limits, bytes) = (self.config.limits, body.len() as u64);
-        let append = move || head.append(sequence.0, received, &body, limits, &[]);
-        let appended = self.reader.cpu().run(append).await.ok_or(IngestError::Stopping)??;
+        let (limits, bytes) = (self.limits(&tenant), body.len() as u64);
+        let append = move || head.append(sequence.0, received, &body, limits, &skip);
+        let mut appended = self.reader.cpu().run(append).await.ok_or(IngestError::Stopping)??;
+        add_refused(&mut appended, over_limits);
         pending.stored(sequence);
         self.metrics.received(&tenant, u64::from(appended.spans), bytes, u64::from(appended.truncated));
-        for refused in &appended.refused {
-            self.metrics.discarded(&tenant, refused.reason.label());
-        }
+        self.count_refused(&tenant, &appended);
         self.wake_if_needed(&tenant);
         Ok(appended)
     }
 
+    /// Counts refused spans, and marks the traces that are not whole any more.
+    fn count_refused(&self, tenant: &TenantId, appended: &Appended) {
+        for refused in &appended.refused {
+            self.metrics.discarded(tenant, refused.reason.label(), 1);
+            if let Refusal::TraceTooLarge { trace, .. } = refused.reason {
+                self.cut.mark(tenant, trace);
+            }
+        }
+    }
+
     /// The answer to a request that was stored before: the same as the first time.
-    fn again(&self, _tenant: &TenantId, body: &[u8]) -> Result<Appended, IngestError> {
+    fn again(&self, tenant: &TenantId, body: &[u8], hash: u128) -> Result<Appended, IngestError> {
         self.metrics.duplicate_requests.fetch_add(1, Ordering::Relaxed);
+        let over_limits = self.traces.refused_before(hash);
+        let skip: Vec<u32> = over_limits.iter().map(|refused| refused.ordinal).collect();
         let mut scratch = trackway_spans::BatchBuilder::new();
-        Ok(trackway_spans::append_request(&mut scratch, body, self.config.limits, &[])?)
+        let mut appended = trackway_spans::append_request(&mut scratch, body, self.limits(tenant), &skip)?;
+        add_refused(&mut appended, over_limits);
+        Ok(appended)
     }
 
     async fn wait_for_memory(&self) -> Result<(), IngestError> {
@@ -312,6 +361,16 @@ impl Ingester {
         }
     }
 
+    /// Whether a limit refused spans of a trace when they came in: what there is of it is not all.
+    pub fn is_cut(&self, tenant: &TenantId, trace: TraceId) -> bool {
+        self.cut.has(tenant, trace)
+    }
+
+    /// Traces that are being received, by tenant.
+    pub fn live_traces(&self) -> Vec<(TenantId, u64)> {
+        self.traces.live(self.clock.monotonic())
+    }
+
     /// The blocks of a tenant.
     pub fn blocks(&self, tenant: &TenantId) -> Arc<Vec<BlockEntry>> {
         self.catalog.blocks(tenant)
@@ -357,6 +416,11 @@ impl Ingester {
         self.config.folder.join("log").join("recent")
     }
 
+    /// Beside it, so that whoever takes the log away takes both.
+    pub(crate) fn cut_file(&self) -> PathBuf {
+        self.config.folder.join("log").join("cut-traces")
+    }
+
     /// Up to which record nothing will be read again from the log with this id; `None` for a log of somebody else.
     pub fn released_up_to(&self, log: Uuid) -> Option<u64> {
         let own = self.log.as_ref().filter(|_| log == self.log_id)?;
@@ -384,6 +448,17 @@ impl Ingester {
         if let Err(error) = requests::save(&self.recent_file(), &self.recent, self.clock.now()) {
             tracing::warn!(%error, "stored requests cannot be remembered; one repeated after a restart may double");
         }
+        if let Err(error) = self.cut.save(&self.cut_file()) {
+            tracing::warn!(%error, "which traces limits have cut cannot be remembered; after a restart they seem whole");
+        }
         self.log.as_ref().map_or(Ok(()), |log| log.release(low))
+    }
+}
+
+/// Adds what limits refused to what the reading of a request refused, in order.
+fn add_refused(appended: &mut Appended, over_limits: Vec<Refused>) {
+    if !over_limits.is_empty() {
+        appended.refused.extend(over_limits);
+        appended.refused.sort_by_key(|refused| refused.ordinal);
     }
 }

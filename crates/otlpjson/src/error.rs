@@ -57,7 +57,7 @@ const MAX_KEY_SHOWN: usize = 64;
 
 /// A complaint on its way up through the parser.
 #[derive(Debug)]
-pub(crate) struct Fail(Box<Body>);
+pub struct Fail(Box<Body>);
 
 #[derive(Debug)]
 struct Body {
@@ -77,24 +77,24 @@ enum Segment {
 impl Fail {
     /// The text is not JSON: nothing after this place can be trusted.
     #[cold]
-    pub(crate) fn syntax(offset: usize, message: impl Into<Cow<'static, str>>) -> Self {
+    pub fn syntax(offset: usize, message: impl Into<Cow<'static, str>>) -> Self {
         Self(Box::new(Body { syntax: true, offset, message: message.into(), path: Vec::new() }))
     }
 
     /// The text is JSON, but not what should stand here.
     #[cold]
-    pub(crate) fn value(offset: usize, message: impl Into<Cow<'static, str>>) -> Self {
+    pub fn value(offset: usize, message: impl Into<Cow<'static, str>>) -> Self {
         Self(Box::new(Body { syntax: false, offset, message: message.into(), path: Vec::new() }))
     }
 
     /// Whether the text is not JSON, as opposed to JSON with a wrong value.
-    pub(crate) fn is_syntax(&self) -> bool {
+    pub fn is_syntax(&self) -> bool {
         self.0.syntax
     }
 
     /// Adds the key under which this happened.
     #[cold]
-    pub(crate) fn under_key(mut self, key: &[u8]) -> Self {
+    pub fn under_key(mut self, key: &[u8]) -> Self {
         let shown = &key[..key.len().min(MAX_KEY_SHOWN)];
         self.0.path.push(Segment::Key(String::from_utf8_lossy(shown).into_owned()));
         self
@@ -102,7 +102,7 @@ impl Fail {
 
     /// Adds the index of the array element in which this happened.
     #[cold]
-    pub(crate) fn under_index(mut self, index: usize) -> Self {
+    pub fn under_index(mut self, index: usize) -> Self {
         self.0.path.push(Segment::Index(index));
         self
     }
@@ -125,14 +125,14 @@ impl Fail {
 
     /// The complaint in one line, its path continuing `prefix`. Without line and column: counting those for each of
     /// many refused spans would read the body again and again.
-    pub(crate) fn reason(&self, prefix: &str) -> String {
+    pub fn reason(&self, prefix: &str) -> String {
         let path = self.path();
         let dot = if path.is_empty() || path.starts_with('[') { "" } else { "." };
         format!("{prefix}{dot}{path}: {} (byte {})", self.0.message, self.0.offset)
     }
 
     /// The complaint about the whole body.
-    pub(crate) fn into_error(self, text: &str) -> Error {
+    pub fn into_error(self, text: &str) -> Error {
         let path = self.path();
         let before = text.get(..self.0.offset).unwrap_or(text);
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);

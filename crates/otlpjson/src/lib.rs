@@ -17,13 +17,13 @@ mod llm;
 mod number;
 mod read;
 mod scalar;
-mod scan;
+pub mod scan;
 mod schema;
 mod text;
 mod wire;
 mod write;
 
-pub use error::{Error, Place};
+pub use error::{Error, Fail, Place};
 pub use llm::{LlmAnswer, write_llm_json};
 pub use read::{Converted, Limits, Refused, to_protobuf};
 pub use write::{Style, write_trace_json};

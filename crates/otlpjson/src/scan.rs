@@ -19,14 +19,14 @@ pub(crate) struct Raw<'a> {
 
 /// A place to come back to.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Mark {
+pub struct Mark {
     at: usize,
     depth: usize,
 }
 
 /// Reads one JSON text from front to back.
 #[derive(Debug)]
-pub(crate) struct Reader<'a> {
+pub struct Reader<'a> {
     text: &'a str,
     bytes: &'a [u8],
     at: usize,
@@ -35,24 +35,27 @@ pub(crate) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    pub(crate) fn new(text: &'a str, max_depth: usize) -> Self {
+    /// Begins at the front of `text`; objects and arrays may stand `max_depth` deep in each other.
+    pub fn new(text: &'a str, max_depth: usize) -> Self {
         // Some tools put a byte order mark in front; it is not part of the text.
         let at = if text.starts_with('\u{feff}') { 3 } else { 0 };
         Self { text, bytes: text.as_bytes(), at, depth: 0, max_depth }
     }
 
-    pub(crate) fn mark(&self) -> Mark {
+    /// Where it is now.
+    pub fn mark(&self) -> Mark {
         Mark { at: self.at, depth: self.depth }
     }
 
-    pub(crate) fn rewind(&mut self, mark: Mark) {
+    /// Goes back there.
+    pub fn rewind(&mut self, mark: Mark) {
         self.at = mark.at;
         self.depth = mark.depth;
     }
 
     /// Moves to the next token and shows its first byte.
     #[inline]
-    pub(crate) fn peek(&mut self) -> Result<u8, Fail> {
+    pub fn peek(&mut self) -> Result<u8, Fail> {
         loop {
             match self.bytes.get(self.at) {
                 Some(b' ' | b'\n' | b'\r' | b'\t') => self.at += 1,
@@ -63,7 +66,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Fails unless only white space is left.
-    pub(crate) fn finish(&mut self) -> Result<(), Fail> {
+    pub fn finish(&mut self) -> Result<(), Fail> {
         match self.peek() {
             Ok(_) => Err(Fail::syntax(self.at, "unexpected text after the end of the JSON value")),
             Err(_) => Ok(()),
@@ -71,13 +74,13 @@ impl<'a> Reader<'a> {
     }
 
     /// Where the next token starts. Only after `peek` is white space behind.
-    pub(crate) fn at(&self) -> usize {
+    pub fn at(&self) -> usize {
         self.at
     }
 
     /// Complains that the next token is not what should stand here.
     #[cold]
-    pub(crate) fn wrong(&mut self, expected: &str) -> Fail {
+    pub fn wrong(&mut self, expected: &str) -> Fail {
         let found = match self.peek() {
             Ok(b'{') => "an object",
             Ok(b'[') => "an array",
@@ -109,7 +112,7 @@ impl<'a> Reader<'a> {
 
     /// Takes a `null`, if one stands here.
     #[inline]
-    pub(crate) fn null(&mut self) -> Result<bool, Fail> {
+    pub fn null(&mut self) -> Result<bool, Fail> {
         if self.peek()? != b'n' {
             return Ok(false);
         }
@@ -117,7 +120,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Takes `true` or `false`.
-    pub(crate) fn boolean(&mut self) -> Result<bool, Fail> {
+    pub fn boolean(&mut self) -> Result<bool, Fail> {
         match self.peek()? {
             b't' => self.word("true").map(|()| true),
             b'f' => self.word("false").map(|()| false),
@@ -162,7 +165,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Takes a string as text.
-    pub(crate) fn text(&mut self, expected: &str) -> Result<Cow<'a, str>, Fail> {
+    pub fn text(&mut self, expected: &str) -> Result<Cow<'a, str>, Fail> {
         let raw = self.string(expected)?;
         if raw.escaped {
             return Ok(String::from_utf8_lossy(&unescaped(raw.body)).into_owned().into());
@@ -173,7 +176,7 @@ impl<'a> Reader<'a> {
 
     /// Takes a number, or the content of a string that may hold one.
     #[inline]
-    pub(crate) fn number_text(&mut self, expected: &str) -> Result<Cow<'a, str>, Fail> {
+    pub fn number_text(&mut self, expected: &str) -> Result<Cow<'a, str>, Fail> {
         match self.peek()? {
             b'"' => self.text(expected),
             b'-' | b'0'..=b'9' => self.number().map(Cow::Borrowed),
@@ -263,7 +266,7 @@ impl<'a> Reader<'a> {
     /// Takes an object. `names` turns a key into a number, `on` takes the value of a key that it knows (a number
     /// other than 0); values of unknown keys and nulls are skipped.
     #[inline]
-    pub(crate) fn object(
+    pub fn object(
         &mut self,
         names: impl Fn(&[u8]) -> u32,
         mut on: impl FnMut(&mut Self, u32) -> Result<(), Fail>,
@@ -299,12 +302,38 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Takes an object whose keys are data; `on` takes the value of each, nulls too.
+    pub fn entries(
+        &mut self,
+        mut on: impl FnMut(&mut Self, Cow<'a, str>) -> Result<(), Fail>,
+    ) -> Result<(), Fail> {
+        if self.peek()? != b'{' {
+            return Err(self.wrong("an object"));
+        }
+        self.enter()?;
+        if self.peek()? == b'}' {
+            self.more(b'}')?;
+            return Ok(());
+        }
+        loop {
+            if self.peek()? != b'"' {
+                return Err(self.unexpected());
+            }
+            let key = self.text("a key")?;
+            if self.peek()? != b':' {
+                return Err(self.unexpected());
+            }
+            self.at += 1;
+            on(self, key)?;
+            if !self.more(b'}')? {
+                return Ok(());
+            }
+        }
+    }
+
     /// Takes an array; `on` takes each element, nulls too.
     #[inline]
-    pub(crate) fn array(
-        &mut self,
-        mut on: impl FnMut(&mut Self, usize) -> Result<(), Fail>,
-    ) -> Result<(), Fail> {
+    pub fn array(&mut self, mut on: impl FnMut(&mut Self, usize) -> Result<(), Fail>) -> Result<(), Fail> {
         if self.peek()? != b'[' {
             return Err(self.wrong("an array"));
         }
@@ -324,7 +353,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Takes whatever stands here, checking only that it is JSON.
-    pub(crate) fn skip(&mut self) -> Result<(), Fail> {
+    pub fn skip(&mut self) -> Result<(), Fail> {
         match self.peek()? {
             b'{' => self.object(|_| 0, |_, _| Ok(())),
             b'[' => self.array(|reader, _| reader.skip()),

@@ -8,13 +8,13 @@ use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream, StreamExt};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use trackway_common::{Clock, ErrorKind, RequestCtx, TenantId};
+use trackway_common::{Clock, ErrorKind, RequestCtx, TenantId, TraceId};
 use trackway_engine::metrics::Partial;
 use trackway_engine::{PlanError, SearchPlan, TraceResult};
 use trackway_ingester::Ingester;
+use trackway_overrides::Limits;
 use trackway_storage::BlockReader;
 use trackway_traceql::ast::{BinaryOp, Field, FieldExpr, Intrinsic, Scope, Static, Status};
-use trackway_vparquet::meta::DedicatedColumn;
 
 use crate::answers::Answers;
 use crate::fragments::Source;
@@ -34,12 +34,6 @@ use crate::tally::Tally;
 /// Settings of the querier.
 #[derive(Clone, Debug)]
 pub struct QuerierConfig {
-    /// Attributes that are left out of lists of tags and values, as Tempo does, where blocks have columns of their own for
-    /// them: those that are configured to have one (`storage.trace.block.parquet_dedicated_columns`). A choice that nobody
-    /// configured hides nothing.
-    pub hidden: Vec<DedicatedColumn>,
-    /// Bytes of one trace in an answer at the most (`overrides.defaults.global.max_bytes_per_trace`); 0 for no limit.
-    pub max_bytes_per_trace: usize,
     /// Bytes of blocks that one question may read; 0 for no limit (`trackway.query.max_bytes`).
     pub max_bytes: u64,
     /// Questions of a tenant that are worked on at once (`trackway.query.max_concurrent_per_tenant`); 0 for no limit.
@@ -83,6 +77,15 @@ impl Querier {
         let overlaps = OverlapCache::new(reader.memory().clone());
         let answers = Answers::new(reader.memory().clone());
         Self { ingester, reader, config: Arc::new(config), clock, overlaps, answers, guards }
+    }
+
+    pub(crate) fn limits(&self, tenant: &TenantId) -> Arc<Limits> {
+        self.ingester.overrides().for_tenant(tenant)
+    }
+
+    /// Whether a limit refused spans of a trace when they came in.
+    pub(crate) fn is_cut(&self, tenant: &TenantId, trace: TraceId) -> bool {
+        self.ingester.is_cut(tenant, trace)
     }
 
     /// What it reads blocks through.
@@ -167,12 +170,12 @@ impl Querier {
         let tally = Tally::new(self.config.max_bytes, self.reader.memory().clone());
         let mut answer = TagsAnswer::default();
         if !scopes.is_empty() {
-            let question = TagQuestion::new(Ask::Names(scopes), &request.query, &self.config.hidden)?;
+            let question = TagQuestion::new(Ask::Names(scopes), &request.query)?;
             let mut all = crate::tags::Collected::default();
             for tenant in &ctx.tenants {
                 let range = self.tag_range(request.range);
                 let source = self.source(tenant, range, &tally);
-                let found = question.run(&source, range, &tally, &ctx).await?;
+                let found = question.of(&self.limits(tenant)).run(&source, range, &tally, &ctx).await?;
                 all.names.merge(found.names);
             }
             let most = if request.limit == 0 { usize::MAX } else { request.limit };
@@ -204,14 +207,14 @@ impl Querier {
         request: TagValuesRequest,
     ) -> Result<TagValuesAnswer, QueryError> {
         let Some(field) = field_of(&request)? else { return Ok(TagValuesAnswer::default()) };
-        let question = TagQuestion::new(Ask::Values(field), &request.query, &self.config.hidden)?;
+        let question = TagQuestion::new(Ask::Values(field), &request.query)?;
         let _admitted = self.guards.admit(&ctx).await?;
         let tally = Tally::new(self.config.max_bytes, self.reader.memory().clone());
         let mut all = crate::tags::Collected::default();
         for tenant in &ctx.tenants {
             let range = self.tag_range(request.range);
             let source = self.source(tenant, range, &tally);
-            let found = question.run(&source, range, &tally, &ctx).await?;
+            let found = question.of(&self.limits(tenant)).run(&source, range, &tally, &ctx).await?;
             all.values.merge(found.values);
         }
         let most = if request.limit == 0 { usize::MAX } else { request.limit };

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use futures::{StreamExt, stream};
 use trackway_common::RequestCtx;
 use trackway_engine::{Filter, TagNames, TagScope, TagValues, ValueKind, tag_needs, value_needs};
+use trackway_overrides::Limits;
 use trackway_spans::{Columns, Level, Needs, SpanBatch};
 use trackway_storage::StoreError;
 use trackway_traceql::ast::{Field, FieldExpr, Intrinsic, Scope};
@@ -44,7 +45,7 @@ pub(crate) struct TagQuestion {
 }
 
 impl TagQuestion {
-    pub(crate) fn new(ask: Ask, query: &str, hidden: &[DedicatedColumn]) -> Result<Self, QueryError> {
+    pub(crate) fn new(ask: Ask, query: &str) -> Result<Self, QueryError> {
         let groups: Vec<FieldExpr> = parse_lenient(query).groups;
         let filters = groups.iter().map(|group| Filter::compile(Some(group)));
         let filters: Vec<Filter> = filters.collect::<Result<_, _>>().map_err(|error| eval_error(&error))?;
@@ -55,7 +56,14 @@ impl TagQuestion {
         for group in &groups {
             group.walk_fields(&mut |field| needs.merge(&value_needs(field)));
         }
-        Ok(Self { ask, filters: Arc::new(filters), needs, hidden: hidden.into() })
+        Ok(Self { ask, filters: Arc::new(filters), needs, hidden: Arc::default() })
+    }
+
+    /// The question to a tenant: attributes that are configured to have columns of their own are left out, as in Tempo. A
+    /// choice that nobody configured hides nothing.
+    pub(crate) fn of(&self, limits: &Limits) -> Self {
+        let hidden = limits.dedicated.as_deref().unwrap_or_default().into();
+        Self { hidden, ..self.clone() }
     }
 
     /// Whether it is about whole traces, so that live data must be joined first.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
-use trackway_common::{ErrorKind, RequestCtx, Reservation, TraceId};
+use trackway_common::{ErrorKind, RequestCtx, Reservation, TenantId, TraceId};
 use trackway_ingester::Chunk;
 use trackway_spans::{Needs, SpanBatch, encode_trace, fingerprints, keep_spans, merge_traces};
 use trackway_storage::StoreError;
@@ -34,10 +34,12 @@ impl Querier {
     ) -> Result<TraceAnswer, QueryError> {
         let _admitted = self.guards.admit(&ctx).await?;
         let tally = Tally::new(self.config.max_bytes, self.reader.memory().clone());
-        let limit = match self.config.max_bytes_per_trace {
+        // Of several tenants the largest: each of them may have so much of it.
+        let limits = ctx.tenants.iter().map(|tenant| match self.limits(tenant).max_bytes_per_trace {
             0 => usize::MAX,
             limit => limit,
-        };
+        });
+        let limit = limits.max().unwrap_or(usize::MAX);
         let mut answer = Answer { trace: Vec::new(), limit, is_cut: false };
         for tenant in &ctx.tenants {
             let source = self.source(tenant, range_nanos(request.range), &tally);
@@ -71,6 +73,16 @@ impl Querier {
         let Answer { trace, is_cut, .. } = answer;
         if is_cut {
             tally.cut(&format!("Trace exceeds maximum size of {limit} bytes, a partial trace is returned"));
+        }
+        let cut_on_arrival = |tenant: &&TenantId| self.is_cut(tenant, request.id);
+        if let Some(tenant) = ctx.tenants.iter().find(cut_on_arrival).filter(|_| !is_cut && !trace.is_empty())
+        {
+            tally.cut(&match self.limits(tenant).max_bytes_per_trace {
+                0 => {
+                    "Trace exceeded its maximum size when it arrived, a partial trace is returned".to_owned()
+                }
+                limit => format!("Trace exceeds maximum size of {limit} bytes, a partial trace is returned"),
+            });
         }
         Ok(TraceAnswer {
             trace: (!trace.is_empty()).then(|| Bytes::from(trace)),

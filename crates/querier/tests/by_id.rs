@@ -16,6 +16,7 @@ use jiff::Timestamp;
 use trackway_common::{MemoryPool, RequestCtx, SystemClock, SystemRandom, TenantId, TraceId};
 use trackway_ingester::{Config, Ingester};
 use trackway_loadgen::Workload;
+use trackway_overrides::Overrides;
 use trackway_peers::{ACCESS_KEY, S3Server, SECRET_KEY};
 use trackway_querier::service::{Completeness, QueryService, TraceRequest};
 use trackway_querier::{Querier, QuerierConfig};
@@ -168,9 +169,9 @@ impl Process {
             check_period: Duration::from_secs(3600),
             time_slack: Duration::ZERO,
             flush_on_shutdown: false,
-            limits: Limits::default(),
+            trace_idle: Duration::from_secs(5),
+            overrides: Arc::new(Overrides::unlimited()),
             format: Format::VParquet4,
-            dedicated: None,
             replication_factor: 1,
         };
         let clock = Arc::new(SystemClock::default());
@@ -178,8 +179,6 @@ impl Process {
         let ingester =
             Ingester::open(config, reader.clone(), known, clock.clone(), Arc::new(SystemRandom)).unwrap();
         let config = QuerierConfig {
-            hidden: Vec::new(),
-            max_bytes_per_trace: 0,
             max_bytes: 0,
             concurrent_per_tenant: 0,
             waiting_per_tenant: 0,

@@ -84,7 +84,17 @@ pub(crate) fn http_error(error: &PushError, format: Format) -> Response<Body> {
             out
         }
     };
-    let mut response = respond(http_status(error.kind), format.content_type(), body);
+    let response = respond(http_status(error.kind), format.content_type(), body);
+    with_retry_after(error, response)
+}
+
+/// The error over HTTP as a line of text, for those who do not speak OTLP.
+pub(crate) fn http_text(error: &PushError) -> Response<Body> {
+    let text = format!("{}\n", error.message);
+    with_retry_after(error, respond(http_status(error.kind), "text/plain; charset=utf-8", text))
+}
+
+fn with_retry_after(error: &PushError, mut response: Response<Body>) -> Response<Body> {
     let wait = match (error.retry_after, error.kind) {
         (Some(wait), _) => Some((wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1)),
         (None, ErrorKind::Exhausted) => Some(RETRY_AFTER_SECONDS),

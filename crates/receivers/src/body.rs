@@ -101,7 +101,8 @@ pub(crate) fn decode(
     }
 }
 
-fn decompress(whole: Bytes, encoding: Encoding, limit: usize) -> Result<Bytes, PushError> {
+/// Decompresses a body to at most `limit` bytes.
+pub(crate) fn decompress(whole: Bytes, encoding: Encoding, limit: usize) -> Result<Bytes, PushError> {
     let body = &whole[..];
     match encoding {
         Encoding::Identity => Ok(whole),

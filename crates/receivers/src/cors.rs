@@ -24,13 +24,17 @@ pub(crate) fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
 }
 
 /// Answers a preflight.
-pub(crate) fn preflight(config: &CorsConfig, headers: &HeaderMap, refused: &Seldom) -> Response<Body> {
+/// `setting` is the one that would allow a page.
+pub(crate) fn preflight(
+    config: &CorsConfig,
+    headers: &HeaderMap,
+    refused: &Seldom,
+    setting: &str,
+) -> Response<Body> {
     let Some(origin) = headers.get(ORIGIN) else { return respond(StatusCode::NO_CONTENT, "text/plain", "") };
     if !allows(config, origin) {
-        let text = format!(
-            "origin {} refused; allow it in distributor.receivers.otlp.protocols.http.cors.allowed_origins",
-            String::from_utf8_lossy(origin.as_bytes())
-        );
+        let text =
+            format!("origin {} refused; allow it in {setting}", String::from_utf8_lossy(origin.as_bytes()));
         if refused.due() {
             tracing::warn!("{text}");
         }

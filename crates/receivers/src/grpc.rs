@@ -12,6 +12,7 @@ use tonic::codec::CompressionEncoding;
 use tonic::codegen::BoxFuture;
 use tonic::server::{Grpc, UnaryService};
 use tonic::{Code, Status};
+use trackway_common::MemoryPool;
 use trackway_proto::RawCodec;
 use trackway_proto::collector::ExportTraceServiceResponse;
 
@@ -29,18 +30,34 @@ pub(crate) async fn answer(door: Arc<Door>, request: Request<Incoming>) -> Respo
         let text = format!("{} is not served here; traces go to {EXPORT}", request.uri().path());
         return Status::unimplemented(text).into_http();
     }
-    let limit = door.config.max_recv_bytes;
-    let mut grpc = Grpc::new(RawCodec::<ExportTraceServiceResponse>::default())
+    let (memory, limit) = (door.config.memory.clone(), door.config.max_recv_bytes);
+    unary(Export(door), request, &memory, limit, false).await
+}
+
+/// Answers one call whose message is at most `limit` bytes, within the memory budget; `grows` says that the message
+/// becomes something else.
+pub(crate) async fn unary<S>(
+    service: S,
+    request: Request<Incoming>,
+    memory: &MemoryPool,
+    limit: usize,
+    grows: bool,
+) -> Response<Body>
+where
+    S: UnaryService<Bytes>,
+    S::Response: prost::Message + 'static,
+{
+    let mut grpc = Grpc::new(RawCodec::<S::Response>::default())
         .accept_compressed(CompressionEncoding::Gzip)
         .accept_compressed(CompressionEncoding::Zstd)
         .max_decoding_message_size(limit);
     // Held until the push is done.
-    let meter = match Meter::new(&door.config.memory, request.headers(), false, limit).await {
+    let meter = match Meter::new(memory, request.headers(), grows, limit).await {
         Ok(meter) => meter,
         Err(error) => return grpc_status(&error).into_http(),
     };
     let request = request.map(|body| meter.body(body, |over| grpc_status(&exhausted(&over))));
-    let mut response = grpc.unary(Export(door), request).await.map(Body::new);
+    let mut response = grpc.unary(service, request).await.map(Body::new);
     // Senders retry OUT_OF_RANGE, which tonic says of a message that is too large; it would come again and again.
     let status = response.headers_mut().get_mut("grpc-status");
     if let Some(status) = status.filter(|status| status.as_bytes() == b"11") {

@@ -38,7 +38,8 @@ pub(crate) async fn answer(door: Arc<Door>, request: Request<Incoming>) -> Respo
         return respond(StatusCode::NOT_FOUND, "text/plain; charset=utf-8", text);
     }
     if cors::is_preflight(&parts.method, &parts.headers) {
-        return cors::preflight(&door.config.cors, &parts.headers, &door.origins_refused);
+        let setting = "distributor.receivers.otlp.protocols.http.cors.allowed_origins";
+        return cors::preflight(&door.config.cors, &parts.headers, &door.origins_refused, setting);
     }
     let mut response = if is_post {
         traces(&door, &parts.headers, body).await
@@ -90,7 +91,8 @@ async fn receive(
     decoded.unwrap_or_else(|error| Err(PushError::new(ErrorKind::Internal, error.to_string())))
 }
 
-async fn read(body: Metered<OverBudget>, limit: usize) -> Result<Bytes, PushError> {
+/// Reads a body of at most so many bytes.
+pub(crate) async fn read(body: Metered<OverBudget>, limit: usize) -> Result<Bytes, PushError> {
     let body = tokio::time::timeout(BODY, Limited::new(body, limit).collect()).await;
     match body {
         Ok(Ok(body)) => Ok(body.to_bytes()),

@@ -1,4 +1,4 @@
-//! Where spans come in: OTLP over gRPC and over HTTP, on any port that is given.
+//! Where spans come in: OTLP over gRPC and over HTTP, on any port that is given; Jaeger and Zipkin, turned into OTLP.
 //!
 //! What must stay true: a sender has its OK only after [`trackway_distributor::Push::push`] returned `Ok`; what it
 //! reads after a mistake says what to do about it; no sender can make this process hold more than the limits say.
@@ -6,7 +6,9 @@
 mod answer;
 mod body;
 mod cors;
+mod counts;
 mod export;
+mod foreign;
 mod grpc;
 mod http;
 pub mod listen;
@@ -14,6 +16,7 @@ mod meter;
 mod route;
 mod seldom;
 mod tenant;
+mod udp;
 
 use std::io;
 use std::sync::Arc;
@@ -23,6 +26,11 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use trackway_common::MemoryPool;
 use trackway_distributor::Push;
+
+pub use counts::Counts;
+pub use foreign::{ForeignConfig, ForeignProtocol, serve_foreign};
+pub use trackway_foreign::Protocol as ThriftProtocol;
+pub use udp::{UdpConfig, serve_udp};
 
 /// How OTLP is received.
 #[derive(Clone, Debug)]

@@ -45,13 +45,13 @@ impl Meter {
     pub(crate) async fn new(
         memory: &MemoryPool,
         headers: &HeaderMap,
-        is_json: bool,
+        becomes_other: bool,
         limit: usize,
     ) -> Result<Self, PushError> {
         let is_set = |name: &str| {
             headers.get(name).is_some_and(|value| !matches!(value.as_bytes(), b"" | b"identity"))
         };
-        let grows = is_json || is_set(CONTENT_ENCODING.as_str()) || is_set("grpc-encoding");
+        let grows = becomes_other || is_set(CONTENT_ENCODING.as_str()) || is_set("grpc-encoding");
         let announced =
             headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
         let first = needed(announced.unwrap_or(FIRST_BYTES), grows, limit);

@@ -50,6 +50,26 @@ pub enum Refusal {
     /// Its resource or scope cannot be read.
     #[error("malformed resource or scope: {0}")]
     Owner(WireError),
+    /// It would make one more live trace than its tenant may have.
+    #[error(
+        "LIVE_TRACES_EXCEEDED: {limit} traces are being received, as many as there may be (max_traces_per_user {limit}); \
+         raise ingestion.max_traces_per_user or ingestion.max_global_traces_per_user"
+    )]
+    LiveTraces {
+        /// How many there may be.
+        limit: u64,
+    },
+    /// It would make its trace larger than its tenant's traces may be.
+    #[error(
+        "TRACE_TOO_LARGE: trace {trace} would have more than {limit} bytes (max_bytes_per_trace {limit}); raise \
+         global.max_bytes_per_trace"
+    )]
+    TraceTooLarge {
+        /// Which trace.
+        trace: TraceId,
+        /// How many bytes of spans it may have.
+        limit: u64,
+    },
 }
 
 impl Refusal {
@@ -58,8 +78,15 @@ impl Refusal {
         match self {
             Self::TraceId(_) => "invalid_trace_id",
             Self::SpanId(_) | Self::ParentSpanId(_) => "invalid_span_id",
+            Self::LiveTraces { .. } => "live_traces_exceeded",
+            Self::TraceTooLarge { .. } => "trace_too_large",
             _ => "malformed",
         }
+    }
+
+    /// Whether it was a tenant's limit, and not the span itself.
+    pub fn is_limit(self) -> bool {
+        matches!(self, Self::LiveTraces { .. } | Self::TraceTooLarge { .. })
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
-use trackway_api::{Admin, ConfigMode, HomeInfo, StoredBlocks};
+use trackway_api::{Admin, ConfigMode, HomeInfo, StoredBlocks, TenantLimits, TenantOverrides};
 use trackway_cache::Caches;
 use trackway_common::{Clock, ErrorKind, MemoryPool, RequestCtx, TenantId};
 use trackway_compactor::Compactor;
@@ -15,14 +15,18 @@ use trackway_config::{Config, YamlMode};
 use trackway_ingester::Ingester;
 use trackway_querier::service::QueryError;
 use trackway_querier::{Querier, RedactionRequest};
+use trackway_receivers::Counts;
 use trackway_storage::stores::OpenStore;
 
 use crate::memory;
+use crate::overrides::TenantSettings;
 use crate::poll_metrics::PollMetrics;
 
 /// The process, for its API.
 #[derive(Debug)]
 pub(crate) struct Process {
+    /// What tenants may do.
+    pub(crate) tenants: Arc<TenantSettings>,
     /// Its configuration.
     pub(crate) config: Config,
     /// Its compactor, unless it only reads.
@@ -45,6 +49,8 @@ pub(crate) struct Process {
     pub(crate) clock: Arc<dyn Clock>,
     /// Its memory budget.
     pub(crate) memory: MemoryPool,
+    /// What came in by Jaeger and Zipkin.
+    pub(crate) received: Arc<Counts>,
     /// Where it is reached, for the first page.
     pub(crate) addresses: Vec<(String, String)>,
 }
@@ -101,6 +107,18 @@ impl Admin for Process {
         })
     }
 
+    fn runtime_config_yaml(&self, diff: bool) -> String {
+        self.tenants.runtime_yaml(diff)
+    }
+
+    fn tenants_with_overrides(&self) -> Vec<TenantOverrides> {
+        self.tenants.tenants()
+    }
+
+    fn tenant_overrides(&self, tenant: &str) -> TenantLimits {
+        self.tenants.of_tenant(tenant)
+    }
+
     fn flush(&self, tenant: Option<TenantId>) -> BoxFuture<'_, Result<(), QueryError>> {
         Box::pin(async move {
             if let Some(tenant) = &tenant
@@ -133,6 +151,8 @@ impl Admin for Process {
     fn metrics_text(&self) -> String {
         let mut text = String::new();
         self.ingester.metrics.write(&mut text);
+        self.tenants.write_metrics(&mut text);
+        self.received.write(&mut text);
         if let Some(bucket) = &self.bucket {
             bucket.metrics.write(&mut text);
         }
@@ -141,6 +161,11 @@ impl Admin for Process {
         memory::write_metrics(&self.memory, &mut text);
         self.caches.write_metrics(&mut text);
         self.write_redaction_metrics(&mut text);
+        let name = "tempo_ingester_live_traces";
+        let _ = writeln!(text, "# HELP {name} Traces that are being received.\n# TYPE {name} gauge");
+        for (tenant, traces) in self.ingester.live_traces() {
+            let _ = writeln!(text, "{name}{{tenant=\"{tenant}\"}} {traces}");
+        }
         let (spans, bytes) = self.ingester.live();
         if let Some(compactor) = &self.compactor {
             compactor.metrics.write(&mut text);

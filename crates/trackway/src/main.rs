@@ -6,11 +6,13 @@ mod allocator;
 mod blocklist;
 mod caches;
 mod cli;
+mod foreign;
 mod help;
 mod leftovers;
 mod lock;
 mod logging;
 mod memory;
+mod overrides;
 mod poll_metrics;
 mod redact;
 mod server;
@@ -61,9 +63,13 @@ fn main() -> ExitCode {
     }
 }
 
-fn load(flags: &Flags) -> Result<Config, String> {
+/// A variable of the environment, for configuration files.
+fn environment(name: &str) -> Option<String> {
     #[allow(clippy::disallowed_methods)] // the configuration is what may read the environment
-    let environment = |name: &str| std::env::var(name).ok();
+    std::env::var(name).ok()
+}
+
+fn load(flags: &Flags) -> Result<Config, String> {
     let text = match &flags.config_file {
         None => None,
         Some(path) => {

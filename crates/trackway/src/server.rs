@@ -15,12 +15,15 @@ use trackway_compactor::Compactor;
 use trackway_config::Config;
 use trackway_distributor::{Distributor, Push};
 use trackway_ingester::Ingester;
+use trackway_overrides::Overrides;
 use trackway_querier::Querier;
 use trackway_storage::{BlockCatalog, BlockReader, Catalog, CpuPool};
 
 use crate::admin::Process;
 use crate::blocklist::{BlockList, Work};
+use crate::foreign::Foreign;
 use crate::lock::FolderLock;
+use crate::overrides::TenantSettings;
 use crate::store::Blocks;
 use crate::welcome::Welcome;
 use crate::{address, allocator, caches, leftovers, logging, memory, settings, store};
@@ -59,10 +62,13 @@ fn refuse_what_is_not_there(config: &Config) -> anyhow::Result<()> {
             "TLS of the OTLP receivers is not supported yet; remove tls from distributor.receivers.otlp"
         );
     }
+    if let Some(receiver) = receivers.foreign().into_iter().find(|receiver| receiver.tls) {
+        anyhow::bail!("TLS of receivers is not supported yet; remove {}.tls", receiver.key);
+    }
     if !config.unsupported_receivers.is_empty() {
         tracing::warn!(
             receivers = config.unsupported_receivers.join(", "),
-            "these receivers are not supported yet and are left out; only OTLP is taken"
+            "these receivers are not supported yet and are left out; OTLP, Jaeger and Zipkin are taken"
         );
     }
     if !config.ignored.is_empty() {
@@ -85,6 +91,7 @@ struct Ports {
     otlp: Vec<TcpListener>,
     otlp_grpc: Option<String>,
     otlp_http: Option<String>,
+    foreign: Foreign,
 }
 
 async fn bind(config: &Config) -> anyhow::Result<Ports> {
@@ -104,7 +111,8 @@ async fn bind(config: &Config) -> anyhow::Result<Ports> {
         }
     }
     let [otlp_grpc, otlp_http] = bound;
-    Ok(Ports { http, grpc, otlp, otlp_grpc, otlp_http })
+    let foreign = if read_only { Foreign::default() } else { Foreign::bind(config).await? };
+    Ok(Ports { http, grpc, otlp, otlp_grpc, otlp_http, foreign })
 }
 
 /// The address of a listener as one would type it.
@@ -119,6 +127,7 @@ fn local(listener: &TcpListener) -> String {
 async fn serve(config: Config) -> anyhow::Result<()> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let random: Arc<dyn Random> = Arc::new(SystemRandom);
+    let tenants = Arc::new(TenantSettings::open(&config)?);
     let ports = bind(&config).await?;
     let wal = config.wal_path();
     let _lock = if config.trackway.read_only { None } else { Some(FolderLock::take(&wal)?) };
@@ -141,7 +150,8 @@ async fn serve(config: Config) -> anyhow::Result<()> {
             tokio::task::spawn_blocking(move || leftovers::delete_staged(&blocks)).await?;
         }
     }
-    let ingester = open_ingester(&config, wal, reader.clone(), &catalog, &clock, &random).await?;
+    let ingester =
+        open_ingester(&config, wal, reader.clone(), &catalog, (&clock, &random), &tenants.overrides).await?;
     let work = if config.trackway.read_only || config.compactor.disabled {
         None
     } else {
@@ -152,12 +162,14 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     let querier = Querier::new(Arc::clone(&ingester), reader, Arc::clone(&clock), settings::querier(&config));
     let process = Arc::new(Process {
+        tenants: Arc::clone(&tenants),
         compactor: work.as_ref().map(Work::compactor),
         querier: querier.clone(),
         ingester: Arc::clone(&ingester),
         ready: AtomicBool::new(false),
         stop: stop.clone(),
         addresses: facts(&ports),
+        received: Arc::default(),
         polls: block_list.metrics(),
         clock: Arc::clone(&clock),
         memory,
@@ -166,13 +178,15 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         config,
     });
     let admin: Arc<dyn Admin> = Arc::clone(&process) as Arc<dyn Admin>;
-    let state = ApiState::new(settings::api(&process.config), Arc::new(querier), admin, Arc::clone(&clock));
+    let api = settings::api(&process.config, &process.tenants.overrides);
+    let state = ApiState::new(api, Arc::new(querier), admin, Arc::clone(&clock));
     let welcome = welcome(&process, &ports, &*clock);
 
     let mut parts = Parts::start(&process, ports, state);
     if let Some(work) = &work {
         parts.loops.spawn(work.clone().run(polled, parts.stop_loops.clone()));
     }
+    parts.loops.spawn(tenants.run(parts.stop_loops.clone()));
     parts.loops.spawn(block_list.run(work, parts.stop_loops.clone()));
     // Before anybody is told that it is ready, and may stop it.
     let signals = Signals::listen();
@@ -189,10 +203,10 @@ async fn open_ingester(
     folder: PathBuf,
     reader: BlockReader,
     catalog: &Arc<Catalog>,
-    clock: &Arc<dyn Clock>,
-    random: &Arc<dyn Random>,
+    (clock, random): (&Arc<dyn Clock>, &Arc<dyn Random>),
+    overrides: &Arc<Overrides>,
 ) -> anyhow::Result<Arc<Ingester>> {
-    let settings = settings::ingester(config, folder, reader.memory());
+    let settings = settings::ingester(config, folder, reader.memory(), overrides);
     let catalog: Arc<dyn BlockCatalog> = Arc::clone(catalog) as Arc<dyn BlockCatalog>;
     let (clock, random) = (Arc::clone(clock), Arc::clone(random));
     let open = move || Ingester::open(settings, reader, catalog, clock, random);
@@ -216,6 +230,7 @@ fn compactor(
         Arc::new(move |log| of_log.released_up_to(log)),
         Arc::new(move |tenant| of_columns.dedicated_columns(tenant)),
     );
+    let compactor = compactor.with_overrides(Arc::clone(ingester.overrides()));
     Arc::new(compactor.beside(Arc::new(move |tenant, hidden| of_live.has_hidden(tenant, hidden))))
 }
 
@@ -229,6 +244,7 @@ fn facts(ports: &Ports) -> Vec<(String, String)> {
             .iter()
             .map(|address| ("send OTLP HTTP".to_owned(), format!("http://{address}/v1/traces"))),
     );
+    facts.extend(ports.foreign.facts());
     facts
 }
 
@@ -296,8 +312,11 @@ impl Parts {
         for listener in [ports.http, ports.grpc] {
             parts.api.spawn(trackway_api::serve(listener, router.clone(), parts.stop_api.clone()));
         }
-        let push: Arc<dyn Push> =
-            Arc::new(Distributor::new(Arc::clone(&process.ingester), settings::distributor(config)));
+        let push: Arc<dyn Push> = Arc::new(Distributor::new(
+            Arc::clone(&process.ingester),
+            settings::distributor(config),
+            Arc::clone(&process.clock),
+        ));
         for listener in ports.otlp {
             let (otlp, push) = (settings::otlp(config, &process.memory), Arc::clone(&push));
             parts.receivers.spawn(trackway_receivers::serve(
@@ -307,6 +326,7 @@ impl Parts {
                 parts.stop_receivers.clone(),
             ));
         }
+        ports.foreign.serve(process, &push, &mut parts.receivers, &parts.stop_receivers);
         let (memory, stop) = (process.memory.clone(), parts.stop_loops.clone());
         let caches = process.caches.clone();
         parts.loops.spawn(async move {

@@ -1,18 +1,19 @@
 //! From the configuration to the settings of the parts.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use trackway_api::ApiConfig;
 use trackway_common::MemoryPool;
 use trackway_compactor::Config as CompactorConfig;
 use trackway_config::sections::{Azure, Backend, Gcs, S3, WalSync};
-use trackway_config::{Config, GoDuration};
+use trackway_config::{Config, GoDuration, sections};
 use trackway_distributor::{DistributorConfig, LogSpans};
 use trackway_ingester::Config as IngesterConfig;
+use trackway_overrides::Overrides;
 use trackway_querier::QuerierConfig;
 use trackway_receivers::{CorsConfig, OtlpConfig};
-use trackway_spans::Limits;
 use trackway_storage::stores::{
     AzureConfig, AzureLogin, BucketLookup, GcsConfig, HdfsConfig, Hedge, Hidden, Retry, S3Config, Sse,
     StoreConfig, TlsConfig,
@@ -27,12 +28,14 @@ pub(crate) fn format(config: &Config) -> Format {
     Format::writable(&config.storage.trace.block.version).unwrap_or_default()
 }
 
-/// The attributes that get columns of their own in new blocks, as far as they are configured: what the overrides' defaults
-/// say, else the block's setting. `None` lets them choose themselves.
-pub(crate) fn dedicated(config: &Config) -> Option<Vec<DedicatedColumn>> {
-    let of_tenants = &config.overrides.defaults.storage.parquet_dedicated_columns;
-    let of_blocks = config.storage.trace.block.parquet_dedicated_columns.as_ref();
-    let columns = if of_tenants.is_empty() { of_blocks? } else { of_tenants };
+/// The attributes that get columns of their own in new blocks, as far as they are configured: what is configured for the
+/// tenant, else the block's setting. `None` lets them choose themselves.
+pub(crate) fn dedicated(
+    config: &Config,
+    of_tenant: &[sections::DedicatedColumn],
+) -> Option<Vec<DedicatedColumn>> {
+    let of_blocks = config.storage.trace.block.parquet_dedicated_columns.as_deref();
+    let columns = if of_tenant.is_empty() { of_blocks? } else { of_tenant };
     let columns: Vec<DedicatedColumn> = columns
         .iter()
         .map(|column| DedicatedColumn {
@@ -49,7 +52,12 @@ pub(crate) fn dedicated(config: &Config) -> Option<Vec<DedicatedColumn>> {
 const HEAD_SHARE: usize = 5;
 
 /// Settings of the ingester.
-pub(crate) fn ingester(config: &Config, folder: PathBuf, memory: &MemoryPool) -> IngesterConfig {
+pub(crate) fn ingester(
+    config: &Config,
+    folder: PathBuf,
+    memory: &MemoryPool,
+    overrides: &Arc<Overrides>,
+) -> IngesterConfig {
     let flushing = config.flushing();
     IngesterConfig {
         memory: memory.clone(),
@@ -66,33 +74,28 @@ pub(crate) fn ingester(config: &Config, folder: PathBuf, memory: &MemoryPool) ->
         check_period: flushing.flush_check_period.as_std().max(Duration::from_millis(100)),
         time_slack: config.storage.trace.wal.ingestion_time_range_slack.as_std(),
         flush_on_shutdown: flushing.flush_all_on_shutdown,
-        limits: Limits { max_attribute_bytes: config.distributor.max_attribute_bytes as usize },
+        trace_idle: flushing.trace_idle_period.as_std(),
+        overrides: Arc::clone(overrides),
         format: format(config),
-        dedicated: dedicated(config),
         replication_factor: u32::from(!config.is_2x()),
     }
 }
 
-/// Settings of the compactor.
+/// Settings of the compactor, for tenants whose limits say nothing else.
 pub(crate) fn compactor(config: &Config) -> CompactorConfig {
     let compaction = config.compaction();
-    let (provider, of_tenants) =
-        (&config.backend_scheduler.provider.compaction, &config.overrides.defaults.compaction);
+    let provider = &config.backend_scheduler.provider.compaction;
     CompactorConfig {
-        merges: !of_tenants.compaction_disabled,
+        merges: true,
         format: format(config),
         folder: config.wal_path().join("compacting"),
-        window: if of_tenants.compaction_window.is_zero() {
-            compaction.compaction_window.as_std()
-        } else {
-            of_tenants.compaction_window.as_std()
-        },
+        window: compaction.compaction_window.as_std(),
         max_objects: compaction.max_compaction_objects,
         max_bytes: compaction.max_block_bytes.bytes(),
         min_inputs: provider.min_input_blocks as usize,
         max_inputs: provider.max_input_blocks as usize,
         max_level: provider.max_compaction_level,
-        retention: block_retention(config).as_std(),
+        retention: compaction.block_retention.as_std(),
         compacted_retention: compaction.compacted_block_retention.as_std(),
         cycle: compaction.compaction_cycle.as_std().max(Duration::from_millis(100)),
         max_time_per_tenant: compaction.max_time_per_tenant.as_std(),
@@ -102,7 +105,7 @@ pub(crate) fn compactor(config: &Config) -> CompactorConfig {
     }
 }
 
-/// How long data is kept: what the overrides' defaults say, else the compactor's setting; zero is for ever.
+/// How long data of tenants without their own limits is kept: what the overrides' defaults say, else the compactor's setting; zero is for ever.
 pub(crate) fn block_retention(config: &Config) -> GoDuration {
     let of_tenants = config.overrides.defaults.compaction.block_retention;
     if of_tenants.is_zero() { config.compaction().block_retention } else { of_tenants }
@@ -111,12 +114,10 @@ pub(crate) fn block_retention(config: &Config) -> GoDuration {
 /// Settings of the querier.
 pub(crate) fn querier(config: &Config) -> QuerierConfig {
     QuerierConfig {
-        hidden: dedicated(config).unwrap_or_default(),
         recent: config.query_frontend.search.query_backend_after.as_std(),
         max_bytes: config.trackway.query.max_bytes.as_usize() as u64,
         concurrent_per_tenant: config.trackway.query.max_concurrent_per_tenant as usize,
         waiting_per_tenant: config.query_frontend.max_outstanding_per_tenant as usize,
-        max_bytes_per_trace: config.overrides.defaults.global.max_bytes_per_trace.as_usize(),
     }
 }
 
@@ -258,18 +259,23 @@ pub(crate) fn otlp(config: &Config, memory: &MemoryPool) -> OtlpConfig {
         max_body_bytes: receivers
             .otlp_http()
             .map_or(defaults.max_body_bytes, |http| http.max_body().as_usize()),
-        cors: cors.map_or_else(CorsConfig::default, |cors| CorsConfig {
-            allowed_origins: cors.allowed_origins,
-            allowed_headers: cors.allowed_headers,
-            max_age: Duration::from_secs(cors.max_age),
-        }),
+        cors: cors.map(self::cors).unwrap_or_default(),
         multitenancy: config.multitenancy_enabled,
         memory: memory.clone(),
     }
 }
 
+/// Which web pages may send to a receiver.
+pub(crate) fn cors(cors: sections::Cors) -> CorsConfig {
+    CorsConfig {
+        allowed_origins: cors.allowed_origins,
+        allowed_headers: cors.allowed_headers,
+        max_age: Duration::from_secs(cors.max_age),
+    }
+}
+
 /// Settings of the API.
-pub(crate) fn api(config: &Config) -> ApiConfig {
+pub(crate) fn api(config: &Config, overrides: &Arc<Overrides>) -> ApiConfig {
     let search = &config.query_frontend.search;
     let metrics = &config.query_frontend.metrics;
     ApiConfig {
@@ -288,6 +294,7 @@ pub(crate) fn api(config: &Config) -> ApiConfig {
         multitenancy: config.multitenancy_enabled,
         multi_tenant_queries_enabled: config.query_frontend.multi_tenant_queries_enabled,
         query_timeout: config.query_frontend.api_timeout.positive(),
+        overrides: Arc::clone(overrides),
         tempo_version: TEMPO_VERSION.to_owned(),
         revision: String::new(),
     }

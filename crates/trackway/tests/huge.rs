@@ -69,9 +69,11 @@ fn memory(server: &Server, which: &str) -> u64 {
 }
 
 fn start(folder: &Path, ports: Ports) -> Server {
+    let tenants = folder.join("tenants.yaml");
+    let tenants = tenants.display();
     let more = format!(
         "query_frontend: {{query_end_cutoff: 0s, search: {{query_backend_after: 0s}}}}\n\
-         overrides: {{defaults: {{global: {{max_bytes_per_trace: {LIMIT}}}}}}}\n\
+         overrides: {{per_tenant_override_config: '{tenants}', per_tenant_override_period: 100ms}}\n\
          compactor: {{compaction: {{block_retention: 0s, compacted_block_retention: 0s, compaction_cycle: 100ms, \
          compaction_window: 876000h}}}}\n\
          backend_scheduler: {{provider: {{compaction: {{max_input_blocks: 2}}}}}}\n\
@@ -79,6 +81,15 @@ fn start(folder: &Path, ports: Ports) -> Server {
         budget_mib()
     );
     Server::start_on(folder, ports, &more)
+}
+
+/// What a trace may have, of spans that come in and of those that are given out.
+fn limit(folder: &Path, bytes: usize) {
+    let limits = format!(
+        "overrides: {{'*': {{ingestion_rate_limit_bytes: 100000000000, ingestion_burst_size_bytes: 100000000000, \
+         max_bytes_per_trace: {bytes}}}}}"
+    );
+    std::fs::write(folder.join("tenants.yaml"), limits).expect("a writable folder");
 }
 
 /// All spans of a trace, as they are given out piece by piece, whatever its size.
@@ -139,7 +150,8 @@ fn check(server: &Server, spans: u64) {
 #[test]
 fn a_trace_larger_than_memory_is_stored_in_parts_and_given_back_in_pieces() {
     let (folder, ports, spans) = (tempfile::tempdir().expect("a folder"), Ports::free(), spans());
-    let server = start(folder.path(), ports);
+    limit(folder.path(), 0);
+    let mut server = start(folder.path(), ports);
     let began = now() - 60_000_000_000;
     let mut good = 0;
     for first in (0..spans).step_by(REQUEST_SPANS as usize) {
@@ -157,6 +169,9 @@ fn a_trace_larger_than_memory_is_stored_in_parts_and_given_back_in_pieces() {
             good += 1;
         }
     }
+    limit(folder.path(), LIMIT);
+    let path = format!("/api/traces/{TRACE:032x}");
+    server.wait("the limit", |server| server.get(&path).status == 422);
     check(&server, spans);
     let has_merged = |server: &Server| server.lines().iter().any(|line| line.contains("merged blocks"));
     // What was merged before may leave nothing to merge later.

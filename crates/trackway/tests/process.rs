@@ -104,11 +104,10 @@ fn verify_says_whether_the_configuration_is_fine_and_starts_nothing() {
 #[test]
 fn settings_without_effect_are_named() {
     let folder = tempfile::tempdir().unwrap();
-    let more = "overrides: {max_traces_per_user: 5}\ncompactor: {compaction: {retention_concurrency: 5}}";
+    let more = "overrides: {unsafe_query_hints: true}\ncompactor: {compaction: {retention_concurrency: 5}}";
     let mut server = Server::start(folder.path(), more);
     server.expect_warning("these settings have no effect in this version");
-    let named =
-        ["overrides.defaults.ingestion.max_traces_per_user", "compactor.compaction.retention_concurrency"];
+    let named = ["overrides.defaults.read.unsafe_query_hints", "compactor.compaction.retention_concurrency"];
     let lines = server.lines();
     let line = lines.iter().find(|line| line.contains("no effect in this version")).unwrap();
     assert!(named.iter().all(|key| line.contains(key)), "{line}");

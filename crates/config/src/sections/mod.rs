@@ -5,6 +5,7 @@
 mod caches;
 mod compaction;
 mod distributor;
+mod foreign;
 mod ingester;
 mod overrides;
 mod query;
@@ -16,6 +17,7 @@ mod trackway;
 pub use caches::*;
 pub use compaction::*;
 pub use distributor::*;
+pub use foreign::*;
 pub use ingester::*;
 pub use overrides::*;
 pub use query::*;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::bytesize::ByteSize;
 use crate::duration::GoDuration;
+use crate::sections::{Jaeger, Zipkin};
 use crate::table::Shape::{Any, Bool, Dur, Int, List, Str};
 use crate::values::{Raw, Secret};
 
@@ -11,8 +12,8 @@ section! {
     /// `distributor.receivers:`. None at all means OTLP over gRPC and HTTP.
     Receivers {
         otlp: Option<Otlp> = None, "OTLP over gRPC and HTTP.";
-        jaeger: Option<Raw> = None, "Jaeger; kept as written.";
-        zipkin: Option<Raw> = None, "Zipkin; kept as written.";
+        jaeger: Option<Jaeger> = None, "Jaeger over gRPC, HTTP and UDP.";
+        zipkin: Option<Zipkin> = None, "Zipkin v1 and v2 over HTTP.";
         kafka: Option<Raw> = None, "Kafka; kept as written.";
         opencensus: Option<Raw> = None, "OpenCensus, which Tempo has dropped; kept as written.";
     }
@@ -117,18 +118,18 @@ section! {
 }
 
 impl Receivers {
-    /// The receivers that are configured and not OTLP, by name.
-    pub fn others(&self) -> Vec<&'static str> {
-        [
-            ("jaeger", &self.jaeger),
-            ("zipkin", &self.zipkin),
-            ("kafka", &self.kafka),
-            ("opencensus", &self.opencensus),
-        ]
-        .into_iter()
-        .filter(|(_, raw)| raw.is_some())
-        .map(|(name, _)| name)
-        .collect()
+    /// The receivers that are configured and cannot be run, by name.
+    pub fn unsupported(&self) -> Vec<&'static str> {
+        [("kafka", &self.kafka), ("opencensus", &self.opencensus)]
+            .into_iter()
+            .filter(|(_, raw)| raw.is_some())
+            .map(|(name, _)| name)
+            .collect()
+    }
+
+    /// Whether anything but OTLP is configured.
+    fn has_others(&self) -> bool {
+        self.jaeger.is_some() || self.zipkin.is_some() || !self.unsupported().is_empty()
     }
 
     /// OTLP over gRPC as it is to be served, or `None`.
@@ -137,7 +138,7 @@ impl Receivers {
             Some(OtlpProtocols { grpc: Some(grpc), .. }) => Some(grpc.clone()),
             Some(OtlpProtocols { http: Some(_), .. }) => None,
             Some(_) => Some(OtlpGrpc::default()),
-            None => self.others().is_empty().then(OtlpGrpc::default),
+            None => (!self.has_others()).then(OtlpGrpc::default),
         }
     }
 
@@ -147,7 +148,7 @@ impl Receivers {
             Some(OtlpProtocols { http: Some(http), .. }) => Some(http.clone()),
             Some(OtlpProtocols { grpc: Some(_), .. }) => None,
             Some(_) => Some(OtlpHttp::default()),
-            None => self.others().is_empty().then(OtlpHttp::default),
+            None => (!self.has_others()).then(OtlpHttp::default),
         }
     }
 }

@@ -60,14 +60,19 @@ impl Ports {
     }
 }
 
+const UNLIMITED: &str = "overrides: {defaults: {ingestion: {rate_limit_bytes: 100000000000, burst_size_bytes: \
+                         100000000000, max_traces_per_user: 0}, global: {max_bytes_per_trace: 0}}}\n";
+
 /// The configuration of a test's server; `more` is YAML at the top level.
 pub fn config(folder: &Path, ports: Ports, more: &str) -> String {
     let shown = folder.display();
     let Ports { http, grpc, otlp_grpc, otlp_http } = ports;
+    // Tests send as fast as they can; those that are about limits set their own.
+    let unlimited = if more.contains("overrides:") { "" } else { UNLIMITED };
     format!(
         "server: {{http_listen_address: 127.0.0.1, grpc_listen_address: 127.0.0.1, http_listen_port: {http}, grpc_listen_port: {grpc}}}\n\
          distributor: {{receivers: {{otlp: {{protocols: {{grpc: {{endpoint: '127.0.0.1:{otlp_grpc}'}}, http: {{endpoint: '127.0.0.1:{otlp_http}'}}}}}}}}}}\n\
-         storage: {{trace: {{backend: local, local: {{path: {shown}/blocks}}, wal: {{path: {shown}/wal}}}}}}\n{more}\n"
+         storage: {{trace: {{backend: local, local: {{path: {shown}/blocks}}, wal: {{path: {shown}/wal}}}}}}\n{more}\n{unlimited}"
     )
 }
 

@@ -1,0 +1,134 @@
+//! What each tenant may do: the one place that the parts ask, once a request.
+//!
+//! What must stay true: a tenant's own entry replaces the defaults as a whole, `*` stands in for tenants without an entry,
+//! and the defaults for those that neither names. Whoever asks holds one set of limits that does not change under it; the
+//! next one who asks has the newest. Nothing here reads a file: [`Overrides::replace`] is told what a file says.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::RwLock;
+use trackway_common::TenantId;
+use trackway_vparquet::meta::DedicatedColumn;
+
+/// The limits of a tenant, as far as a part of this process asks for them. Named as in Tempo's `overrides`; where 0 there
+/// means the setting of the process, that stands here already, if not said otherwise.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Limits {
+    /// Whether the rate is for all distributors together (`ingestion.rate_strategy`).
+    pub rate_is_global: bool,
+    /// Bytes a second (`ingestion.rate_limit_bytes`).
+    pub rate_limit_bytes: u64,
+    /// Bytes in one burst, and of the largest request (`ingestion.burst_size_bytes`).
+    pub burst_size_bytes: u64,
+    /// Most live traces of one ingester (`ingestion.max_traces_per_user`); 0 is no limit.
+    pub max_traces_per_user: u64,
+    /// Most live traces of all ingesters (`ingestion.max_global_traces_per_user`); 0 is no limit.
+    pub max_global_traces_per_user: u64,
+    /// Longest key or value of an attribute (`ingestion.max_attribute_bytes`, else `distributor.max_attribute_bytes`); 0 is
+    /// no limit.
+    pub max_attribute_bytes: usize,
+    /// Whether a sender is told when to come back (`ingestion.retry_info_enabled`).
+    pub retry_info_enabled: bool,
+    /// Largest trace (`global.max_bytes_per_trace`); 0 is no limit.
+    pub max_bytes_per_trace: usize,
+    /// Longest time range of a search (`read.max_search_duration`); zero is the process' setting.
+    pub max_search_duration: Duration,
+    /// Longest time range of a metrics query (`read.max_metrics_duration`); zero is the process' setting.
+    pub max_metrics_duration: Duration,
+    /// How long data is kept (`compaction.block_retention`); zero is the process' setting.
+    pub block_retention: Duration,
+    /// Blocks that end in the same window are merged (`compaction.compaction_window`); zero is the process' setting.
+    pub compaction_window: Duration,
+    /// Whether blocks are left as they are (`compaction.compaction_disabled`).
+    pub compaction_disabled: bool,
+    /// Attributes with columns of their own (`storage.parquet_dedicated_columns`, else `storage.trace.block`'s); `None`
+    /// lets them choose themselves.
+    pub dedicated: Option<Vec<DedicatedColumn>>,
+}
+
+impl Limits {
+    /// Limits that limit nothing.
+    pub fn unlimited() -> Self {
+        Self {
+            rate_is_global: false,
+            rate_limit_bytes: u64::MAX,
+            burst_size_bytes: u64::MAX,
+            max_traces_per_user: 0,
+            max_global_traces_per_user: 0,
+            max_attribute_bytes: 0,
+            retry_info_enabled: true,
+            max_bytes_per_trace: 0,
+            max_search_duration: Duration::ZERO,
+            max_metrics_duration: Duration::ZERO,
+            block_retention: Duration::ZERO,
+            compaction_window: Duration::ZERO,
+            compaction_disabled: false,
+            dedicated: None,
+        }
+    }
+}
+
+/// The limits of all tenants. Shared by reference.
+#[derive(Debug)]
+pub struct Overrides {
+    current: RwLock<Resolved>,
+}
+
+#[derive(Debug)]
+struct Resolved {
+    defaults: Arc<Limits>,
+    others: Option<Arc<Limits>>,
+    tenants: HashMap<TenantId, Arc<Limits>>,
+}
+
+impl Overrides {
+    /// The same limits for every tenant.
+    pub fn new(defaults: Limits) -> Self {
+        let defaults = Arc::new(defaults);
+        Self { current: RwLock::new(Resolved { defaults, others: None, tenants: HashMap::new() }) }
+    }
+
+    /// No limits for anybody.
+    pub fn unlimited() -> Self {
+        Self::new(Limits::unlimited())
+    }
+
+    /// Takes over what the file of tenants says now: entries by name, and that of `*`.
+    pub fn replace(&self, tenants: HashMap<TenantId, Limits>, others: Option<Limits>) {
+        let tenants = tenants.into_iter().map(|(tenant, limits)| (tenant, Arc::new(limits))).collect();
+        let mut current = self.current.write();
+        current.tenants = tenants;
+        current.others = others.map(Arc::new);
+    }
+
+    /// The limits of a tenant, as they are now. Cheap: ask for each request.
+    pub fn for_tenant(&self, tenant: &TenantId) -> Arc<Limits> {
+        let current = self.current.read();
+        let own = current.tenants.get(tenant).or(current.others.as_ref());
+        Arc::clone(own.unwrap_or(&current.defaults))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tenants_own_entry_goes_before_the_wildcard_and_that_before_the_defaults() {
+        let with = |bytes| Limits { rate_limit_bytes: bytes, ..Limits::unlimited() };
+        let (a, b) = (TenantId::new("a").unwrap(), TenantId::new("b").unwrap());
+        let overrides = Overrides::new(with(1));
+        let rates = || [&a, &b].map(|tenant| overrides.for_tenant(tenant).rate_limit_bytes);
+        assert_eq!(rates(), [1, 1]);
+        overrides.replace(HashMap::from([(a.clone(), with(2))]), None);
+        assert_eq!(rates(), [2, 1]);
+        let held = overrides.for_tenant(&a);
+        overrides.replace(HashMap::from([(a.clone(), with(4))]), Some(with(3)));
+        assert_eq!(rates(), [4, 3]);
+        assert_eq!(held.rate_limit_bytes, 2);
+        overrides.replace(HashMap::new(), None);
+        assert_eq!(rates(), [1, 1]);
+    }
+}

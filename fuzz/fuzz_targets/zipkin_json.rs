@@ -1,0 +1,17 @@
+//! Arbitrary bytes as Zipkin's JSON, v1 and v2: what is taken is OTLP that can be walked, with as many spans as were
+//! promised.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use trackway_foreign::{Options, zipkin};
+use trackway_spans::peek_request;
+
+fuzz_target!(|bytes: &[u8]| {
+    let options = Options { max_output: 1 << 20, parse_string_tags: true, now: 1 };
+    for translated in
+        [zipkin::v1_json(bytes, &options), zipkin::v2_json(bytes, &options)].into_iter().flatten()
+    {
+        let spans = peek_request(&translated.protobuf).expect("the protobuf can be walked");
+        assert_eq!(spans as usize, translated.spans);
+    }
+});
