@@ -228,11 +228,11 @@ async fn rates(server: &Server, protocol: Protocol) {
     for part in [limit, &at, "ingestion.rate_limit_bytes"] {
         assert!(why.contains(part), "{protocol:?}: {why}");
     }
-    // What is larger than any burst would be refused for ever: nobody is told to come back.
+    // What is larger than any burst would be refused for ever, but Tempo answers no differently.
     let Answer::Refused(code, why, retry) = protocol.send(server, "above", &[(1, 5)]).await else {
         panic!("{protocol:?}")
     };
-    assert_eq!((code, retry), (protocol.code(413), None), "{why}");
+    assert_eq!((code, retry), (protocol.code(429), Some(5)), "{why}");
     for part in ["RATE_LIMITED: batch size", &protocol.tenant("above"), "ingestion.burst_size_bytes"] {
         assert!(why.contains(part), "{protocol:?}: {why}");
     }
