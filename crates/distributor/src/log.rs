@@ -257,7 +257,7 @@ mod tests {
     #[test]
     fn lines_are_bounded_and_what_is_passed_over_is_counted() {
         let mut budget = Budget::default();
-        let second = |second| Duration::from_millis(second * 1000 + 7);
+        let second = |second: u64| Duration::from_millis(second * 1000 + 7);
         let granted = (0..LINES_PER_SECOND + 5).filter(|_| budget.grant(second(3)).is_some()).count();
         assert_eq!(granted as u64, LINES_PER_SECOND);
         assert_eq!(budget.grant(second(4)), Some(5));

@@ -267,10 +267,10 @@ impl Counts {
 impl Counting<'_> {
     fn request(&mut self, dimensions: &Dimensions, request: &[u8]) {
         // Bytes that belong to no span yet: the framing, and resources without spans.
-        let mut rest = request.len() as u64;
+        let resources: usize = walk::resources(request).map(ResourceSpans::size).sum();
+        let mut rest = (request.len() as u64).saturating_sub(resources as u64);
         let mut values = vec![MISSING; dimensions.labels.len()];
         for resource in walk::resources(request) {
-            rest = rest.saturating_sub(resource.size() as u64);
             values.fill(MISSING);
             dimensions.fill(&mut values, Scope::Span, || Box::new(resource.attributes()));
             rest = self.resource(dimensions, resource, &values, rest);
@@ -391,7 +391,7 @@ mod tests {
         pairs.map(|(labels, bytes)| (labels.to_owned(), bytes.parse().unwrap())).collect()
     }
 
-    fn usage(most: u64) -> Usage {
+    fn usage_of(most: u64) -> Usage {
         Usage::new(UsageConfig { max_cardinality: most, stale: Duration::from_secs(900) })
     }
 
@@ -418,7 +418,7 @@ mod tests {
             (&[], &[&[], &[("team", "c")]]),
             (&[("team", "without spans")], &[]),
         ]);
-        let usage = usage(10);
+        let usage = usage_of(10);
         let of = dimensions(&[("team", "")]);
         usage.observe(&tenant, (&of, 0), &body, Duration::ZERO);
         let counts = counted(&usage, 0);
@@ -433,7 +433,7 @@ mod tests {
             ("resource.team", vec!["__missing__", "a", "without spans"]),
             ("span.team", vec!["__missing__", "b", "c"]),
         ] {
-            let usage = super::tests::usage(10);
+            let usage = usage_of(10);
             usage.observe(
                 &tenant,
                 (&dimensions(&[(from, "team"), ("none", "tenant")]), 0),
@@ -455,7 +455,7 @@ mod tests {
     #[test]
     fn series_are_bounded_and_forgotten() {
         let tenant = TenantId::new("t").unwrap();
-        let (usage, of) = (usage(2), dimensions(&[("id", "")]));
+        let (usage, of) = (usage_of(2), dimensions(&[("id", "")]));
         let mut sent = 0;
         for id in 0..5 {
             let body = request(&[(&[("id", &id.to_string())], &[&[]])]);

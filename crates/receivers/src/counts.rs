@@ -39,9 +39,11 @@ const MALFORMED: &str = "malformed";
 
 /// A reason in words as that metric names it.
 fn label(reason: &str) -> &'static str {
-    if reason.contains("trace id") {
+    // `traceId` in JSON, `trace id` elsewhere.
+    let reason = reason.to_ascii_lowercase().replace(' ', "");
+    if reason.contains("traceid") {
         "invalid_trace_id"
-    } else if reason.contains("span id") {
+    } else if reason.contains("spanid") {
         "invalid_span_id"
     } else {
         MALFORMED

@@ -322,6 +322,12 @@ fn the_file_of_tenants_is_read_again_and_a_broken_one_changes_nothing() {
         assert!(said.contains(part), "{said}");
     }
 
+    // What is checked of the defaults is checked of entries.
+    std::fs::write(&path, "overrides:\n  a:\n    metrics_generator: {processors: [span-metric]}\n").unwrap();
+    let (code, said) = run(&[&format!("-config.file={}", file.display())]);
+    let part = "overrides.a.metrics_generator.processors is \"span-metric\"; did you mean span-metrics?";
+    assert!(code == Some(1) && said.contains(part) && said.contains("tenants.yaml:3"), "{said}");
+
     let mut server = start(folder.path(), &format!("overrides:\n{}", entry("a", "max_bytes_per_trace: 70")));
     let pages = |server: &Server, accept: &str, page: &str| {
         let headers = [("accept".to_owned(), accept.to_owned())];

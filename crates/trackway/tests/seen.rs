@@ -5,9 +5,12 @@ mod support;
 
 use std::collections::BTreeMap;
 
+use prost::Message;
 use support::Server;
 use support::requests::{now, put_text};
 use trackway_golden::http;
+use trackway_proto::collector::ExportTraceServiceRequest;
+use trackway_proto::collector::trace_service_client::TraceServiceClient;
 use trackway_spans::wire::{put_bytes, put_fixed64, put_message, put_number};
 
 type Named<'n> = &'n [(&'n str, &'n str)];
@@ -132,6 +135,66 @@ fn start(folder: &std::path::Path, distributor: &str, more: &str) -> Server {
     let mut server = Server::spawn_file(folder, &file, ports);
     server.until_ready();
     server
+}
+
+/// The counts of each receiver, and why spans were refused before they were OTLP.
+#[tokio::test(flavor = "multi_thread")]
+async fn spans_are_counted_by_receiver_and_by_why_they_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let zipkin = support::Ports::free().http;
+    let receiver = format!("receivers: {{zipkin: {{endpoint: '127.0.0.1:{zipkin}'}}, ");
+    let ports = support::Ports::free();
+    let text = support::config(folder.path(), ports, "").replacen("receivers: {", &receiver, 1);
+    let file = folder.path().join("tempo.yaml");
+    std::fs::write(&file, text).unwrap();
+    let mut server = Server::spawn_file(folder.path(), &file, ports);
+    server.until_ready();
+    server.expect_warning("spans by Zipkin v2 refused");
+    let post = |address: &str, path: &str, body: &str| {
+        let headers = [("content-type".to_owned(), "application/json".to_owned())];
+        http::request(address, "POST", path, &headers, Some(body.as_bytes())).unwrap().status
+    };
+    let otlp = |ids: &[&str]| {
+        let spans: Vec<String> = ids
+            .iter()
+            .map(|id| format!(r#"{{"traceId":"{id}","spanId":"0000000000000001","name":"x"}}"#))
+            .collect();
+        format!(r#"{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{}]}}]}}]}}"#, spans.join(","))
+    };
+    let good = "00000000000000000000000000000001";
+    assert_eq!(push(&server, "", &request(3, &[], &[(1, false, false, &[])])), 200);
+    assert_eq!(post(&server.otlp_http, "/v1/traces", &otlp(&[good, "12"])), 200);
+    assert_eq!(post(&server.otlp_http, "/v1/traces", &otlp(&["12", "34"])), 400);
+    let message = ExportTraceServiceRequest::decode(&*request(4, &[], &[(1, false, false, &[])])).unwrap();
+    let address = format!("http://{}", server.otlp_grpc);
+    TraceServiceClient::connect(address).await.unwrap().export(message).await.unwrap();
+    let spans = r#"[{"traceId": "e", "id": "1"}, {"id": "2"}, {"traceId": "f", "id": "3"}]"#;
+    assert_eq!(post(&format!("127.0.0.1:{zipkin}"), "/api/v2/spans", spans), 202);
+    let of =
+        |receiver: &str, transport: &str| format!("{{receiver=\"{receiver}\",transport=\"{transport}\"}}");
+    let accepted = counts(&server, "/metrics", "tempo_receiver_accepted_spans");
+    let refused = counts(&server, "/metrics", "tempo_receiver_refused_spans");
+    for (receiver, transport, taken, not) in
+        [("otlp", "grpc", 1, 0), ("otlp", "http", 2, 3), ("zipkin", "http_v2_json", 2, 1)]
+    {
+        let labels = of(receiver, transport);
+        assert_eq!((accepted[&labels], refused[&labels]), (taken, not), "{labels}");
+    }
+    let discarded = counts(&server, "/metrics", "tempo_discarded_spans_total");
+    assert_eq!(discarded["{reason=\"invalid_trace_id\",tenant=\"single-tenant\"}"], 4, "{discarded:?}");
+    assert_eq!(discarded.values().sum::<u64>(), 4);
+    server.stop();
+}
+
+/// A tenant's senders are told nothing of when to come back, if it does not want that.
+#[test]
+fn when_to_come_back_is_not_said_where_it_is_not_wanted() {
+    let folder = tempfile::tempdir().unwrap();
+    let more = "overrides: {defaults: {ingestion: {rate_limit_bytes: 1, burst_size_bytes: 1, retry_info_enabled: false}}}";
+    let server = Server::start(folder.path(), more);
+    let answer = server.push("application/x-protobuf", &request(3, &[], &[(1, false, false, &[])]));
+    assert_eq!((answer.status, answer.header("retry-after")), (429, None));
+    server.stop();
 }
 
 fn counts(server: &Server, page: &str, name: &str) -> BTreeMap<String, u64> {
