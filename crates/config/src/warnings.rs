@@ -13,7 +13,37 @@ impl Config {
         self.warn_blocks(&mut found);
         self.warn_columns(&mut found);
         self.warn_queries(&mut found);
+        self.warn_user_overrides(&mut found);
         found.problems
+    }
+
+    /// Tenants' own settings in the folder of blocks: Tempo takes every folder there for a tenant.
+    fn warn_user_overrides(&self, found: &mut Findings<'_>) {
+        let (own, trace) = (&self.overrides.user_configurable_overrides, &self.storage.trace);
+        let client = &own.client;
+        let same = match (client.backend.as_str(), trace.backend) {
+            ("", Backend::Local) => false,
+            ("", _) => true,
+            ("local", Backend::Local) => client.local.path == trace.local.path,
+            ("s3", Backend::S3) => {
+                (&client.s3.bucket, &client.s3.prefix) == (&trace.s3.bucket, &trace.s3.prefix)
+            }
+            ("gcs", Backend::Gcs) => {
+                (&client.gcs.bucket_name, &client.gcs.prefix) == (&trace.gcs.bucket_name, &trace.gcs.prefix)
+            }
+            ("azure", Backend::Azure) => {
+                let (own, of_blocks) = (&client.azure, &trace.azure);
+                (&own.container_name, &own.prefix) == (&of_blocks.container_name, &of_blocks.prefix)
+            }
+            _ => false,
+        };
+        if own.enabled && same {
+            let key = "overrides.user_configurable_overrides.client";
+            let message = format!(
+                "{key} is where blocks are, and Tempo takes its folder \"overrides\" for a tenant; set a prefix"
+            );
+            found.add(key, message);
+        }
     }
 
     fn warn_ignored(&self, found: &mut Findings<'_>) {

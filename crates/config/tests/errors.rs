@@ -160,6 +160,49 @@ fn warnings_for_verify() {
 }
 
 #[test]
+fn what_tenants_set_needs_a_place_of_its_own() {
+    let of = |own: &str| {
+        let text = format!(
+            "storage: {{trace: {{backend: s3, s3: {{bucket: b, endpoint: e}}}}}}\n\
+             overrides: {{user_configurable_overrides: {{enabled: true, {own}}}}}\n"
+        );
+        let config = Config::from_yaml("f", &text).unwrap();
+        let said = [config.validate(), config.warnings()].map(|problems| {
+            problems.iter().map(|problem| problem.message.clone()).collect::<Vec<_>>().join("\n")
+        });
+        (said[0].clone(), said[1].contains("Tempo takes its folder \"overrides\" for a tenant"))
+    };
+    let client = "overrides.user_configurable_overrides.client";
+    for (own, wrong, warned) in [
+        ("client: {}", String::new(), true),
+        ("client: {backend: s3, s3: {bucket: b, endpoint: e}}", String::new(), true),
+        ("client: {backend: s3, s3: {bucket: b, prefix: own, endpoint: e}}", String::new(), false),
+        (
+            "client: {backend: s3, s3: {endpoint: e}}",
+            format!("{client}.s3.bucket is empty; {client}.backend is s3 and needs it"),
+            false,
+        ),
+        (
+            "client: {backend: local}",
+            format!("{client}.local.path is empty; {client}.backend is local and needs it"),
+            false,
+        ),
+        (
+            "client: {backend: s4, local: {path: x}}",
+            format!("{client}.backend is \"s4\"; did you mean s3?"),
+            false,
+        ),
+        (
+            "poll_interval: 0s, client: {backend: local, local: {path: x}}",
+            "overrides.user_configurable_overrides.poll_interval is 0s; use a time such as 1m".to_owned(),
+            false,
+        ),
+    ] {
+        assert_eq!(of(own), (wrong, warned), "{own}");
+    }
+}
+
+#[test]
 fn caches_that_cannot_be_meant_name_their_key() {
     let redis = "redis: {endpoint: 'a:1'}";
     for (caches, said) in [

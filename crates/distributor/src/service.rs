@@ -185,7 +185,9 @@ impl Distributor {
     /// What is counted, logged and shown of a request that was taken in. Nothing of it is done unless it is asked for.
     fn watch(&self, request: &PushRequest, appended: &Appended) {
         let (tenant, body, now) = (&request.tenant, &request.body, || self.clock.monotonic());
-        self.received_log.log(tenant, body, Why::None, now());
+        if self.received_log.is_on() {
+            self.received_log.log(tenant, body, Why::None, now());
+        }
         if self.discarded_log.is_on() && !appended.refused.is_empty() {
             let reasons =
                 appended.refused.iter().map(|refused| (refused.ordinal, push_error(refused.reason)));

@@ -299,8 +299,12 @@ fn matching(query: &SpanQuery, batch: &Batch, named: bool, left: u64) -> Seen {
         return Seen::default();
     }
     let spans = builder.finish();
-    let Ok(mask) = query.matches(&spans) else { return Seen::default() };
     let mut seen = Seen::default();
+    let Ok(mask) = query.matches(&spans) else {
+        // What cannot be computed for one of them (a division by zero) is told of all.
+        seen.not_shown = spans.len() as u64;
+        return seen;
+    };
     for (row, _) in mask.iter().enumerate().filter(|(_, matches)| **matches) {
         if (seen.spans.len() as u64) < left {
             seen.spans.push(ShownSpan::new(&spans, row, named.then_some(&batch.tenant)));

@@ -10,7 +10,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use trackway_api::{Admin, ApiState};
-use trackway_common::{Clock, Random, SystemClock, SystemRandom};
+use trackway_common::{Clock, MemoryPool, Random, SystemClock, SystemRandom};
 use trackway_compactor::Compactor;
 use trackway_config::Config;
 use trackway_distributor::{Distributor, Push};
@@ -164,13 +164,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
 
     let stop = CancellationToken::new();
     let querier = Querier::new(Arc::clone(&ingester), reader, Arc::clone(&clock), settings::querier(&config));
-    let tails = Arc::new(Tails::new(memory.clone(), Arc::clone(&clock)));
-    let distributor = Arc::new(Distributor::new(
-        Arc::clone(&ingester),
-        settings::distributor(&config),
-        Arc::clone(&tails),
-        Arc::clone(&clock),
-    ));
+    let (distributor, tails) = distributor(&config, &ingester, &memory, &clock);
     let process = Arc::new(Process {
         distributor,
         tails,
@@ -227,6 +221,19 @@ async fn open_ingester(
     let (clock, random) = (Arc::clone(clock), Arc::clone(random));
     let open = move || Ingester::open(settings, reader, catalog, clock, random);
     Ok(tokio::task::spawn_blocking(open).await??)
+}
+
+/// What takes spans in, and who watches them.
+fn distributor(
+    config: &Config,
+    ingester: &Arc<Ingester>,
+    memory: &MemoryPool,
+    clock: &Arc<dyn Clock>,
+) -> (Arc<Distributor>, Arc<Tails>) {
+    let tails = Arc::new(Tails::new(memory.clone(), Arc::clone(clock)));
+    let (ingester, settings) = (Arc::clone(ingester), settings::distributor(config));
+    let distributor = Distributor::new(ingester, settings, Arc::clone(&tails), Arc::clone(clock));
+    (Arc::new(distributor), tails)
 }
 
 fn compactor(
