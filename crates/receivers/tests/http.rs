@@ -133,7 +133,7 @@ async fn errors_and_partial_success() {
     for (kind, wait, status, after, code) in [
         (ErrorKind::Invalid, None, 400, "", 3),
         (ErrorKind::TooLarge, None, 413, "", 8),
-        (ErrorKind::Exhausted, None, 429, "5", 8),
+        (ErrorKind::Exhausted, None, 429, "", 8),
         (ErrorKind::Exhausted, Some(1500), 429, "2", 8),
         (ErrorKind::Unavailable, None, 503, "", 14),
         (ErrorKind::Unavailable, Some(0), 503, "1", 14),
