@@ -7,52 +7,16 @@ mod support;
 #[path = "../../foreign/tests/common/thrift.rs"]
 mod thrift;
 
-use std::net::{TcpListener, UdpSocket};
+use std::net::UdpSocket;
 use std::path::Path;
 
 use serde_json::{Value, json};
-use support::{Ports, Server, config, python, skipped};
+use support::senders::{
+    JaegerBatch, JaegerProcess, JaegerReference, JaegerSpan, JaegerTag, POST_SPANS, PostSpans, Seconds, start,
+};
+use support::{Server, python, skipped};
 use trackway_golden::http;
 use trackway_golden::{Endpoints, Verdict, check};
-
-/// Where the receivers listen.
-struct Senders {
-    jaeger_grpc: u16,
-    jaeger_http: u16,
-    compact: u16,
-    binary: u16,
-    zipkin: u16,
-}
-
-/// Starts a server with all of them.
-fn start(folder: &Path, more: &str) -> (Server, Senders) {
-    let tcp: Vec<TcpListener> = (0..3).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-    let udp: Vec<UdpSocket> = (0..2).map(|_| UdpSocket::bind("127.0.0.1:0").unwrap()).collect();
-    let port = |place: usize| tcp[place].local_addr().unwrap().port();
-    let datagram = |place: usize| udp[place].local_addr().unwrap().port();
-    let senders = Senders {
-        jaeger_grpc: port(0),
-        jaeger_http: port(1),
-        zipkin: port(2),
-        compact: datagram(0),
-        binary: datagram(1),
-    };
-    let Senders { jaeger_grpc, jaeger_http, compact, binary, zipkin } = senders;
-    let ports = Ports::free();
-    let receivers = format!(
-        "receivers: {{jaeger: {{protocols: {{grpc: {{endpoint: '127.0.0.1:{jaeger_grpc}'}}, \
-         thrift_http: {{endpoint: '127.0.0.1:{jaeger_http}'}}, \
-         thrift_compact: {{endpoint: '127.0.0.1:{compact}', max_packet_size: 20000}}, \
-         thrift_binary: {{endpoint: '127.0.0.1:{binary}'}}}}}}, zipkin: {{endpoint: '127.0.0.1:{zipkin}'}}, otlp:"
-    );
-    let text = config(folder, ports, more).replace("receivers: {otlp:", &receivers);
-    let file = folder.join("tempo.yaml");
-    std::fs::write(&file, text).unwrap();
-    drop((tcp, udp));
-    let mut server = Server::spawn_file(folder, &file, ports);
-    server.until_ready();
-    (server, senders)
-}
 
 fn post(port: u16, path: &str, content_type: &str, body: &[u8]) -> (u16, String) {
     let headers = [("content-type".to_owned(), content_type.to_owned())];
@@ -172,92 +136,16 @@ fn jaeger_over_grpc() {
     let (server, senders) = start(folder.path(), "");
     let start = now();
     let post_spans = |trace: u128, path: &'static str| {
-        let message = jaeger_proto(trace, start);
-        tokio::runtime::Runtime::new().unwrap().block_on(async move {
-            let address = format!("http://127.0.0.1:{}", senders.jaeger_grpc);
-            let channel = tonic::transport::Endpoint::from_shared(address).unwrap().connect().await.unwrap();
-            let mut client = tonic::client::Grpc::new(channel);
-            client.ready().await.unwrap();
-            let path = tonic::codegen::http::uri::PathAndQuery::from_static(path);
-            let codec = tonic_prost::ProstCodec::<PostSpans, ()>::default();
-            client.unary(tonic::Request::new(message), path, codec).await.map(|_| ())
-        })
+        let message = tonic::Request::new(jaeger_proto(trace, start));
+        tokio::runtime::Runtime::new().unwrap().block_on(senders.post_spans(path, message))
     };
-    let path = "/jaeger.api_v2.CollectorService/PostSpans";
-    post_spans(7, path).unwrap();
+    post_spans(7, POST_SPANS).unwrap();
     let found = spans(&server, 7);
     let expected = format!("cart add AAAAAAAAAAE= SPAN_KIND_PRODUCER {start} 20");
     assert_eq!(found, [(expected, json!({"n": "5"}))]);
-    assert_eq!(post_spans(0, path).unwrap_err().code(), tonic::Code::InvalidArgument);
+    assert_eq!(post_spans(0, POST_SPANS).unwrap_err().code(), tonic::Code::InvalidArgument);
     assert_eq!(post_spans(7, "/a/b").unwrap_err().code(), tonic::Code::Unimplemented);
     server.stop();
-}
-
-/// `PostSpansRequest`, as far as it is used here.
-#[derive(Clone, PartialEq, prost::Message)]
-struct PostSpans {
-    #[prost(message, optional, tag = "1")]
-    batch: Option<JaegerBatch>,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-struct JaegerBatch {
-    #[prost(message, repeated, tag = "1")]
-    spans: Vec<JaegerSpan>,
-    #[prost(message, optional, tag = "2")]
-    process: Option<JaegerProcess>,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-struct JaegerProcess {
-    #[prost(string, tag = "1")]
-    service_name: String,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-struct JaegerSpan {
-    #[prost(bytes = "vec", tag = "1")]
-    trace_id: Vec<u8>,
-    #[prost(bytes = "vec", tag = "2")]
-    span_id: Vec<u8>,
-    #[prost(string, tag = "3")]
-    operation_name: String,
-    #[prost(message, repeated, tag = "4")]
-    references: Vec<JaegerReference>,
-    #[prost(message, optional, tag = "6")]
-    start_time: Option<Seconds>,
-    #[prost(message, optional, tag = "7")]
-    duration: Option<Seconds>,
-    #[prost(message, repeated, tag = "8")]
-    tags: Vec<JaegerTag>,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-struct JaegerReference {
-    #[prost(bytes = "vec", tag = "1")]
-    trace_id: Vec<u8>,
-    #[prost(bytes = "vec", tag = "2")]
-    span_id: Vec<u8>,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-struct Seconds {
-    #[prost(int64, tag = "1")]
-    seconds: i64,
-    #[prost(int32, tag = "2")]
-    nanos: i32,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-struct JaegerTag {
-    #[prost(string, tag = "1")]
-    key: String,
-    #[prost(int32, tag = "2")]
-    v_type: i32,
-    #[prost(string, tag = "3")]
-    v_str: String,
-    #[prost(int64, tag = "5")]
-    v_int64: i64,
 }
 
 fn jaeger_proto(trace: u128, start: i64) -> PostSpans {

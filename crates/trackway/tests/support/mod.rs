@@ -8,6 +8,7 @@ pub mod dice;
 pub mod golden;
 pub mod python;
 pub mod requests;
+pub mod senders;
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
@@ -301,6 +302,18 @@ pub fn run(args: &[&str]) -> (Option<i32>, String) {
     let output = child.wait_with_output().expect("its output");
     let text = [output.stdout, output.stderr].concat();
     (output.status.code(), String::from_utf8_lossy(&text).into_owned())
+}
+
+/// Memory that the process has now (`VmRSS`), or most that it has had (`VmHWM`), in MiB.
+pub fn memory(server: &Server, which: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).expect("a process");
+    let line = status.lines().find_map(|line| line.strip_prefix(which)).expect("its memory");
+    line.trim_start_matches(':')
+        .trim()
+        .strip_suffix(" kB")
+        .and_then(|kib| kib.parse::<u64>().ok())
+        .expect("a number")
+        / 1024
 }
 
 /// Says by name that a test cannot be run here, and why. Not by a macro, whose text is kept back when a test passes.
