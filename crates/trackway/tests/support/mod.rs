@@ -7,7 +7,9 @@
 pub mod dice;
 pub mod golden;
 pub mod python;
+pub mod receivers;
 pub mod requests;
+pub mod spans;
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
