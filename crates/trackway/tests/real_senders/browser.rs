@@ -90,9 +90,16 @@ fn start(folder: &Path, more: &str) -> Server {
     server
 }
 
-/// What a page says when a browser is sent there: the id of its trace, and what came of it.
-fn visit(browser: &Path, said: &Receiver<String>, url: &str) -> (String, String) {
-    let _browser = Peer::start(|folder| {
+/// What a page said, in a browser that still shows it: a beacon goes on its way after the page has said that it sent it.
+struct Visit {
+    trace: String,
+    what: String,
+    _browser: Peer,
+}
+
+/// Sends a browser to a page, and waits for what that says.
+fn visit(browser: &Path, said: &Receiver<String>, url: &str) -> Visit {
+    let browser = Peer::start(|folder| {
         let mut command = Command::new(browser);
         command.args(QUIET).arg(format!("--user-data-dir={}", folder.display())).arg(url);
         command
@@ -100,7 +107,7 @@ fn visit(browser: &Path, said: &Receiver<String>, url: &str) -> (String, String)
     .unwrap();
     let said = said.recv_timeout(PATIENCE).unwrap_or_else(|error| panic!("{url}: {error}"));
     let (trace, what) = said.split_once(' ').unwrap();
-    (trace.to_owned(), what.to_owned())
+    Visit { trace: trace.to_owned(), what: what.to_owned(), _browser: browser }
 }
 
 fn assert_clicked(spans: &[Span]) {
@@ -131,22 +138,24 @@ fn a_page_of_another_origin_sends_if_it_may() {
             let url = format!("http://{host}:{port}/page.html?to={}&with={with}{tenant}", server.otlp_http);
             visit(&browser, &said, &url)
         };
-        let (trace, what) = page("127.0.0.1", "fetch");
-        assert_eq!(what, "taken");
-        assert_clicked(&of_trace(&server, tenant, &trace));
+        let taken = page("127.0.0.1", "fetch");
+        assert_eq!(taken.what, "taken");
+        assert_clicked(&of_trace(&server, tenant, &taken.trace));
         let query = "{ resource.service.name = \"browser-shop\" && span.click.x = 12 }";
-        assert_found(&server, tenant, &BTreeSet::from([trace]), &[query]);
+        assert_found(&server, tenant, &BTreeSet::from([taken.trace]), &[query]);
 
-        let (trace, what) = page("localhost", "fetch");
-        assert!(what.starts_with("refused"), "{what}");
-        assert_eq!(of_trace(&server, tenant, &trace), []);
+        let refused = page("localhost", "fetch");
+        assert!(refused.what.starts_with("refused"), "{}", refused.what);
+        assert_eq!(of_trace(&server, tenant, &refused.trace), []);
 
         // A beacon cannot carry a tenant's header.
         if tenant.is_none() {
-            let (trace, what) = page("127.0.0.1", "beacon");
-            assert_eq!(what, "queued");
-            server.wait("what the beacon carried", |server| !of_trace(server, tenant, &trace).is_empty());
-            assert_clicked(&of_trace(&server, tenant, &trace));
+            let beacon = page("127.0.0.1", "beacon");
+            assert_eq!(beacon.what, "queued");
+            server.wait("what the beacon carried", |server| {
+                !of_trace(server, tenant, &beacon.trace).is_empty()
+            });
+            assert_clicked(&of_trace(&server, tenant, &beacon.trace));
         }
         server.stop();
     }
