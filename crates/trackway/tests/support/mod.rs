@@ -7,8 +7,10 @@
 pub mod dice;
 pub mod golden;
 pub mod python;
+pub mod receivers;
 pub mod requests;
 pub mod senders;
+pub mod spans;
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
