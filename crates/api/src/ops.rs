@@ -106,6 +106,14 @@ pub(crate) async fn metrics(State(state): State<ApiState>) -> Response {
     text(StatusCode::OK, OPEN_METRICS, out + METRICS_END + "\n")
 }
 
+/// Answers `/usage_metrics`.
+pub(crate) async fn usage_metrics(State(state): State<ApiState>) -> Response {
+    match state.admin.usage_metrics() {
+        Some(counts) => text(StatusCode::OK, OPEN_METRICS, counts + METRICS_END + "\n"),
+        None => not_found().await,
+    }
+}
+
 /// Answers `/flush`.
 pub(crate) async fn flush(State(state): State<ApiState>, request: Request) -> Result<Response, ApiError> {
     only_from_here(request.headers())?;

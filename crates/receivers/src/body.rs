@@ -103,7 +103,7 @@ pub(crate) fn decode(
                 JsonError::TooLarge { .. } => too_large(limit),
                 other => PushError::new(ErrorKind::Invalid, other.to_string()),
             })?;
-            Batch::json(converted)
+            Ok(Batch::json(converted))
         }
     }
 }

@@ -341,6 +341,9 @@ impl Handed<'_> {
         if spans == 0 && refused == 0 {
             return Ok(()); // an empty list is no mistake
         }
+        if lost > 0 {
+            Counts::lost(self.push, &tenant, lost, reasons.iter().map(|(_, reason)| reason.as_str()));
+        }
         let request = PushRequest { tenant, body: protobuf.into(), protocol: self.protocol, sender };
         let response = match self.push.push(request).await {
             Ok(response) => response,

@@ -17,7 +17,7 @@ use trackway_proto::RawCodec;
 use trackway_proto::collector::ExportTraceServiceResponse;
 
 use crate::answer::grpc_status;
-use crate::export::{Batch, push};
+use crate::export::{Batch, Transport, push};
 use crate::meter::Meter;
 use crate::route::Door;
 
@@ -81,7 +81,7 @@ impl UnaryService<Bytes> for Export {
             // It may have come out of a decompression.
             meter.cover(body.len()).map_err(|error| grpc_status(&error))?;
             let batch = Batch::protobuf(body);
-            push(&*door.push, &headers, door.config.multitenancy, "OTLP gRPC", batch)
+            push(&door, &headers, Transport::Grpc, batch)
                 .await
                 .map(tonic::Response::new)
                 .map_err(|error| grpc_status(&error))

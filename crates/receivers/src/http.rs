@@ -16,7 +16,7 @@ use trackway_distributor::PushError;
 use crate::answer::{http_error, http_success, respond};
 use crate::body::{Encoding, Format, decode, too_large};
 use crate::cors;
-use crate::export::{Batch, push};
+use crate::export::{Batch, Transport, push};
 use crate::meter::{Broken, Meter, Metered};
 use crate::route::Door;
 
@@ -58,7 +58,7 @@ async fn traces(door: &Door, headers: &HeaderMap, body: Incoming) -> Response<Bo
         // Held until the push is done.
         let meter = Meter::new(memory, headers, format == Format::Json, limit).await?;
         let batch = receive(door, headers, (body, &meter), format).await?;
-        push(&*door.push, headers, door.config.multitenancy, "OTLP HTTP", batch).await
+        push(door, headers, Transport::Http, batch).await
     };
     match answer.await {
         Ok(answer) => http_success(&answer, format),

@@ -16,6 +16,7 @@ mod reader;
 pub mod redact;
 mod scan;
 pub mod stores;
+mod versioned;
 
 pub use trackway_cache as cache;
 
@@ -29,3 +30,4 @@ pub use index::{IndexWrite, IndexWrites};
 pub use listing::{BlockFiles, Listing};
 pub use reader::BlockReader;
 pub use scan::{PIECES_AT_ONCE, Piece, Scanned};
+pub use versioned::{VERSION_NEW, Versioned, VersionedError, VersionedObject};

@@ -19,6 +19,7 @@ mod redact;
 mod server;
 mod settings;
 mod store;
+mod user_overrides;
 mod welcome;
 
 use std::io::Write;

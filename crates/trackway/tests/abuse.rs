@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use support::receivers::{self, Receivers};
 use support::requests::{of_service, own_spans, own_trace, request, span};
-use support::senders::{self, Senders};
 use support::{Server, memory};
 use trackway_golden::http;
 
@@ -29,23 +29,22 @@ const BOMBS: usize = 12;
 /// A door that speaks HTTP/1.1.
 #[derive(Clone, Copy, Debug)]
 struct Door {
-    name: &'static str,
     port: u16,
     path: &'static str,
     content_type: &'static str,
 }
 
-fn doors(server: &Server, senders: &Senders) -> Vec<Door> {
+fn doors(server: &Server, senders: &Receivers) -> Vec<Door> {
     let otlp = server.otlp_http.rsplit_once(':').unwrap().1.parse().unwrap();
-    let door = |name, port, path, content_type| Door { name, port, path, content_type };
+    let door = |port, path, content_type| Door { port, path, content_type };
     vec![
-        door("OTLP protobuf", otlp, "/v1/traces", "application/x-protobuf"),
-        door("OTLP JSON", otlp, "/v1/traces", "application/json"),
-        door("Jaeger Thrift", senders.jaeger_http, "/api/traces", "application/x-thrift"),
-        door("Zipkin v1 JSON", senders.zipkin, "/api/v1/spans", "application/json"),
-        door("Zipkin v1 Thrift", senders.zipkin, "/api/v1/spans", "application/x-thrift"),
-        door("Zipkin v2 JSON", senders.zipkin, "/api/v2/spans", "application/json"),
-        door("Zipkin v2 protobuf", senders.zipkin, "/api/v2/spans", "application/x-protobuf"),
+        door(otlp, "/v1/traces", "application/x-protobuf"),
+        door(otlp, "/v1/traces", "application/json"),
+        door(senders.jaeger_http, "/api/traces", "application/x-thrift"),
+        door(senders.zipkin, "/api/v1/spans", "application/json"),
+        door(senders.zipkin, "/api/v1/spans", "application/x-thrift"),
+        door(senders.zipkin, "/api/v2/spans", "application/json"),
+        door(senders.zipkin, "/api/v2/spans", "application/x-protobuf"),
     ]
 }
 
@@ -108,7 +107,7 @@ fn is_served(server: &Server, number: u64) {
 #[test]
 fn bodies_that_are_bad() {
     let folder = tempfile::tempdir().unwrap();
-    let (server, senders) = senders::start(folder.path(), "trackway: {memory: {limit: 256MiB}}");
+    let (server, senders) = receivers::start(folder.path(), "trackway: {memory: {limit: 256MiB}}");
     let good = of_service("shop", &[span(1, &[1; 8], b"", "x", &[])]);
     let (bomb, half) = (bomb(), gzip(&good.repeat(100)));
     let half = &half[..half.len() / 2];
@@ -153,7 +152,7 @@ fn bodies_that_are_bad() {
 #[test]
 fn senders_that_are_slow() {
     let folder = tempfile::tempdir().unwrap();
-    let (server, senders) = senders::start(folder.path(), "trackway: {memory: {limit: 256MiB}}");
+    let (server, senders) = receivers::start(folder.path(), "trackway: {memory: {limit: 256MiB}}");
     let mut silent = Vec::new();
     let mut bodies = Vec::new();
     for door in doors(&server, &senders) {

@@ -9,9 +9,8 @@ mod thrift;
 
 use serde_json::{Value, json};
 use support::Server;
-use support::senders::{
-    self, JaegerBatch, JaegerProcess, JaegerSpan, JaegerTag, POST_SPANS, PostSpans, Seconds, Senders,
-};
+use support::jaeger::{JaegerBatch, JaegerProcess, JaegerSpan, JaegerTag, POST_SPANS, PostSpans, Seconds};
+use support::receivers::{self, Receivers};
 use thrift::T;
 use tonic::Code;
 use trackway_golden::http;
@@ -122,7 +121,7 @@ impl Protocol {
         format!("{what}-{self:?}").to_lowercase()
     }
 
-    async fn send(self, senders: &Senders, what: &str, spans: Spans<'_>) -> Answer {
+    async fn send(self, senders: &Receivers, what: &str, spans: Spans<'_>) -> Answer {
         let tenant = self.tenant(what);
         match self {
             Self::JaegerGrpc => grpc(senders, &tenant, spans).await,
@@ -159,7 +158,7 @@ impl Protocol {
     }
 }
 
-async fn grpc(senders: &Senders, tenant: &str, spans: Spans<'_>) -> Answer {
+async fn grpc(senders: &Receivers, tenant: &str, spans: Spans<'_>) -> Answer {
     let mut request = tonic::Request::new(jaeger_proto(spans));
     request.metadata_mut().insert("x-scope-orgid", tenant.parse().unwrap());
     senders.post_spans(POST_SPANS, request).await.map_err(|status| {
@@ -203,7 +202,7 @@ fn read(server: &Server, tenant: &str, trace: u64) -> (usize, Value) {
     (answer.to_string().matches("\"spanId\"").count(), answer)
 }
 
-async fn live_traces(server: &Server, senders: &Senders, protocol: Protocol) {
+async fn live_traces(server: &Server, senders: &Receivers, protocol: Protocol) {
     let tenant = protocol.tenant("live");
     assert_eq!(protocol.send(senders, "live", &[(1, 5)]).await, Ok(()), "{protocol:?}");
     assert_eq!(protocol.send(senders, "live", &[(2, 5)]).await, Ok(()), "{protocol:?}");
@@ -212,7 +211,7 @@ async fn live_traces(server: &Server, senders: &Senders, protocol: Protocol) {
     assert_eq!((read, discarded(server, &tenant, "live_traces_exceeded")), ([1, 2, 0, 0], 2), "{protocol:?}");
 }
 
-async fn sizes(server: &Server, senders: &Senders, protocol: Protocol) {
+async fn sizes(server: &Server, senders: &Receivers, protocol: Protocol) {
     let tenant = protocol.tenant("size");
     assert_eq!(
         protocol.send(senders, "size", &[(1, 1000), (1, 1001), (2, 1000)]).await,
@@ -226,14 +225,14 @@ async fn sizes(server: &Server, senders: &Senders, protocol: Protocol) {
     assert_eq!(discarded(server, &tenant, "trace_too_large"), 2, "{protocol:?}");
 }
 
-async fn attributes(server: &Server, senders: &Senders, protocol: Protocol) {
+async fn attributes(server: &Server, senders: &Receivers, protocol: Protocol) {
     assert_eq!(protocol.send(senders, "text", &[(1, 12)]).await, Ok(()), "{protocol:?}");
     let (_, cut) = read(server, &protocol.tenant("text"), 1);
     assert!(cut.to_string().contains(&format!("\"{}\"", "x".repeat(10))), "{protocol:?}: {cut}");
 }
 
 /// With bursts of what a request has, and of one byte less and more.
-async fn rates(server: &Server, senders: &Senders, protocol: Protocol) {
+async fn rates(server: &Server, senders: &Receivers, protocol: Protocol) {
     assert_eq!(protocol.send(senders, "below", &[(1, 5)]).await, Ok(()), "{protocol:?}");
     assert_eq!(protocol.send(senders, "at", &[(1, 5)]).await, Ok(()), "{protocol:?}");
     let tenant = protocol.tenant("at");
@@ -274,7 +273,7 @@ async fn every_limit_in_every_protocol() {
          defaults: {{ingestion: {{max_traces_per_user: 1000}}}}}}",
         path.display()
     );
-    let (mut server, senders) = senders::start(folder.path(), &more);
+    let (mut server, senders) = receivers::start(folder.path(), &more);
     server.expect_warning("spans by");
     server.expect_warning("is not served: a datagram cannot name its tenant");
     for protocol in ALL {

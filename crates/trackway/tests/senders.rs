@@ -8,19 +8,13 @@ mod support;
 mod thrift;
 
 use std::net::UdpSocket;
-<<<<<<< HEAD
-use std::path::Path;
 
 use serde_json::{Value, json};
-use support::senders::{
-    JaegerBatch, JaegerProcess, JaegerReference, JaegerSpan, JaegerTag, POST_SPANS, PostSpans, Seconds, start,
+use support::jaeger::{
+    JaegerBatch, JaegerProcess, JaegerReference, JaegerSpan, JaegerTag, POST_SPANS, PostSpans, Seconds,
 };
-=======
-
-use serde_json::{Value, json};
 use support::receivers::start;
 use support::spans::{Span, of_trace};
->>>>>>> clients
 use support::{Server, python, skipped};
 use trackway_golden::http;
 use trackway_golden::{Endpoints, Verdict, check};
@@ -123,15 +117,13 @@ fn jaeger_over_grpc() {
     };
     post_spans(7, POST_SPANS).unwrap();
     let found = spans(&server, 7);
-<<<<<<< HEAD
-    let expected = format!("cart add AAAAAAAAAAE= SPAN_KIND_PRODUCER {start} 20");
-    assert_eq!(found, [(expected, json!({"n": "5"}))]);
-    assert_eq!(post_spans(0, POST_SPANS).unwrap_err().code(), tonic::Code::InvalidArgument);
-=======
-    let expected = format!("cart add 0000000000000001 PRODUCER {start} 20");
-    assert_eq!(found, [(expected, json!({"n": 5}))]);
-    assert_eq!(post_spans(0, path).unwrap_err().code(), tonic::Code::InvalidArgument);
->>>>>>> clients
+
+    use serde_json::{Value, json};
+    use support::jaeger::{
+        JaegerBatch, JaegerProcess, JaegerReference, JaegerSpan, JaegerTag, POST_SPANS, PostSpans, Seconds,
+    };
+    use support::receivers::start;
+    use support::spans::{Span, of_trace};
     assert_eq!(post_spans(7, "/a/b").unwrap_err().code(), tonic::Code::Unimplemented);
     server.stop();
 }

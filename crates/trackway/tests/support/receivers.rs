@@ -1,9 +1,8 @@
 //! A server with every receiver.
 
-use std::net::{TcpListener, UdpSocket};
 use std::path::Path;
 
-use super::{Ports, Server, config};
+use super::{Ports, Server, config, free_port};
 
 /// Where the receivers listen that are not OTLP's.
 #[derive(Clone, Copy, Debug)]
@@ -22,18 +21,8 @@ pub fn start(folder: &Path, more: &str) -> (Server, Receivers) {
 
 /// The same with more settings in `distributor:`, as `name: value, `.
 pub fn start_with(folder: &Path, distributor: &str, more: &str) -> (Server, Receivers) {
-    let tcp: Vec<TcpListener> = (0..3).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-    let udp: Vec<UdpSocket> = (0..2).map(|_| UdpSocket::bind("127.0.0.1:0").unwrap()).collect();
-    let port = |place: usize| tcp[place].local_addr().unwrap().port();
-    let datagram = |place: usize| udp[place].local_addr().unwrap().port();
-    let receivers = Receivers {
-        jaeger_grpc: port(0),
-        jaeger_http: port(1),
-        zipkin: port(2),
-        compact: datagram(0),
-        binary: datagram(1),
-    };
-    let Receivers { jaeger_grpc, jaeger_http, compact, binary, zipkin } = receivers;
+    let [jaeger_grpc, jaeger_http, zipkin, compact, binary] = [(); 5].map(|()| free_port());
+    let receivers = Receivers { jaeger_grpc, jaeger_http, compact, binary, zipkin };
     let ports = Ports::free();
     let said = format!(
         "{distributor}receivers: {{jaeger: {{protocols: {{grpc: {{endpoint: '127.0.0.1:{jaeger_grpc}'}}, \
@@ -44,7 +33,6 @@ pub fn start_with(folder: &Path, distributor: &str, more: &str) -> (Server, Rece
     let text = config(folder, ports, more).replace("receivers: {otlp:", &said);
     let file = folder.join("tempo.yaml");
     std::fs::write(&file, text).unwrap();
-    drop((tcp, udp));
     let mut server = Server::spawn_file(folder, &file, ports);
     server.until_ready();
     (server, receivers)

@@ -1,20 +1,11 @@
-//! A server with every receiver beside OTLP's.
+//! Calls to Jaeger's receiver, and its messages as far as they are used here.
 
-use std::net::{TcpListener, UdpSocket};
-use std::path::Path;
+use super::receivers::Receivers;
 
-use super::{Ports, Server, config};
+/// The one method of Jaeger's receiver.
+pub const POST_SPANS: &str = "/jaeger.api_v2.CollectorService/PostSpans";
 
-/// Where the receivers listen.
-pub struct Senders {
-    pub jaeger_grpc: u16,
-    pub jaeger_http: u16,
-    pub compact: u16,
-    pub binary: u16,
-    pub zipkin: u16,
-}
-
-impl Senders {
+impl Receivers {
     /// One call to Jaeger's receiver.
     pub async fn post_spans(
         &self,
@@ -30,39 +21,6 @@ impl Senders {
         client.unary(request, path, codec).await.map(|_| ())
     }
 }
-
-/// Starts a server with all of them.
-pub fn start(folder: &Path, more: &str) -> (Server, Senders) {
-    let tcp: Vec<TcpListener> = (0..3).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-    let udp: Vec<UdpSocket> = (0..2).map(|_| UdpSocket::bind("127.0.0.1:0").unwrap()).collect();
-    let port = |place: usize| tcp[place].local_addr().unwrap().port();
-    let datagram = |place: usize| udp[place].local_addr().unwrap().port();
-    let senders = Senders {
-        jaeger_grpc: port(0),
-        jaeger_http: port(1),
-        zipkin: port(2),
-        compact: datagram(0),
-        binary: datagram(1),
-    };
-    let Senders { jaeger_grpc, jaeger_http, compact, binary, zipkin } = senders;
-    let ports = Ports::free();
-    let receivers = format!(
-        "receivers: {{jaeger: {{protocols: {{grpc: {{endpoint: '127.0.0.1:{jaeger_grpc}'}}, \
-         thrift_http: {{endpoint: '127.0.0.1:{jaeger_http}'}}, \
-         thrift_compact: {{endpoint: '127.0.0.1:{compact}', max_packet_size: 20000}}, \
-         thrift_binary: {{endpoint: '127.0.0.1:{binary}'}}}}}}, zipkin: {{endpoint: '127.0.0.1:{zipkin}'}}, otlp:"
-    );
-    let text = config(folder, ports, more).replace("receivers: {otlp:", &receivers);
-    let file = folder.join("tempo.yaml");
-    std::fs::write(&file, text).unwrap();
-    drop((tcp, udp));
-    let mut server = Server::spawn_file(folder, &file, ports);
-    server.until_ready();
-    (server, senders)
-}
-
-/// The one method of Jaeger's receiver.
-pub const POST_SPANS: &str = "/jaeger.api_v2.CollectorService/PostSpans";
 
 /// `PostSpansRequest`, as far as it is used here.
 #[derive(Clone, PartialEq, prost::Message)]
