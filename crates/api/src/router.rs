@@ -17,11 +17,12 @@ use tonic::Status;
 use tonic::codec::CompressionEncoding::Gzip;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::{CompressionLayer, CompressionLevel};
+use trackway_common::TenantId;
 use trackway_proto::health::health_server::HealthServer;
 use trackway_proto::tempopb::querier_server::QuerierServer;
 use trackway_proto::tempopb::streaming_querier_server::StreamingQuerierServer;
 
-use crate::context::ApiState;
+use crate::context::{ApiState, tenants};
 use crate::grpc::{MAX_MESSAGE, Streaming};
 use crate::health::Health;
 use crate::metrics::route_name;
@@ -155,12 +156,17 @@ async fn count(State(state): State<ApiState>, request: Request, next: Next) -> R
         Some(path) if grpc && path.as_str().ends_with("/{method}") => request.uri().path().to_owned(),
         Some(path) => route_name(path.as_str()),
     };
+    let tenants = tenants(request.headers(), &state.config).unwrap_or_default();
     let response = next.run(request).await;
     let status = if grpc { grpc_outcome(&response) } else { response.status().as_str().to_owned() };
     // A method that does not exist is a name that the asker made up.
     let route = if status == "unimplemented" { "unknown".to_owned() } else { route };
     let took = state.clock.monotonic().saturating_sub(began);
     state.metrics.observe(method, &route, &status, took.as_secs_f64());
+    if !tenants.is_empty() {
+        let names: Vec<&str> = tenants.iter().map(TenantId::as_str).collect();
+        state.metrics.asked(&route, &names.join("|"), &status);
+    }
     response
 }
 

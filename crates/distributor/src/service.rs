@@ -1,6 +1,7 @@
 //! The distributor's service: one [`Push`] over one ingester.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -223,7 +224,19 @@ fn push_error(reason: Refusal) -> String {
 
 impl Push for Distributor {
     fn push(&self, request: PushRequest) -> BoxFuture<'_, Result<PushResponse, PushError>> {
-        Box::pin(self.take(request))
+        Box::pin(async move {
+            let began = self.clock.monotonic();
+            let taken = self.take(request).await;
+            let metrics = &self.ingester.metrics;
+            metrics.pushes.record(self.clock.monotonic().saturating_sub(began));
+            if taken
+                .as_ref()
+                .is_err_and(|error| matches!(error.kind, ErrorKind::Unavailable | ErrorKind::Internal))
+            {
+                metrics.failed_pushes.fetch_add(1, Ordering::Relaxed);
+            }
+            taken
+        })
     }
 
     fn discarded(&self, tenant: &TenantId, reason: &'static str, spans: u64) {

@@ -12,7 +12,7 @@ use trackway_common::{OverBudget, TenantId};
 use trackway_vparquet::meta::BlockMeta;
 use uuid::Uuid;
 
-use crate::catalog::BlockEntry;
+use crate::entry::BlockEntry;
 use crate::ids::IdIndexes;
 use crate::index::IndexWrites;
 use crate::redact::Redactions;

@@ -201,10 +201,12 @@ impl Admin for Process {
         memory::write_metrics(&self.memory, &mut text);
         self.caches.write_metrics(&mut text);
         self.write_redaction_metrics(&mut text);
-        let name = "tempo_ingester_live_traces";
-        let _ = writeln!(text, "# HELP {name} Traces that are being received.\n# TYPE {name} gauge");
-        for (tenant, traces) in self.ingester.live_traces() {
-            let _ = writeln!(text, "{name}{{tenant=\"{tenant}\"}} {traces}");
+        let live = self.ingester.live_traces();
+        for name in ["tempo_ingester_live_traces", "tempo_live_store_live_traces"] {
+            let _ = writeln!(text, "# HELP {name} Traces that are being received.\n# TYPE {name} gauge");
+            for (tenant, traces) in &live {
+                let _ = writeln!(text, "{name}{{tenant=\"{tenant}\"}} {traces}");
+            }
         }
         let (spans, bytes) = self.ingester.live();
         if let Some(compactor) = &self.compactor {
