@@ -65,7 +65,7 @@ impl<'a> Findings<'a> {
         self.problems.push(Problem { origin: self.config.origin(key), key: key.to_owned(), message });
     }
 
-    fn one_of(&mut self, key: &str, value: &str, choices: &[&str]) {
+    pub(crate) fn one_of(&mut self, key: &str, value: &str, choices: &[&str]) {
         if choices.contains(&value) {
             return;
         }
@@ -89,6 +89,7 @@ impl Config {
         let mut found = Findings::new(self);
         self.check_process(&mut found);
         self.check_addresses(&mut found);
+        self.check_tls(&mut found);
         self.check_storage(&mut found);
         self.check_caches(&mut found);
         self.check_queries(&mut found);

@@ -21,10 +21,6 @@ use crate::export::{Batch, push};
 use crate::meter::{Meter, Metered, exhausted};
 use crate::route::Door;
 
-/// The one path.
-const TRACES: &str = "/v1/traces";
-/// How long a body may take to arrive.
-const BODY: Duration = Duration::from_secs(60);
 /// From here on, decompression and conversion are moved off the threads that serve connections: some milliseconds.
 const LARGE: usize = 64 << 10;
 
@@ -32,9 +28,11 @@ const LARGE: usize = 64 << 10;
 pub(crate) async fn answer(door: Arc<Door>, request: Request<Incoming>) -> Response<Body> {
     let (parts, body) = request.into_parts();
     let is_post = parts.method == Method::POST;
-    if parts.uri.path() != TRACES {
+    let path = &door.config.path;
+    if parts.uri.path() != path {
         let hint = is_post && parts.uri.path() == "/";
-        let text = if hint { "404 page not found: the path is /v1/traces\n" } else { "404 page not found\n" };
+        let hint = if hint { format!(": the path is {path}") } else { String::new() };
+        let text = format!("404 page not found{hint}\n");
         return respond(StatusCode::NOT_FOUND, "text/plain; charset=utf-8", text);
     }
     if cors::is_preflight(&parts.method, &parts.headers) {
@@ -82,7 +80,7 @@ async fn receive(
     if announced.is_some_and(|length| length > limit) {
         return Err(too_large(limit));
     }
-    let body = read(body, limit).await?;
+    let body = read(body, limit, door.config.body_time).await?;
     let as_it_is = matches!((encoding, format), (Encoding::Identity, Format::Protobuf(_)));
     if body.len() < LARGE || as_it_is {
         return decode(body, encoding, format, limit);
@@ -92,8 +90,12 @@ async fn receive(
 }
 
 /// Reads a body of at most so many bytes.
-pub(crate) async fn read(body: Metered<OverBudget>, limit: usize) -> Result<Bytes, PushError> {
-    let body = tokio::time::timeout(BODY, Limited::new(body, limit).collect()).await;
+pub(crate) async fn read(
+    body: Metered<OverBudget>,
+    limit: usize,
+    time: Duration,
+) -> Result<Bytes, PushError> {
+    let body = tokio::time::timeout(time, Limited::new(body, limit).collect()).await;
     match body {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large(limit)),
@@ -103,6 +105,6 @@ pub(crate) async fn read(body: Metered<OverBudget>, limit: usize) -> Result<Byte
             }
             Err(PushError::new(ErrorKind::Invalid, format!("the body could not be read: {error}")))
         }
-        Err(_) => Err(PushError::new(ErrorKind::Deadline, format!("the body took longer than {BODY:?}"))),
+        Err(_) => Err(PushError::new(ErrorKind::Deadline, format!("the body took longer than {time:?}"))),
     }
 }

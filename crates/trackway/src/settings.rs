@@ -21,6 +21,7 @@ use trackway_storage::stores::{
 use trackway_vparquet::meta::{DedicatedColumn, Format, usable};
 
 use crate::help::TEMPO_VERSION;
+use crate::listen;
 
 /// The format of new blocks. What is configured has been checked: a name that is not written here is one of those that
 /// the configuration replaces, with a warning.
@@ -259,6 +260,10 @@ pub(crate) fn otlp(config: &Config, memory: &MemoryPool) -> OtlpConfig {
         max_body_bytes: receivers
             .otlp_http()
             .map_or(defaults.max_body_bytes, |http| http.max_body().as_usize()),
+        body_time: receivers
+            .otlp_http()
+            .map_or(defaults.body_time, |http| listen::body_time(http.read_timeout)),
+        path: receivers.otlp_http().map_or(defaults.path, |http| http.traces_path()),
         cors: cors.map(self::cors).unwrap_or_default(),
         multitenancy: config.multitenancy_enabled,
         memory: memory.clone(),
@@ -270,7 +275,9 @@ pub(crate) fn cors(cors: sections::Cors) -> CorsConfig {
     CorsConfig {
         allowed_origins: cors.allowed_origins,
         allowed_headers: cors.allowed_headers,
+        exposed_headers: cors.exposed_headers,
         max_age: Duration::from_secs(cors.max_age),
+        loopback: false,
     }
 }
 

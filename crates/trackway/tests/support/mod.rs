@@ -8,6 +8,7 @@ pub mod dice;
 pub mod golden;
 pub mod python;
 pub mod requests;
+pub mod secure;
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
