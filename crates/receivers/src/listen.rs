@@ -5,6 +5,7 @@
 //! connections than [`MAX_CONNECTIONS`]; accepting waits for nobody's handshake; on shutdown requests that have begun are
 //! finished, within [`DRAIN`].
 
+mod begin;
 mod life;
 mod pings;
 mod secure;
@@ -29,6 +30,7 @@ use tokio_util::task::TaskTracker;
 use tower::{Service, ServiceExt};
 use trackway_tls::ServerTls;
 
+use begin::begin;
 use life::{Activity, end_of_life};
 use pings::PingGuard;
 pub use pings::PingPolicy;
@@ -37,7 +39,7 @@ pub use secure::{HANDSHAKE_TIME, MAX_HANDSHAKES};
 
 /// Most connections at a time on one listener; more wait to be accepted.
 pub const MAX_CONNECTIONS: usize = 8192;
-/// How long a new connection may say nothing.
+/// How long a new connection may say nothing, and how long it may take to say which protocol it speaks.
 pub const FIRST_BYTE: Duration = Duration::from_secs(30);
 /// How long the headers of an HTTP/1.1 request may take, and how long a connection may idle before them. As long as
 /// Tempo's `http_server_idle_timeout`: clients that keep connections must not see them closed sooner.
@@ -246,6 +248,11 @@ where
 
     /// Speaks HTTP.
     async fn speak(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+        let begun = tokio::select! {
+            begun = begin(stream, FIRST_BYTE) => begun,
+            () = self.shared.shutdown.cancelled() => return,
+        };
+        let Some(stream) = begun else { return };
         let activity = Arc::new(Activity::default());
         match self.shared.listen.pings {
             None => self.converse(stream, &activity).await,

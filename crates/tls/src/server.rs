@@ -410,3 +410,75 @@ impl ClientCertVerifier for AnyClient {
         self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn write(
+        folder: &Path,
+        cert_of: &rcgen::CertifiedKey<rcgen::KeyPair>,
+        key_of: &rcgen::CertifiedKey<rcgen::KeyPair>,
+    ) {
+        std::fs::write(folder.join("cert"), cert_of.cert.pem()).unwrap();
+        std::fs::write(folder.join("key"), key_of.signing_key.serialize_pem()).unwrap();
+    }
+
+    #[test]
+    fn a_pair_that_does_not_fit_is_told_once_and_only_if_it_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let make = || rcgen::generate_simple_self_signed(["a".to_owned()]).unwrap();
+        let (one, other) = (make(), make());
+        write(folder.path(), &one, &one);
+        let file = |name: &str| Pem::File(folder.path().join(name).display().to_string());
+        let config = ServerTlsConfig {
+            section: "x.tls".to_owned(),
+            cipher_suites_key: "x.cipher_suites".to_owned(),
+            cert: file("cert"),
+            key: file("key"),
+            client_ca: None,
+            client_auth: ClientAuth::None,
+            system_authorities: false,
+            min_version: Version::Tls12,
+            max_version: Version::Tls13,
+            cipher_suites: Vec::new(),
+            curves: vec!["X25519".to_owned(), "P256".to_owned()],
+        };
+        let tls = ServerTls::open(config).unwrap();
+        let first = tls.current();
+        assert_eq!(tls.look(), Look::Same);
+        write(folder.path(), &other, &one);
+        // It may be in the middle of being written.
+        assert_eq!(tls.look(), Look::Same);
+        let Look::Broken(error) = tls.look() else { panic!() };
+        assert!(error.to_string().contains("x.tls.key_file"), "{error}");
+        assert_eq!(tls.look(), Look::Same);
+        assert!(Arc::ptr_eq(&first, &tls.current()));
+        write(folder.path(), &other, &other);
+        assert_eq!(tls.look(), Look::Renewed);
+        assert!(!Arc::ptr_eq(&first, &tls.current()));
+        std::fs::remove_file(folder.path().join("key")).unwrap();
+        assert_eq!(tls.look(), Look::Same);
+        assert!(matches!(tls.look(), Look::Broken(_)));
+    }
+
+    #[test]
+    fn a_key_is_never_shown() {
+        assert_eq!(format!("{:?}", Pem::Text("secret".to_owned())), "<text>");
+    }
+
+    #[test]
+    fn versions_by_both_names() {
+        for name in ["", "1.0", "1.2", "VersionTLS10", "VersionTLS12"] {
+            assert_eq!(Version::oldest(name), Some(Version::Tls12), "{name}");
+        }
+        assert_eq!(Version::oldest("VersionTLS13"), Some(Version::Tls13));
+        assert_eq!((Version::oldest("2"), Version::newest("1.1")), (None, None));
+        assert_eq!(
+            (Version::newest(""), Version::newest("1.2")),
+            (Some(Version::Tls13), Some(Version::Tls12))
+        );
+    }
+}

@@ -19,8 +19,7 @@ const URL: &str = "http://127.0.0.1:3200/ready";
 pub(crate) fn check(flags: &Flags) -> anyhow::Result<()> {
     let url = flags.health_url.as_deref().unwrap_or(URL);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let asked = tokio::time::timeout(TIMEOUT, ask(url, flags));
-    let status = runtime.block_on(async { asked.await });
+    let status = runtime.block_on(async { tokio::time::timeout(TIMEOUT, ask(url, flags)).await });
     match status.map_err(|_| anyhow::anyhow!("{url}: no answer within {TIMEOUT:?}"))?? {
         200 => Ok(()),
         status => anyhow::bail!("{url} answered {status}"),

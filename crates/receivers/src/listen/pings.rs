@@ -12,10 +12,9 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
+use super::begin::PREFACE;
 use super::life::Activity;
 
-/// What HTTP/2 begins with.
-const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Length of what is before each frame.
 const HEADER: usize = 9;
 const TYPE_HEADERS: u8 = 1;
