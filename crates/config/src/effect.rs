@@ -24,6 +24,8 @@ const WITHOUT_EFFECT: &[(&str, &[&str])] = &[
             "overrides.defaults.ingestion.max_global_traces_per_user",
             "overrides.defaults.ingestion.max_attribute_bytes",
             "overrides.defaults.ingestion.retry_info_enabled",
+            "overrides.defaults.forwarders",
+            "overrides.defaults.metrics_generator.forwarder",
             "overrides.defaults.read.max_search_duration",
             "overrides.defaults.read.max_metrics_duration",
             "overrides.defaults.global.max_bytes_per_trace",

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use trackway_common::{Clock, ErrorKind, Kinded, TenantId};
+use trackway_forward::Forwarders;
 use trackway_ingester::{IngestError, Ingester};
 use trackway_spans::{Appended, BatchBuilder, Limits, Refusal, append_request, peek_request, span_lines};
 
@@ -52,12 +53,19 @@ pub struct Distributor {
     seen: Seen,
     rates: Rates,
     clock: Arc<dyn Clock>,
+    forwarders: Option<Arc<Forwarders>>,
 }
 
 impl Distributor {
     /// Hands batches to `ingester`.
     pub fn new(ingester: Arc<Ingester>, config: DistributorConfig, clock: Arc<dyn Clock>) -> Self {
-        Self { ingester, config, seen: Seen::default(), rates: Rates::default(), clock }
+        Self { ingester, config, seen: Seen::default(), rates: Rates::default(), clock, forwarders: None }
+    }
+
+    /// Copies what was accepted to these.
+    #[must_use]
+    pub fn with_forwarders(self, forwarders: Option<Arc<Forwarders>>) -> Self {
+        Self { forwarders, ..self }
     }
 
     /// Refuses a request that is more than its tenant may send now.
@@ -107,6 +115,10 @@ impl Distributor {
         let appended = appended.map_err(|error| self.refusal(&error, &request.tenant))?;
         self.announce(&request);
         self.log_spans(&request, &appended);
+        if let Some(forwarders) = self.forwarders.as_ref().filter(|_| appended.spans > 0 && !appended.known) {
+            let refused = appended.refused.iter().map(|refused| refused.ordinal);
+            forwarders.forward(&request.tenant, &request.body, refused);
+        }
         let is_limited = appended.refused.iter().any(|refused| refused.reason.is_limit());
         if let (0, false, Some(first)) = (appended.spans, is_limited, appended.refused.first()) {
             return Err(PushError::new(ErrorKind::Invalid, first.reason.to_string()));

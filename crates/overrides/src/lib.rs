@@ -43,6 +43,12 @@ pub struct Limits {
     pub compaction_window: Duration,
     /// Whether blocks are left as they are (`compaction.compaction_disabled`).
     pub compaction_disabled: bool,
+    /// Forwarders that get a copy of its spans (`forwarders`).
+    pub forwarders: Vec<String>,
+    /// Requests that wait in the queue of each (`metrics_generator.forwarder.queue_size`); 0 is the default.
+    pub forwarder_queue_size: usize,
+    /// Requests that are sent at a time from each (`metrics_generator.forwarder.workers`); 0 is the default.
+    pub forwarder_workers: usize,
     /// Attributes with columns of their own (`storage.parquet_dedicated_columns`, else `storage.trace.block`'s); `None`
     /// lets them choose themselves.
     pub dedicated: Option<Vec<DedicatedColumn>>,
@@ -65,6 +71,9 @@ impl Limits {
             block_retention: Duration::ZERO,
             compaction_window: Duration::ZERO,
             compaction_disabled: false,
+            forwarders: Vec::new(),
+            forwarder_queue_size: 0,
+            forwarder_workers: 0,
             dedicated: None,
         }
     }

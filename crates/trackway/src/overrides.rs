@@ -263,6 +263,9 @@ fn limits(config: &Config, configured: &Configured) -> Limits {
         block_retention: configured.compaction.block_retention.as_std(),
         compaction_window: configured.compaction.compaction_window.as_std(),
         compaction_disabled: configured.compaction.compaction_disabled,
+        forwarders: configured.forwarders.clone(),
+        forwarder_queue_size: configured.metrics_generator.forwarder.queue_size as usize,
+        forwarder_workers: configured.metrics_generator.forwarder.workers as usize,
         dedicated: settings::dedicated(config, &configured.storage.parquet_dedicated_columns),
     }
 }

@@ -13,6 +13,7 @@ use trackway_common::{Clock, Random, SystemClock, SystemRandom};
 use trackway_compactor::Compactor;
 use trackway_config::Config;
 use trackway_distributor::{Distributor, Push};
+use trackway_forward::Forwarders;
 use trackway_ingester::Ingester;
 use trackway_overrides::Overrides;
 use trackway_querier::Querier;
@@ -106,12 +107,15 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let random: Arc<dyn Random> = Arc::new(SystemRandom);
     let tenants = Arc::new(TenantSettings::open(&config)?);
+    let memory = memory::budget(&config);
+    let forwarders = settings::forwarders(&config);
+    let forwarders =
+        Forwarders::open(&forwarders, Arc::clone(&tenants.overrides), memory.clone(), Arc::clone(&random))?;
     let ports = bind(&config).await?;
     let wal = config.wal_path();
     let _lock = if config.trackway.read_only { None } else { Some(FolderLock::take(&wal)?) };
     let cpu = CpuPool::new(config.trackway.query.threads as usize)?;
     let Blocks { store, bucket } = store::open(&config, &*random).await?;
-    let memory = memory::budget(&config);
     allocator::fit(memory.limit());
     let opened = caches::open(&config, &memory, &clock, bucket.is_some()).await?;
     let reader = BlockReader::new(store.clone(), cpu, memory.clone()).with_caches(opened.caches.clone());
@@ -148,6 +152,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         stop: stop.clone(),
         addresses: facts(&ports),
         received: Arc::default(),
+        forwarders,
         polls: block_list.metrics(),
         clock: Arc::clone(&clock),
         memory,
@@ -262,6 +267,9 @@ struct Parts {
     /// Receivers: stopped first, so that nothing new comes in.
     receivers: JoinSet<std::io::Result<()>>,
     stop_receivers: CancellationToken,
+    /// Forwarders: stopped when nothing new comes in.
+    forwarding: JoinSet<()>,
+    stop_forwarding: CancellationToken,
     /// The API: stopped last, so that questions are answered as long as possible.
     api: JoinSet<std::io::Result<()>>,
     stop_api: CancellationToken,
@@ -275,6 +283,8 @@ impl Parts {
         let mut parts = Self {
             receivers: JoinSet::new(),
             stop_receivers: CancellationToken::new(),
+            forwarding: JoinSet::new(),
+            stop_forwarding: CancellationToken::new(),
             api: JoinSet::new(),
             stop_api: CancellationToken::new(),
             loops: JoinSet::new(),
@@ -286,11 +296,17 @@ impl Parts {
             let (router, stop) = (router.clone(), parts.stop_api.clone());
             parts.api.spawn(trackway_api::serve(listener, listen, router, stop));
         }
-        let push: Arc<dyn Push> = Arc::new(Distributor::new(
-            Arc::clone(&process.ingester),
-            settings::distributor(config),
-            Arc::clone(&process.clock),
-        ));
+        let push: Arc<dyn Push> = Arc::new(
+            Distributor::new(
+                Arc::clone(&process.ingester),
+                settings::distributor(config),
+                Arc::clone(&process.clock),
+            )
+            .with_forwarders(process.forwarders.clone()),
+        );
+        if let Some(forwarders) = &process.forwarders {
+            parts.forwarding.spawn(Arc::clone(forwarders).run(parts.stop_forwarding.clone()));
+        }
         for Port { listener, listen } in ports.otlp_grpc.into_iter().chain(ports.otlp_http) {
             let (otlp, push) = (settings::otlp(config, &process.memory), Arc::clone(&push));
             let stop = parts.stop_receivers.clone();
@@ -317,9 +333,11 @@ impl Parts {
         tokio::time::sleep(process.config.shutdown_delay.as_std()).await;
         self.stop_receivers.cancel();
         while self.receivers.join_next().await.is_some() {}
+        self.stop_forwarding.cancel();
         process.ingester.stop_taking();
         self.stop_loops.cancel();
         while self.loops.join_next().await.is_some() {}
+        while self.forwarding.join_next().await.is_some() {}
         if process.ingester.flushes_on_shutdown() && !process.config.trackway.read_only {
             match process.ingester.flush(None).await {
                 Ok(blocks) => tracing::info!(blocks, "everything is in blocks"),

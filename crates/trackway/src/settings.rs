@@ -10,6 +10,7 @@ use trackway_compactor::Config as CompactorConfig;
 use trackway_config::sections::{Azure, Backend, Gcs, S3, WalSync};
 use trackway_config::{Config, GoDuration, sections};
 use trackway_distributor::{DistributorConfig, LogSpans};
+use trackway_forward::{ForwarderConfig, OtlpGrpc};
 use trackway_ingester::Config as IngesterConfig;
 use trackway_overrides::Overrides;
 use trackway_querier::QuerierConfig;
@@ -243,6 +244,21 @@ pub(crate) fn distributor(config: &Config) -> DistributorConfig {
         },
         retry_after: config.distributor.retry_after_on_resource_exhausted.positive(),
     }
+}
+
+/// The forwarders.
+pub(crate) fn forwarders(config: &Config) -> Vec<ForwarderConfig> {
+    let all = config.distributor.forwarders.iter().map(|forwarder| ForwarderConfig {
+        name: forwarder.name.clone(),
+        otlpgrpc: OtlpGrpc {
+            endpoints: forwarder.otlpgrpc.endpoints.clone(),
+            insecure: forwarder.otlpgrpc.tls.insecure,
+            cert_file: forwarder.otlpgrpc.tls.cert_file.clone(),
+        },
+        span: forwarder.filter.traces.span.clone(),
+        spanevent: forwarder.filter.traces.spanevent.clone(),
+    });
+    all.collect()
 }
 
 /// Settings of the OTLP receivers.
