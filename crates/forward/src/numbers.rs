@@ -33,9 +33,12 @@ pub(crate) fn add(number: &AtomicU64, by: u64) {
     number.fetch_add(by, Ordering::Relaxed);
 }
 
+/// A forwarder's name and a tenant.
+type Of = (Arc<str>, TenantId);
+
 /// All of them; they stay when their queue goes.
 #[derive(Debug, Default)]
-pub(crate) struct AllNumbers(Mutex<BTreeMap<(Arc<str>, TenantId), Arc<Numbers>>>);
+pub(crate) struct AllNumbers(Mutex<BTreeMap<Of, Arc<Numbers>>>);
 
 impl AllNumbers {
     pub(crate) fn of(&self, name: &Arc<str>, tenant: &TenantId) -> Arc<Numbers> {
@@ -98,32 +101,36 @@ impl AllNumbers {
             let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
             for ((forwarder, tenant), numbers) in &*all {
                 let value = pick(numbers).load(Ordering::Relaxed);
-                let _ = writeln!(out, "{name}{{name=\"{forwarder}\",tenant=\"{tenant}\"}} {value}");
+                let _ = writeln!(out, "{name}{{name={forwarder:?},tenant=\"{tenant}\"}} {value}");
             }
         }
-        let mut tenants: BTreeMap<&TenantId, (u64, u64)> = BTreeMap::new();
-        for ((_, tenant), numbers) in &*all {
-            let of_tenant = tenants.entry(tenant).or_default();
-            of_tenant.0 += numbers.pushes.load(Ordering::Relaxed);
-            of_tenant.1 += numbers.failures.load(Ordering::Relaxed);
-        }
-        let sums: [(&str, &str, fn(&(u64, u64)) -> u64); 2] = [
-            (
-                "tempo_distributor_forwarder_pushes_total",
-                "Requests to be queued for all forwarders.",
-                |sum| sum.0,
-            ),
-            (
-                "tempo_distributor_forwarder_pushes_failures_total",
-                "Requests that could not be queued for a forwarder.",
-                |sum| sum.1,
-            ),
-        ];
-        for (name, help, pick) in sums {
-            let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} counter");
-            for (tenant, sum) in &tenants {
-                let _ = writeln!(out, "{name}{{tenant=\"{tenant}\"}} {}", pick(sum));
-            }
+        sums(&all, out);
+    }
+}
+
+/// What Tempo counts by tenant alone.
+fn sums(all: &BTreeMap<Of, Arc<Numbers>>, out: &mut String) {
+    let mut tenants: BTreeMap<&TenantId, (u64, u64)> = BTreeMap::new();
+    for ((_, tenant), numbers) in all {
+        let of_tenant = tenants.entry(tenant).or_default();
+        of_tenant.0 += numbers.pushes.load(Ordering::Relaxed);
+        of_tenant.1 += numbers.failures.load(Ordering::Relaxed);
+    }
+    type PickSum = fn(&(u64, u64)) -> u64;
+    let sums: [(&str, &str, PickSum); 2] = [
+        ("tempo_distributor_forwarder_pushes_total", "Requests to be queued for all forwarders.", |sum| {
+            sum.0
+        }),
+        (
+            "tempo_distributor_forwarder_pushes_failures_total",
+            "Requests that could not be queued for a forwarder.",
+            |sum| sum.1,
+        ),
+    ];
+    for (name, help, pick) in sums {
+        let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} counter");
+        for (tenant, sum) in &tenants {
+            let _ = writeln!(out, "{name}{{tenant=\"{tenant}\"}} {}", pick(sum));
         }
     }
 }

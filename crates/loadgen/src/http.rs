@@ -61,8 +61,8 @@ fn tls_hint(error: &Error) -> &'static str {
 }
 
 /// What HTTP is spoken over.
-trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
+trait Wire: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Sync + Unpin> Wire for T {}
 type Stream = BufReader<Box<dyn Wire>>;
 
 /// What the server answered.

@@ -18,7 +18,7 @@ use crate::{address, listen, settings};
 
 /// A port that is bound.
 enum Bound {
-    Tcp(Port),
+    Tcp(Box<Port>),
     Udp(UdpSocket),
 }
 
@@ -35,7 +35,7 @@ impl Foreign {
             if !receiver.is_udp() {
                 let listen = listen::of_receiver(&receiver.connections)?;
                 let listener = address::bind(&address, &setting).await?;
-                bound.push((receiver, Bound::Tcp(Port { listener, listen })));
+                bound.push((receiver, Bound::Tcp(Box::new(Port { listener, listen }))));
             } else if config.multitenancy_enabled {
                 // Tempo refuses every span of it, too.
                 tracing::warn!(
@@ -100,7 +100,8 @@ impl Foreign {
                     };
                     tasks.spawn(serve_udp(socket, config, push, stop));
                 }
-                (Bound::Tcp(Port { listener, listen }), None) => {
+                (Bound::Tcp(port), None) => {
+                    let Port { listener, listen } = *port;
                     tasks.spawn(serve_foreign(listener, listen, tcp(receiver, process), push, stop));
                 }
                 _ => {} // `bind` made the one fit the other

@@ -150,7 +150,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         ingester: Arc::clone(&ingester),
         ready: AtomicBool::new(false),
         stop: stop.clone(),
-        addresses: facts(&ports),
+        addresses: facts(&config, &ports),
         received: Arc::default(),
         forwarders,
         polls: block_list.metrics(),
@@ -217,10 +217,16 @@ fn compactor(
     Arc::new(compactor.beside(Arc::new(move |tenant, hidden| of_live.has_hidden(tenant, hidden))))
 }
 
-fn facts(ports: &Ports) -> Vec<(String, String)> {
+/// Where OTLP over HTTP is sent to.
+fn otlp_http_url(config: &Config, port: &Port) -> String {
+    let http = config.distributor.receivers.otlp_http().unwrap_or_default();
+    format!("{}{}", port.url(), http.traces_path())
+}
+
+fn facts(config: &Config, ports: &Ports) -> Vec<(String, String)> {
     let mut facts = vec![("ask".to_owned(), ports.http.url()), ("gRPC".to_owned(), ports.grpc.address())];
     facts.extend(ports.otlp_grpc.iter().map(|port| ("send OTLP gRPC".to_owned(), port.address())));
-    let of_http = |port: &Port| ("send OTLP HTTP".to_owned(), format!("{}/v1/traces", port.url()));
+    let of_http = |port: &Port| ("send OTLP HTTP".to_owned(), otlp_http_url(config, port));
     facts.extend(ports.otlp_http.iter().map(of_http));
     facts.extend(ports.foreign.facts());
     facts
@@ -238,7 +244,7 @@ fn welcome(process: &Process, ports: &Ports, clock: &dyn Clock) -> Welcome {
     Welcome {
         took_ms: clock.monotonic().as_millis(),
         otlp_grpc: ports.otlp_grpc.as_ref().map(Port::url),
-        otlp_http: ports.otlp_http.as_ref().map(Port::url),
+        otlp_http: ports.otlp_http.as_ref().map(|port| otlp_http_url(config, port)),
         api: ports.http.url(),
         traces: traces.sum(),
         retention: match settings::block_retention(config) {

@@ -9,7 +9,7 @@ pub(crate) struct Welcome {
     pub(crate) took_ms: u128,
     /// Where OTLP over gRPC is taken, a URL.
     pub(crate) otlp_grpc: Option<String>,
-    /// Where OTLP over HTTP is taken, without the path.
+    /// Where OTLP over HTTP is taken, a URL.
     pub(crate) otlp_http: Option<String>,
     /// Where questions are answered, a URL.
     pub(crate) api: String,
@@ -60,7 +60,7 @@ impl Welcome {
         )];
         if !self.read_only {
             let grpc = self.otlp_grpc.as_ref().map(|url| format!("OTLP gRPC {url}"));
-            let http = self.otlp_http.as_ref().map(|url| format!("OTLP HTTP {url}/v1/traces"));
+            let http = self.otlp_http.as_ref().map(|url| format!("OTLP HTTP {url}"));
             let ways: Vec<String> = grpc.into_iter().chain(http).collect();
             lines.push(format!("  send   {}", ways.join("   ")));
             if let Some(url) = &self.otlp_grpc {

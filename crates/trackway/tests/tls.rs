@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use prost::Message;
 use support::requests::{own_spans, own_trace, request};
 use support::secure::Client;
-use support::{Ports, Server, config, run};
+use support::{Ports, Server, config, python, run, skipped};
 use tonic::codegen::http::uri::PathAndQuery;
 use trackway_peers::Authority;
 use trackway_proto::collector::ExportTraceServiceRequest;
@@ -445,6 +445,42 @@ fn those_who_begin_wrong_harm_nobody() {
         server.wait(what, |server| server.lines().iter().filter(|line| line.contains(what)).count() >= times);
         let found = server.lines().iter().filter(|line| line.contains(what)).count();
         assert_eq!(found, times, "{what} is said once");
+    }
+    server.stop();
+}
+
+/// The packages of `sdk.rs`, so that one environment is made.
+const PACKAGES: [&str; 6] = [
+    "opentelemetry-sdk",
+    "opentelemetry-exporter-otlp-proto-grpc",
+    "opentelemetry-exporter-otlp-proto-http",
+    "opentelemetry-instrumentation-fastapi",
+    "fastapi",
+    "httpx",
+];
+
+#[test]
+fn a_real_sdk_with_certificates() {
+    let interpreter = match python::with("sdk", &PACKAGES) {
+        Ok(interpreter) => interpreter,
+        Err(why) => return skipped("tls::a_real_sdk_with_certificates", &why),
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let ours = authority(folder.path(), "ours");
+    let ((cert, key), (client_cert, client_key)) = (ours.issue(HOST), ours.issue("client"));
+    let ca = ours.certificate();
+    let tls = format!("tls: {{cert_file: '{cert}', key_file: '{key}', client_ca_file: '{ca}'}}");
+    let (server, ports) = start(folder.path(), |text| otlp(&text, ports_of(&text), &tls));
+    let environment = [
+        ("OTEL_EXPORTER_OTLP_CERTIFICATE", ca.as_str()),
+        ("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", client_cert.as_str()),
+        ("OTEL_EXPORTER_OTLP_CLIENT_KEY", client_key.as_str()),
+    ];
+    for (protocol, port) in [("grpc", ports.otlp_grpc), ("http", ports.otlp_http)] {
+        let arguments = [protocol, &at(port), &format!("secure-{protocol}")];
+        python::script_in(&interpreter, "fastapi_app.py", &arguments, &environment);
+        let query = format!("{{ resource.service.name = \"secure-{protocol}\" }}");
+        assert_eq!(server.search(&query).len(), 4, "{protocol}");
     }
     server.stop();
 }

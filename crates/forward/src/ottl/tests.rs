@@ -9,11 +9,11 @@ use trackway_proto::trace::{Span, Status, span::Event};
 use super::{About, Condition, MAX_DEPTH, MAX_LENGTH, Subject};
 
 fn any(value: Value) -> AnyValue {
-    AnyValue { value: Some(value), ..AnyValue::default() }
+    AnyValue { value: Some(value) }
 }
 
 fn pair(key: &str, value: Value) -> KeyValue {
-    KeyValue { key: key.to_owned(), value: Some(any(value)), ..KeyValue::default() }
+    KeyValue { key: key.to_owned(), value: Some(any(value)) }
 }
 
 fn text(key: &str, value: &str) -> KeyValue {
