@@ -1,14 +1,15 @@
 //! Which web pages may send spans. Browsers ask first (a preflight), because of the content type.
 //!
-//! What must stay true: a page that was not allowed gets no header that would let its browser go on. Pages of this machine
-//! are allowed where only this machine can connect and nothing else is set.
+//! What must stay true: a page that was not allowed gets no header that would let its browser go on. One that was allowed
+//! may send with credentials, as the Collector allows it: `navigator.sendBeacon` does so always, and cookies mean nothing here.
+//! Pages of this machine are allowed where only this machine can connect and nothing else is set.
 
 use std::net::IpAddr;
 
 use ::http::header::{
-    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
-    ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, VARY,
+    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE,
+    ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, VARY,
 };
 use ::http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri};
 use axum::body::Body;
@@ -60,6 +61,7 @@ pub(crate) fn preflight(
 pub(crate) fn allow(config: &CorsConfig, request: &HeaderMap, response: &mut Response<Body>) {
     let Some(origin) = request.get(ORIGIN).filter(|origin| allows(config, origin)) else { return };
     response.headers_mut().insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+    response.headers_mut().insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
     response.headers_mut().append(VARY, HeaderValue::from_static("Origin"));
     let exposed = HeaderValue::from_str(&config.exposed_headers.join(", "));
     if let Some(exposed) = exposed.ok().filter(|exposed| !exposed.is_empty()) {

@@ -2,8 +2,8 @@
 //! too.
 //!
 //! What must stay true: a connection that says nothing, or says it slowly, is closed in time; there are never more
-//! connections than [`MAX_CONNECTIONS`]; accepting waits for nobody's handshake; on shutdown requests that have begun are
-//! finished, within [`DRAIN`].
+//! connections than [`MAX_CONNECTIONS`], or than half of the files that the process may open; accepting waits for nobody's
+//! handshake; on shutdown requests that have begun are finished, within [`DRAIN`].
 
 mod begin;
 mod life;
@@ -37,8 +37,8 @@ pub use pings::PingPolicy;
 use secure::Secure;
 pub use secure::{HANDSHAKE_TIME, MAX_HANDSHAKES};
 
-/// Most connections at a time on one listener; more wait to be accepted.
-pub const MAX_CONNECTIONS: usize = 8192;
+/// Most connections at a time on one listener; more wait to be accepted. An idle one costs some 10 kB.
+pub const MAX_CONNECTIONS: usize = 16_384;
 /// How long a new connection may say nothing, and how long it may take to say which protocol it speaks.
 pub const FIRST_BYTE: Duration = Duration::from_secs(30);
 /// How long the headers of an HTTP/1.1 request may take, and how long a connection may idle before them. As long as
@@ -131,7 +131,7 @@ where
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     let connections = TaskTracker::new();
-    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let slots = Arc::new(Semaphore::new(most_connections()));
     let shared = Arc::new(Shared { secure: Secure::default(), listen, shutdown: shutdown.clone() });
     // Dropped last: when this function is left, or its future dropped, the connections go with it.
     let cut = CancellationToken::new();
@@ -173,6 +173,13 @@ where
         tracing::warn!("some requests took longer than {DRAIN:?} after the shutdown and were cut off");
     }
     Ok(())
+}
+
+/// The other half is for what is stored, and for the other listeners.
+fn most_connections() -> usize {
+    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let files = files.and_then(|files| usize::try_from(files).ok()).unwrap_or(usize::MAX);
+    MAX_CONNECTIONS.min(files / 2)
 }
 
 async fn accept_failed(error: &io::Error, shutdown: &CancellationToken) {

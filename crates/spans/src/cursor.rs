@@ -108,8 +108,8 @@ pub struct Appended {
     pub truncated: u32,
     /// Spans refused, in order.
     pub refused: Vec<Refused>,
-    /// Whether the same request was taken before, so that nothing was added now.
-    pub known: bool,
+    /// Whether it was a copy of a request that is stored already: what is in it was received before.
+    pub again: bool,
 }
 
 /// The request as a whole cannot be read.

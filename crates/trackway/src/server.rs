@@ -18,6 +18,7 @@ use trackway_ingester::Ingester;
 use trackway_overrides::Overrides;
 use trackway_querier::Querier;
 use trackway_storage::{BlockCatalog, BlockReader, Catalog, CpuPool};
+use trackway_tail::Tails;
 
 use crate::admin::Process;
 use crate::blocklist::{BlockList, Work};
@@ -26,6 +27,7 @@ use crate::listen::Port;
 use crate::lock::FolderLock;
 use crate::overrides::TenantSettings;
 use crate::store::Blocks;
+use crate::user_overrides::UserOverrides;
 use crate::welcome::Welcome;
 use crate::{address, allocator, caches, leftovers, listen, logging, memory, settings, store};
 
@@ -116,6 +118,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let _lock = if config.trackway.read_only { None } else { Some(FolderLock::take(&wal)?) };
     let cpu = CpuPool::new(config.trackway.query.threads as usize)?;
     let Blocks { store, bucket } = store::open(&config, &*random).await?;
+    let own_overrides = UserOverrides::open(&config, &tenants).await?;
     allocator::fit(memory.limit());
     let opened = caches::open(&config, &memory, &clock, bucket.is_some()).await?;
     let reader = BlockReader::new(store.clone(), cpu, memory.clone()).with_caches(opened.caches.clone());
@@ -143,8 +146,15 @@ async fn serve(config: Config) -> anyhow::Result<()> {
 
     let stop = CancellationToken::new();
     let querier = Querier::new(Arc::clone(&ingester), reader, Arc::clone(&clock), settings::querier(&config));
+    let tails = Arc::new(Tails::new(memory.clone(), Arc::clone(&clock)));
+    let (of_distributor, own_clock) = (settings::distributor(&config), Arc::clone(&clock));
+    let distributor = Distributor::new(Arc::clone(&ingester), of_distributor, Arc::clone(&tails), own_clock);
+    let distributor = Arc::new(distributor.with_forwarders(forwarders.clone()));
     let process = Arc::new(Process {
+        distributor,
+        tails,
         tenants: Arc::clone(&tenants),
+        own_overrides,
         compactor: work.as_ref().map(Work::compactor),
         querier: querier.clone(),
         ingester: Arc::clone(&ingester),
@@ -170,6 +180,9 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         parts.loops.spawn(work.clone().run(polled, parts.stop_loops.clone()));
     }
     parts.loops.spawn(tenants.run(parts.stop_loops.clone()));
+    if let Some(own) = &process.own_overrides {
+        parts.loops.spawn(Arc::clone(own).run(parts.stop_loops.clone()));
+    }
     parts.loops.spawn(block_list.run(work, parts.stop_loops.clone()));
     // Before anybody is told that it is ready, and may stop it.
     let signals = Signals::listen();
@@ -302,19 +315,13 @@ impl Parts {
             let (router, stop) = (router.clone(), parts.stop_api.clone());
             parts.api.spawn(trackway_api::serve(listener, listen, router, stop));
         }
-        let push: Arc<dyn Push> = Arc::new(
-            Distributor::new(
-                Arc::clone(&process.ingester),
-                settings::distributor(config),
-                Arc::clone(&process.clock),
-            )
-            .with_forwarders(process.forwarders.clone()),
-        );
+        let push: Arc<dyn Push> = Arc::clone(&process.distributor) as Arc<dyn Push>;
         if let Some(forwarders) = &process.forwarders {
             parts.forwarding.spawn(Arc::clone(forwarders).run(parts.stop_forwarding.clone()));
         }
         for Port { listener, listen } in ports.otlp_grpc.into_iter().chain(ports.otlp_http) {
-            let (otlp, push) = (settings::otlp(config, &process.memory), Arc::clone(&push));
+            let (otlp, push) =
+                (settings::otlp(config, &process.memory, &process.received), Arc::clone(&push));
             let stop = parts.stop_receivers.clone();
             parts.receivers.spawn(trackway_receivers::serve(listener, listen, otlp, push, stop));
         }
@@ -340,6 +347,8 @@ impl Parts {
         self.stop_receivers.cancel();
         while self.receivers.join_next().await.is_some() {}
         self.stop_forwarding.cancel();
+        // What is to be seen has been seen; a listener waits for those who still watch.
+        process.tails.close();
         process.ingester.stop_taking();
         self.stop_loops.cancel();
         while self.loops.join_next().await.is_some() {}

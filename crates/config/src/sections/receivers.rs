@@ -62,7 +62,7 @@ section! {
         traces_url_path: String = "/v1/traces".to_owned(), "Path that takes spans.";
         response_headers: BTreeMap<String, Secret> = BTreeMap::new(), "Headers added to every answer.";
         tls: Option<ReceiverTls> = None, "TLS of the receiver.";
-        read_timeout: GoDuration = GoDuration::ZERO, "How long a body may take to arrive; 0 is a minute.";
+        read_timeout: GoDuration = GoDuration::ZERO, "How long a body may take to arrive; 0 is a minute, which is the most.";
         read_header_timeout: GoDuration = GoDuration::ZERO, "How long the headers of a request may take over HTTP/1.1; 0 is two minutes.";
         idle_timeout: GoDuration = GoDuration::ZERO, "When a connection without requests is closed; 0 is two minutes over HTTP/1.1, never over HTTP/2.";
         keep_alives_enabled: bool = true, "Whether a connection may have more than one request.";
