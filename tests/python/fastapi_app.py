@@ -6,6 +6,7 @@ It prints one JSON line: the trace id, route and HTTP status of each request tha
 """
 
 import json
+import os
 import sys
 
 from fastapi import FastAPI, HTTPException
@@ -18,14 +19,19 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Status, StatusCode
 
 
+# With the standard's variables for certificates, which the exporters read themselves, TLS is spoken.
+SECURE = "OTEL_EXPORTER_OTLP_CERTIFICATE" in os.environ
+
+
 def exporter(protocol: str, endpoint: str):
     if protocol == "grpc":
         from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 
-        return OTLPSpanExporter(endpoint=endpoint, insecure=True)
+        return OTLPSpanExporter(endpoint=endpoint, insecure=not SECURE)
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
-    return OTLPSpanExporter(endpoint=f"http://{endpoint}/v1/traces")
+    scheme = "https" if SECURE else "http"
+    return OTLPSpanExporter(endpoint=f"{scheme}://{endpoint}/v1/traces")
 
 
 def application(served: list) -> FastAPI:

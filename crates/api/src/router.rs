@@ -21,6 +21,7 @@ use trackway_common::TenantId;
 use trackway_proto::health::health_server::HealthServer;
 use trackway_proto::tempopb::querier_server::QuerierServer;
 use trackway_proto::tempopb::streaming_querier_server::StreamingQuerierServer;
+use trackway_receivers::Listen;
 
 use crate::context::{ApiState, tenants};
 use crate::grpc::{MAX_MESSAGE, Streaming};
@@ -191,10 +192,15 @@ fn method_name(method: &Method) -> &'static str {
     }
 }
 
-/// Serves HTTP/1.1 and HTTP/2 without TLS on one port until `shutdown`, then finishes what has begun.
+/// Serves HTTP/1.1 and HTTP/2 on one port until `shutdown`, then finishes what has begun.
 ///
 /// # Errors
 /// If the listener cannot be used at all.
-pub async fn serve(listener: TcpListener, router: Router, shutdown: CancellationToken) -> io::Result<()> {
-    trackway_receivers::listen::run(listener, router, shutdown).await
+pub async fn serve(
+    listener: TcpListener,
+    listen: Listen,
+    router: Router,
+    shutdown: CancellationToken,
+) -> io::Result<()> {
+    trackway_receivers::listen::run(listener, listen, router, shutdown).await
 }

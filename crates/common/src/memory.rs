@@ -29,19 +29,22 @@ pub enum MemoryUser {
     Caches,
     /// What questions are at work on.
     Queries,
+    /// Requests that wait to be forwarded.
+    Forwarders,
     /// What the process has in memory that nobody reserved, as far as it is more than it always has.
     Uncounted,
 }
 
 impl MemoryUser {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Requests,
         Self::Head,
         Self::Blocks,
         Self::Compaction,
         Self::Caches,
         Self::Queries,
+        Self::Forwarders,
         Self::Uncounted,
     ];
 
@@ -54,6 +57,7 @@ impl MemoryUser {
             Self::Compaction => "compaction",
             Self::Caches => "caches",
             Self::Queries => "queries",
+            Self::Forwarders => "forwarders",
             Self::Uncounted => "uncounted",
         }
     }
@@ -63,7 +67,7 @@ impl MemoryUser {
     fn ceiling_eighths(self) -> usize {
         match self {
             Self::Requests | Self::Head | Self::Blocks | Self::Uncounted => 8,
-            Self::Compaction => 7,
+            Self::Compaction | Self::Forwarders => 7,
             Self::Queries => 6,
             Self::Caches => 4,
         }
@@ -78,6 +82,7 @@ impl MemoryUser {
     fn share_eighths(self) -> usize {
         match self {
             Self::Requests => 2,
+            Self::Forwarders => 1,
             Self::Head | Self::Blocks | Self::Compaction | Self::Caches | Self::Queries | Self::Uncounted => {
                 8
             }

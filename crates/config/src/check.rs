@@ -84,7 +84,7 @@ impl<'a> Findings<'a> {
         check_columns(&key, &limits.storage.parquet_dedicated_columns, self);
     }
 
-    fn one_of(&mut self, key: &str, value: &str, choices: &[&str]) {
+    pub(crate) fn one_of(&mut self, key: &str, value: &str, choices: &[&str]) {
         if choices.contains(&value) {
             return;
         }
@@ -108,6 +108,8 @@ impl Config {
         let mut found = Findings::new(self);
         self.check_process(&mut found);
         self.check_addresses(&mut found);
+        self.check_tls(&mut found);
+        self.check_forwarders(&mut found);
         self.check_storage(&mut found);
         self.check_caches(&mut found);
         self.check_user_overrides(&mut found);
@@ -222,6 +224,40 @@ impl Config {
                 found.add(&key, message);
             }
             taken.push((key, address));
+        }
+    }
+
+    fn check_forwarders(&self, found: &mut Findings<'_>) {
+        let all = &self.distributor.forwarders;
+        let mut names: Vec<&str> = Vec::new();
+        for (place, forwarder) in all.iter().enumerate() {
+            let key = |name: &str| format!("distributor.forwarders[{place}].{name}");
+            let name = forwarder.name.as_str();
+            found.required(&key("name"), name, "give it one, for overrides.defaults.forwarders");
+            if let Some(other) = names.iter().position(|other| !name.is_empty() && *other == name) {
+                let key = key("name");
+                let message =
+                    format!("{key} is \"{name}\", as distributor.forwarders[{other}].name is; rename one");
+                found.add(&key, message);
+            }
+            names.push(name);
+            if forwarder.backend != "otlpgrpc" {
+                let key = key("backend");
+                found.add(&key, format!("{key} is \"{}\"; use otlpgrpc", forwarder.backend));
+            } else if forwarder.otlpgrpc.endpoints.is_empty() {
+                let key = key("otlpgrpc.endpoints");
+                found.add(&key, format!("{key} is empty; write host:port, such as tempo:4317"));
+            } else if !forwarder.otlpgrpc.tls.insecure {
+                let why = "name the authority of the endpoints, or set insecure: true";
+                found.required(&key("otlpgrpc.tls.cert_file"), &forwarder.otlpgrpc.tls.cert_file, why);
+            }
+        }
+        for wanted in &self.overrides.defaults.forwarders {
+            if !names.contains(&wanted.as_str()) {
+                let key = "overrides.defaults.forwarders";
+                let there = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+                found.add(key, format!("{key} has {wanted}; distributor.forwarders has {there}"));
+            }
         }
     }
 

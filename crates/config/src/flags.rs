@@ -23,6 +23,10 @@ pub struct Flags {
     pub health: bool,
     /// `-health.url`.
     pub health_url: Option<String>,
+    /// `-health.ca-file`, `-health.cert-file` and `-health.key-file`; empty for none.
+    pub health_files: [String; 3],
+    /// `-health.insecure-skip-verify`.
+    pub health_insecure_skip_verify: bool,
     /// `-h`, `-help`: print the help and exit.
     pub help: bool,
     /// Settings of the file that flags override.
@@ -72,6 +76,14 @@ const PROCESS: &[(&str, bool, &str)] = &[
     ("version", true, "Print the version and exit."),
     ("health", true, "Ask a running process whether it is ready, and exit."),
     ("health.url", false, "Where to ask; `http://localhost:3200/ready` by default."),
+    (
+        "health.ca-file",
+        false,
+        "Authorities of the server that is asked over https, PEM, instead of the system's.",
+    ),
+    ("health.cert-file", false, "Certificate to show to it, PEM."),
+    ("health.key-file", false, "Its private key, PEM."),
+    ("health.insecure-skip-verify", true, "Take any certificate of it."),
     ("help", true, "Print the help and exit."),
     ("h", true, "Print the help and exit."),
 ];
@@ -202,6 +214,10 @@ impl Flags {
                 "version" => self.version = boolean(value)?,
                 "health" => self.health = boolean(value)?,
                 "health.url" => self.health_url = Some(value),
+                "health.ca-file" => self.health_files[0] = value,
+                "health.cert-file" => self.health_files[1] = value,
+                "health.key-file" => self.health_files[2] = value,
+                "health.insecure-skip-verify" => self.health_insecure_skip_verify = boolean(value)?,
                 _ => self.help = boolean(value)?,
             },
         }

@@ -15,6 +15,10 @@ const REPEATED: &[(&str, &str)] = &[
     ("server.grpc_tls_config", "server.http_tls_config"),
     ("distributor.log_discarded_spans", "distributor.log_received_spans"),
     ("distributor.receivers.otlp.protocols.http.tls", "distributor.receivers.otlp.protocols.grpc.tls"),
+    (
+        "distributor.receivers.jaeger.protocols.grpc.keepalive",
+        "distributor.receivers.otlp.protocols.grpc.keepalive",
+    ),
     ("distributor.receivers.jaeger.protocols.grpc.tls", "distributor.receivers.otlp.protocols.grpc.tls"),
     (
         "distributor.receivers.jaeger.protocols.thrift_http.tls",

@@ -45,6 +45,16 @@ pub struct Raw(pub(crate) Node);
 const SECRET_WORDS: &[&str] = &["password", "secret", "token", "credentials", "authorization"];
 
 impl Raw {
+    /// Whether nothing is in it.
+    pub fn is_empty(&self) -> bool {
+        match &self.0.value {
+            NodeValue::Null => true,
+            NodeValue::Scalar { text, .. } => text.is_empty(),
+            NodeValue::List(items) => items.is_empty(),
+            NodeValue::Map(entries) => entries.is_empty(),
+        }
+    }
+
     fn item(node: &Node) -> Item {
         match &node.value {
             NodeValue::Null => Item::Null,

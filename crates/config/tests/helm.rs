@@ -198,9 +198,9 @@ fn environment_is_expanded_only_when_asked() {
 
 #[test]
 fn tenants_replace_the_defaults() {
-    let text = "overrides:\n  a:\n    ingestion: {rate_limit_bytes: 5}\n  '*':\n    max_bytes_per_trace: 7\n    forwarders: [x]\n  b:\n";
+    let text = "overrides:\n  a:\n    ingestion: {rate_limit_bytes: 5}\n  '*':\n    max_bytes_per_trace: 7\n    forwarders: [x]\n    ingestion_tenant_shard_size: 2\n  b:\n";
     let file = tenant_limits("o.yaml", text, &Config::default().overrides.defaults).unwrap();
-    assert_eq!(file.without_effect, ["overrides.*.forwarders"]);
+    assert_eq!(file.without_effect, ["overrides.*.ingestion.tenant_shard_size"]);
     assert_eq!(file.send_nothing, ["*", "a", "b"]);
     let tenants = file.tenants;
     assert_eq!(tenants["a"].ingestion.rate_limit_bytes.bytes(), 5);

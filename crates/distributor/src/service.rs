@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use trackway_common::{Clock, ErrorKind, Kinded, TenantId};
+use trackway_forward::Forwarders;
 use trackway_ingester::{IngestError, Ingester};
 use trackway_spans::{Appended, Refusal, peek_request};
 use trackway_tail::Tails;
@@ -56,6 +57,7 @@ pub struct Distributor {
     usage: Option<Usage>,
     tails: Arc<Tails>,
     clock: Arc<dyn Clock>,
+    forwarders: Option<Arc<Forwarders>>,
 }
 
 impl Distributor {
@@ -78,7 +80,14 @@ impl Distributor {
             usage: config.usage.map(Usage::new),
             tails,
             clock,
+            forwarders: None,
         }
+    }
+
+    /// Copies what was accepted to these.
+    #[must_use]
+    pub fn with_forwarders(self, forwarders: Option<Arc<Forwarders>>) -> Self {
+        Self { forwarders, ..self }
     }
 
     /// Appends metrics in Prometheus's text format.
@@ -141,6 +150,10 @@ impl Distributor {
         let appended = appended.map_err(|error| self.refusal(&error, &request.tenant))?;
         self.announce(&request);
         self.watch(&request, &appended);
+        if let Some(forwarders) = self.forwarders.as_ref().filter(|_| appended.spans > 0 && !appended.again) {
+            let refused = appended.refused.iter().map(|refused| refused.ordinal);
+            forwarders.forward(&request.tenant, &request.body, refused);
+        }
         let is_limited = appended.refused.iter().any(|refused| refused.reason.is_limit());
         if let (0, false, Some(first)) = (appended.spans, is_limited, appended.refused.first()) {
             return Err(PushError::new(ErrorKind::Invalid, first.reason.to_string()));

@@ -7,6 +7,7 @@ use std::fmt;
 use std::time::Duration;
 
 use trackway_spans::wire::{Field, Reader, WireError};
+use trackway_tls::TlsConfig;
 
 use crate::http::{Answer, Ask, HttpClient, HttpError};
 use crate::otlp::count_spans;
@@ -18,9 +19,6 @@ const TRACES: &str = "/v1/traces";
 /// An endpoint that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EndpointError {
-    /// TLS is not spoken here.
-    #[error("{0}: https is not supported here; give the plain http endpoint")]
-    Tls(String),
     /// Something else than host, port and path.
     #[error("{0:?} is not an endpoint; give host:port, as 127.0.0.1:4318")]
     Malformed(String),
@@ -29,6 +27,7 @@ pub enum EndpointError {
 /// Where a server listens: host, port and what comes before the paths of its API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
+    https: bool,
     host: String,
     port: u16,
     base: String,
@@ -38,12 +37,10 @@ impl Endpoint {
     /// Reads `host`, `host:port` or a URL; `port` is taken where none is given.
     pub fn parse(text: &str, port: u16) -> Result<Self, EndpointError> {
         let malformed = || EndpointError::Malformed(text.to_owned());
-        let rest = match text.trim().split_once("://") {
-            None => text.trim(),
-            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => rest,
-            Some((scheme, _)) if scheme.eq_ignore_ascii_case("https") => {
-                return Err(EndpointError::Tls(text.to_owned()));
-            }
+        let (https, rest) = match text.trim().split_once("://") {
+            None => (false, text.trim()),
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => (false, rest),
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => (true, rest),
             Some(_) => return Err(malformed()),
         };
         let (authority, path) =
@@ -68,7 +65,23 @@ impl Endpoint {
         let port = given.map_or(Ok(port), |digits| digits.parse().map_err(|_| malformed()))?;
         let path = path.trim_end_matches('/');
         let base = if path.is_empty() { String::new() } else { format!("/{path}") };
-        Ok(Self { host: host.to_owned(), port, base })
+        Ok(Self { https, host: host.to_owned(), port, base })
+    }
+
+    /// Whether TLS is spoken.
+    pub fn is_https(&self) -> bool {
+        self.https
+    }
+
+    /// What comes before the paths of its API: nothing, or `/path`.
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// `http://host:port` or `https://host:port`.
+    pub fn origin(&self) -> String {
+        let scheme = if self.https { "https" } else { "http" };
+        format!("{scheme}://{}", self.authority())
     }
 
     /// Name or address, without brackets.
@@ -93,7 +106,7 @@ impl Endpoint {
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http://{}{}", self.authority(), self.base)
+        write!(f, "{}{}", self.origin(), self.base)
     }
 }
 
@@ -158,13 +171,18 @@ impl OtlpHttpClient {
     /// Connects to `host`, `host:port` or a URL, on port 4318 unless it says otherwise; `/v1/traces` is added if it is
     /// not there.
     pub async fn connect(endpoint: &str) -> Result<Self, SendError> {
+        Self::connect_with(endpoint, &TlsConfig::default()).await
+    }
+
+    /// The same with these settings of TLS, which count when the URL begins with `https`.
+    pub async fn connect_with(endpoint: &str, tls: &TlsConfig) -> Result<Self, SendError> {
         let endpoint = Endpoint::parse(endpoint, OTLP_HTTP_PORT)?;
         let target = if endpoint.base.ends_with(TRACES) {
             endpoint.base.clone()
         } else {
             format!("{}{TRACES}", endpoint.base)
         };
-        Ok(Self { http: HttpClient::connect(endpoint).await?, target })
+        Ok(Self { http: HttpClient::connect_with(endpoint, tls).await?, target })
     }
 
     /// Where it sends to.

@@ -1,14 +1,18 @@
-//! A small HTTP/1.1 client over one kept connection: what is needed to send spans and to ask questions, and no more.
+//! A small HTTP/1.1 client over one kept connection, with TLS where the URL says `https`: what is needed to send spans and to ask questions, and no more.
 //!
 //! What must stay true: one request at a time; a connection on which anything went wrong, or whose answer was not read
 //! to its end, is never used again; no answer is believed beyond a gigabyte.
 
 use std::io::{Error, ErrorKind};
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 use trackway_common::Clock;
+use trackway_tls::{TlsConfig, TlsError, client_config};
 
 use crate::client::Endpoint;
 
@@ -34,7 +38,32 @@ pub enum HttpError {
     /// The connection broke, or what came is not HTTP.
     #[error("the connection to {0} broke: {1}")]
     Broken(String, #[source] Error),
+    /// There is no trust, or the server does not speak TLS.
+    #[error("no TLS with {0}: {1}{hint}", hint = tls_hint(.1))]
+    Tls(String, #[source] Error),
+    /// A setting of TLS cannot be used.
+    #[error(transparent)]
+    TlsSetting(#[from] TlsError),
 }
+
+/// What to do about a handshake that failed.
+fn tls_hint(error: &Error) -> &'static str {
+    let text = error.to_string();
+    if text.contains("UnknownIssuer") || text.contains("CaUsedAsEndEntity") {
+        "; name the authority of its certificate, a PEM file, or skip the verification"
+    } else if text.contains("CertificateRequired") || text.contains("HandshakeFailure") {
+        "; it may demand a client's certificate: name one, and its key"
+    } else if text.contains("InvalidContentType") || text.contains("corrupt message") {
+        "; it may not speak TLS: try http://"
+    } else {
+        ""
+    }
+}
+
+/// What HTTP is spoken over.
+pub(crate) trait Wire: AsyncRead + AsyncWrite + Send + Sync + Unpin + std::fmt::Debug {}
+impl<T: AsyncRead + AsyncWrite + Send + Sync + Unpin + std::fmt::Debug> Wire for T {}
+pub(crate) type Stream = BufReader<Box<dyn Wire>>;
 
 /// What the server answered.
 #[derive(Clone, Debug)]
@@ -72,17 +101,30 @@ pub(crate) struct Ask<'a> {
 }
 
 /// A client of one server.
-#[derive(Debug)]
 pub struct HttpClient {
     endpoint: Endpoint,
+    tls: Option<TlsConnector>,
     patience: Duration,
-    stream: Option<BufReader<TcpStream>>,
+    stream: Option<Stream>,
+}
+
+impl std::fmt::Debug for HttpClient {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HttpClient").field("endpoint", &self.endpoint).finish_non_exhaustive()
+    }
 }
 
 impl HttpClient {
     /// Connects.
     pub async fn connect(endpoint: Endpoint) -> Result<Self, HttpError> {
-        let mut client = Self { endpoint, patience: Duration::from_secs(60), stream: None };
+        Self::connect_with(endpoint, &TlsConfig::default()).await
+    }
+
+    /// Connects, with these settings of TLS where it is spoken.
+    pub async fn connect_with(endpoint: Endpoint, tls: &TlsConfig) -> Result<Self, HttpError> {
+        let tls = endpoint.is_https().then(|| client_config(tls)).transpose()?;
+        let tls = tls.map(|config| TlsConnector::from(Arc::new(config)));
+        let mut client = Self { endpoint, tls, patience: Duration::from_secs(60), stream: None };
         client.stream = Some(client.open().await?);
         Ok(client)
     }
@@ -154,14 +196,14 @@ impl HttpClient {
         self.patience
     }
 
-    pub(crate) async fn open(&self) -> Result<BufReader<TcpStream>, HttpError> {
+    pub(crate) async fn open(&self) -> Result<Stream, HttpError> {
         let place = self.endpoint.authority();
         let connecting = TcpStream::connect((self.endpoint.host(), self.endpoint.port()));
         match tokio::time::timeout(CONNECT, connecting).await {
             Ok(Ok(stream)) => {
                 // Requests are written in one piece; waiting to fill a packet only costs time.
                 let _ = stream.set_nodelay(true);
-                Ok(BufReader::with_capacity(64 << 10, stream))
+                Ok(BufReader::with_capacity(64 << 10, self.secure(stream).await?))
             }
             Ok(Err(error)) if error.kind() == ErrorKind::ConnectionRefused => {
                 Err(HttpError::NobodyThere(place))
@@ -171,11 +213,19 @@ impl HttpClient {
         }
     }
 
-    async fn exchange(
-        &mut self,
-        mut stream: BufReader<TcpStream>,
-        ask: &Ask<'_>,
-    ) -> Result<Answer, HttpError> {
+    async fn secure(&self, stream: TcpStream) -> Result<Box<dyn Wire>, HttpError> {
+        let Some(tls) = &self.tls else { return Ok(Box::new(stream)) };
+        let place = self.endpoint.authority();
+        let name = ServerName::try_from(self.endpoint.host().to_owned())
+            .map_err(|error| HttpError::Tls(place.clone(), Error::new(ErrorKind::InvalidInput, error)))?;
+        match tokio::time::timeout(CONNECT, tls.connect(name, stream)).await {
+            Ok(Ok(stream)) => Ok(Box::new(stream)),
+            Ok(Err(error)) => Err(HttpError::Tls(place, error)),
+            Err(_) => Err(HttpError::TooSlow(place, CONNECT)),
+        }
+    }
+
+    async fn exchange(&mut self, mut stream: Stream, ask: &Ask<'_>) -> Result<Answer, HttpError> {
         let head = self.head(ask);
         let talk = async {
             let sent = send(&mut stream, &head, ask.body.unwrap_or_default()).await;
@@ -220,14 +270,14 @@ pub(crate) fn not_http(what: &str) -> Error {
     Error::new(ErrorKind::InvalidData, what)
 }
 
-pub(crate) async fn send(stream: &mut BufReader<TcpStream>, head: &str, body: &[u8]) -> Result<(), Error> {
+pub(crate) async fn send(stream: &mut Stream, head: &str, body: &[u8]) -> Result<(), Error> {
     stream.get_mut().write_all(head.as_bytes()).await?;
     stream.get_mut().write_all(body).await?;
     stream.get_mut().flush().await
 }
 
 /// A line without its end. The end of the stream before the first byte is a connection that was closed.
-pub(crate) async fn line(stream: &mut BufReader<TcpStream>) -> Result<String, Error> {
+pub(crate) async fn line(stream: &mut Stream) -> Result<String, Error> {
     let mut bytes = Vec::new();
     (&mut *stream).take(LONGEST_LINE).read_until(b'\n', &mut bytes).await?;
     match bytes.pop() {
@@ -241,7 +291,7 @@ pub(crate) async fn line(stream: &mut BufReader<TcpStream>) -> Result<String, Er
     String::from_utf8(bytes).map_err(|_| not_http("a line of the answer is not text"))
 }
 
-async fn read_headers(stream: &mut BufReader<TcpStream>) -> Result<Vec<(String, String)>, Error> {
+async fn read_headers(stream: &mut Stream) -> Result<Vec<(String, String)>, Error> {
     let mut headers = Vec::new();
     loop {
         let text = line(stream).await?;
@@ -257,7 +307,7 @@ async fn read_headers(stream: &mut BufReader<TcpStream>) -> Result<Vec<(String, 
 }
 
 /// Reads one answer, and says whether the connection may be used again.
-async fn read_answer(stream: &mut BufReader<TcpStream>, method: &str) -> Result<(Answer, bool), Error> {
+async fn read_answer(stream: &mut Stream, method: &str) -> Result<(Answer, bool), Error> {
     // A kept connection that the server had closed says so here: nothing of the answer has come yet.
     if stream.fill_buf().await?.is_empty() {
         return Err(Error::new(ErrorKind::ConnectionReset, "the server closed the connection"));
@@ -270,7 +320,7 @@ async fn read_answer(stream: &mut BufReader<TcpStream>, method: &str) -> Result<
 }
 
 /// Reads what comes before the body, and says whether it is HTTP/1.0.
-pub(crate) async fn read_head(stream: &mut BufReader<TcpStream>) -> Result<(Answer, bool), Error> {
+pub(crate) async fn read_head(stream: &mut Stream) -> Result<(Answer, bool), Error> {
     loop {
         let first = line(stream).await?;
         let mut words = first.split(' ');
@@ -289,7 +339,7 @@ pub(crate) async fn read_head(stream: &mut BufReader<TcpStream>) -> Result<(Answ
 }
 
 /// Reads the body; false if only the end of the connection ended it.
-pub(crate) async fn read_body(stream: &mut BufReader<TcpStream>, answer: &mut Answer) -> Result<bool, Error> {
+pub(crate) async fn read_body(stream: &mut Stream, answer: &mut Answer) -> Result<bool, Error> {
     if answer.header("transfer-encoding").is_some_and(|value| value.eq_ignore_ascii_case("chunked")) {
         loop {
             let text = line(stream).await?;
@@ -312,11 +362,7 @@ pub(crate) async fn read_body(stream: &mut BufReader<TcpStream>, answer: &mut An
     Ok(false)
 }
 
-async fn read_exactly(
-    stream: &mut BufReader<TcpStream>,
-    length: u64,
-    into: &mut Vec<u8>,
-) -> Result<(), Error> {
+async fn read_exactly(stream: &mut Stream, length: u64, into: &mut Vec<u8>) -> Result<(), Error> {
     if length > LARGEST.saturating_sub(into.len() as u64) {
         return Err(not_http("the answer is too large"));
     }

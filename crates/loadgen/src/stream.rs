@@ -2,10 +2,9 @@
 
 use std::io::{Error, ErrorKind};
 
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt};
 
-use crate::http::{Answer, Ask, HttpClient, HttpError, line, not_http, read_body, read_head, send};
+use crate::http::{Answer, Ask, HttpClient, HttpError, Stream, line, not_http, read_body, read_head, send};
 
 /// The longest line that is read.
 const LONGEST: usize = 16 << 20;
@@ -13,7 +12,7 @@ const LONGEST: usize = 16 << 20;
 /// The lines of an answer.
 #[derive(Debug)]
 pub struct Lines {
-    stream: BufReader<TcpStream>,
+    stream: Stream,
     place: String,
     is_chunked: bool,
     /// Bytes of the present chunk that are still to come.

@@ -44,6 +44,12 @@ pub struct Limits {
     pub compaction_window: Duration,
     /// Whether blocks are left as they are (`compaction.compaction_disabled`).
     pub compaction_disabled: bool,
+    /// Forwarders that get a copy of its spans (`forwarders`).
+    pub forwarders: Vec<String>,
+    /// Requests that wait in the queue of each (`metrics_generator.forwarder.queue_size`); 0 is the default.
+    pub forwarder_queue_size: usize,
+    /// Requests that are sent at a time from each (`metrics_generator.forwarder.workers`); 0 is the default.
+    pub forwarder_workers: usize,
     /// Attributes with columns of their own (`storage.parquet_dedicated_columns`, else `storage.trace.block`'s); `None`
     /// lets them choose themselves.
     pub dedicated: Option<Vec<DedicatedColumn>>,
@@ -58,6 +64,8 @@ pub struct Limits {
 pub struct OwnLimits {
     /// `cost_attribution.dimensions`.
     pub cost_dimensions: Option<Arc<BTreeMap<String, String>>>,
+    /// `forwarders`.
+    pub forwarders: Option<Vec<String>>,
 }
 
 impl OwnLimits {
@@ -66,6 +74,9 @@ impl OwnLimits {
         let mut limits = others.clone();
         if let Some(dimensions) = &self.cost_dimensions {
             limits.cost_dimensions = Arc::clone(dimensions);
+        }
+        if let Some(forwarders) = &self.forwarders {
+            limits.forwarders.clone_from(forwarders);
         }
         limits
     }
@@ -88,6 +99,9 @@ impl Limits {
             block_retention: Duration::ZERO,
             compaction_window: Duration::ZERO,
             compaction_disabled: false,
+            forwarders: Vec::new(),
+            forwarder_queue_size: 0,
+            forwarder_workers: 0,
             dedicated: None,
             cost_dimensions: Arc::default(),
             cost_max_cardinality: 0,
@@ -195,7 +209,7 @@ mod tests {
         let (a, b) = (TenantId::new("a").unwrap(), TenantId::new("b").unwrap());
         let overrides = Overrides::new(Limits { rate_limit_bytes: 1, ..Limits::unlimited() });
         let dimensions: Arc<BTreeMap<_, _>> = Arc::new(BTreeMap::from([("team".to_owned(), String::new())]));
-        let own = OwnLimits { cost_dimensions: Some(Arc::clone(&dimensions)) };
+        let own = OwnLimits { cost_dimensions: Some(Arc::clone(&dimensions)), forwarders: None };
         overrides.replace_own(HashMap::from([(a.clone(), own)]));
         let of = |tenant| {
             let limits = overrides.for_tenant(tenant);

@@ -6,7 +6,7 @@
 
 mod raw;
 
-pub use raw::{RawCodec, RawDecoder};
+pub use raw::{RawCodec, RawDecoder, RawEncoder, RawSendCodec};
 
 /// A module of generated code, which follows other rules than ours.
 macro_rules! generated {

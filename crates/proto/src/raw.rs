@@ -1,13 +1,13 @@
-//! A codec that hands over a gRPC message as the bytes it came in and encodes the answer as usual.
+//! Codecs that hand over a gRPC message as the bytes it came in, or send bytes as a message, and treat the answer as usual.
 //!
 //! What must stay true: no copy is made, and an empty message is a message.
 
 use std::marker::PhantomData;
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, BufMut, Bytes};
 use tonic::Status;
-use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder};
-use tonic_prost::ProstEncoder;
+use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use tonic_prost::{ProstDecoder, ProstEncoder};
 
 /// Decodes to [`Bytes`], encodes a `T`.
 #[derive(Clone, Copy, Debug)]
@@ -48,5 +48,47 @@ impl Decoder for RawDecoder {
     fn decode(&mut self, source: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
         let length = source.remaining();
         Ok(Some(source.copy_to_bytes(length)))
+    }
+}
+
+/// Sends [`Bytes`], decodes a `T`: the other side of [`RawCodec`].
+#[derive(Clone, Copy, Debug)]
+pub struct RawSendCodec<T>(PhantomData<T>);
+
+impl<T> Default for RawSendCodec<T> {
+    fn default() -> Self {
+        Self(PhantomData)
+    }
+}
+
+/// The encoding half of [`RawSendCodec`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RawEncoder;
+
+impl<T> Codec for RawSendCodec<T>
+where
+    T: prost::Message + Default + Send + 'static,
+{
+    type Encode = Bytes;
+    type Decode = T;
+    type Encoder = RawEncoder;
+    type Decoder = ProstDecoder<T>;
+
+    fn encoder(&mut self) -> Self::Encoder {
+        RawEncoder
+    }
+
+    fn decoder(&mut self) -> Self::Decoder {
+        ProstDecoder::new(BufferSettings::default())
+    }
+}
+
+impl Encoder for RawEncoder {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn encode(&mut self, item: Bytes, to: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        to.put(item);
+        Ok(())
     }
 }

@@ -6,6 +6,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use ::http::{HeaderMap, Method, Request, Response, StatusCode};
@@ -27,7 +28,7 @@ use crate::counts::Counts;
 use crate::meter::Meter;
 use crate::seldom::Seldom;
 use crate::tenant::tenant;
-use crate::{CorsConfig, cors, grpc, http, listen};
+use crate::{CorsConfig, Listen, cors, grpc, http, listen};
 
 /// The one method of Jaeger's collector.
 const POST_SPANS: &str = "/jaeger.api_v2.CollectorService/PostSpans";
@@ -59,6 +60,8 @@ pub struct ForeignConfig {
     pub protocol: ForeignProtocol,
     /// Largest body or message, decompressed (`max_request_body_size`, `max_recv_msg_size_mib`).
     pub max_bytes: usize,
+    /// How long an HTTP body may take to arrive (`read_timeout`).
+    pub body_time: Duration,
     /// Which web pages may send.
     pub cors: CorsConfig,
     /// Zipkin: tags that look like numbers, `true` or `false` become such.
@@ -79,16 +82,18 @@ pub struct ForeignConfig {
 /// If the listener cannot be used at all. What goes wrong with one connection is that sender's matter.
 pub async fn serve_foreign(
     listener: TcpListener,
-    config: ForeignConfig,
+    listen: Listen,
+    mut config: ForeignConfig,
     push: Arc<dyn Push>,
     shutdown: CancellationToken,
 ) -> io::Result<()> {
+    config.cors = config.cors.on(&listener);
     let door = Arc::new(Door { config, push, refused: Seldom::default(), origins: Seldom::default() });
     let service = tower::service_fn(move |request| {
         let door = Arc::clone(&door);
         async move { Ok::<_, Infallible>(answer(door, request).await) }
     });
-    listen::run(listener, service, shutdown).await
+    listen::run(listener, listen, service, shutdown).await
 }
 
 /// What every request on a port shares.
@@ -261,7 +266,7 @@ impl Door {
             }
             // Held until the push is done.
             let meter = Meter::new(&self.config.memory, headers, true, limit).await?;
-            let body = http::read(meter.body(body, |broken| broken), limit).await?;
+            let body = http::read(meter.body(body, |broken| broken), limit, self.config.body_time).await?;
             self.take(headers, form, body, encoding, &meter).await
         };
         match answer.await {

@@ -3,6 +3,7 @@
 //! What must stay true: statuses, content types and texts are those that a Collector's receiver gives.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use ::http::{HeaderMap, Method, Request, Response, StatusCode};
@@ -20,8 +21,6 @@ use crate::export::{Batch, Transport, push};
 use crate::meter::{Broken, Meter, Metered};
 use crate::route::Door;
 
-/// The one path.
-const TRACES: &str = "/v1/traces";
 /// From here on, decompression and conversion are moved off the threads that serve connections: some milliseconds.
 const LARGE: usize = 64 << 10;
 
@@ -29,9 +28,11 @@ const LARGE: usize = 64 << 10;
 pub(crate) async fn answer(door: Arc<Door>, request: Request<Incoming>) -> Response<Body> {
     let (parts, body) = request.into_parts();
     let is_post = parts.method == Method::POST;
-    if parts.uri.path() != TRACES {
+    let path = &door.config.path;
+    if parts.uri.path() != path {
         let hint = is_post && parts.uri.path() == "/";
-        let text = if hint { "404 page not found: the path is /v1/traces\n" } else { "404 page not found\n" };
+        let hint = if hint { format!(": the path is {path}") } else { String::new() };
+        let text = format!("404 page not found{hint}\n");
         return respond(StatusCode::NOT_FOUND, "text/plain; charset=utf-8", text);
     }
     if cors::is_preflight(&parts.method, &parts.headers) {
@@ -79,7 +80,7 @@ async fn receive(
     if announced.is_some_and(|length| length > limit) {
         return Err(too_large(limit));
     }
-    let body = read(meter.body(body, |broken| broken), limit).await?;
+    let body = read(meter.body(body, |broken| broken), limit, door.config.body_time).await?;
     let as_it_is = matches!((encoding, format), (Encoding::Identity, Format::Protobuf(_)));
     if body.len() < LARGE || as_it_is {
         return decode(body, encoding, format, limit, meter);
@@ -90,8 +91,11 @@ async fn receive(
 }
 
 /// Reads a body of at most so many bytes.
-pub(crate) async fn read(body: Metered<Broken>, limit: usize) -> Result<Bytes, PushError> {
-    match Limited::new(body, limit).collect().await {
+pub(crate) async fn read(body: Metered<Broken>, limit: usize, time: Duration) -> Result<Bytes, PushError> {
+    let Ok(read) = tokio::time::timeout(time, Limited::new(body, limit).collect()).await else {
+        return Err(PushError::new(ErrorKind::Deadline, format!("the body took longer than {time:?}")));
+    };
+    match read {
         Ok(body) => Ok(body.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Err(too_large(limit)),
         Err(error) => match error.downcast::<Broken>() {

@@ -1,7 +1,14 @@
-//! A listener that speaks HTTP/1.1 and HTTP/2 without TLS on one port, for any service. The query API uses it too.
+//! A listener that speaks HTTP/1.1 and HTTP/2 on one port, over TLS or without, for any service. The query API uses it
+//! too.
 //!
 //! What must stay true: a connection that says nothing, or says it slowly, is closed in time; there are never more
-//! connections than [`MAX_CONNECTIONS`], or than half of the files that the process may open; on shutdown requests that have begun are finished, within [`DRAIN`].
+//! connections than [`MAX_CONNECTIONS`], or than half of the files that the process may open; accepting waits for nobody's
+//! handshake; on shutdown requests that have begun are finished, within [`DRAIN`].
+
+mod begin;
+mod life;
+mod pings;
+mod secure;
 
 use std::convert::Infallible;
 use std::error::Error;
@@ -10,23 +17,29 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::http::{Request, Response};
+use ::http::{HeaderMap, Request, Response};
 use bytes::Bytes;
 use hyper::body::{Body, Incoming};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
-use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use tower::Service;
+use tokio_util::task::TaskTracker;
+use tower::{Service, ServiceExt};
+use trackway_tls::ServerTls;
 
-use crate::seldom::Seldom;
+use begin::begin;
+use life::{Activity, end_of_life};
+use pings::PingGuard;
+pub use pings::PingPolicy;
+use secure::Secure;
+pub use secure::{HANDSHAKE_TIME, MAX_HANDSHAKES};
 
 /// Most connections at a time on one listener; more wait to be accepted. An idle one costs some 10 kB.
 pub const MAX_CONNECTIONS: usize = 16_384;
-/// How long a new connection may say nothing.
+/// How long a new connection may say nothing, and how long it may take to say which protocol it speaks.
 pub const FIRST_BYTE: Duration = Duration::from_secs(30);
 /// How long the headers of an HTTP/1.1 request may take, and how long a connection may idle before them. As long as
 /// Tempo's `http_server_idle_timeout`: clients that keep connections must not see them closed sooner.
@@ -39,6 +52,8 @@ pub const KEEP_ALIVE_ANSWER: Duration = Duration::from_secs(20);
 pub const DRAIN: Duration = Duration::from_secs(30);
 /// Requests at a time on one HTTP/2 connection.
 pub const MAX_STREAMS: u32 = 256;
+/// How often files of certificates are looked at.
+pub const LOOK: Duration = Duration::from_secs(5);
 /// How much of one HTTP/2 request may be under way unread.
 const STREAM_WINDOW: u32 = 1 << 20;
 /// The same for all requests of a connection.
@@ -47,26 +62,84 @@ const CONNECTION_WINDOW: u32 = 4 << 20;
 const MAX_HEADER_BYTES: u32 = 64 << 10;
 /// How long to wait when the system has no file descriptors left.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
-/// What a TLS ClientHello begins with, and no HTTP request does.
-const TLS_HANDSHAKE: u8 = 0x16;
+
+/// How the connections of a port are served.
+#[derive(Clone, Debug)]
+pub struct Listen {
+    /// The setting of the port, for messages.
+    pub key: String,
+    /// TLS, if it is spoken.
+    pub tls: Option<Arc<ServerTls>>,
+    /// How often its files are looked at.
+    pub look: Duration,
+    /// Requests at a time on one HTTP/2 connection.
+    pub max_streams: u32,
+    /// How long the headers of an HTTP/1.1 request may take.
+    pub headers: Duration,
+    /// How often a quiet HTTP/2 connection is asked whether it lives.
+    pub keep_alive: Duration,
+    /// How long it may take to answer that.
+    pub keep_alive_answer: Duration,
+    /// When a connection without requests is closed.
+    pub max_idle: Option<Duration>,
+    /// When a connection is closed in any case.
+    pub max_age: Option<Duration>,
+    /// How long its requests may take after that.
+    pub max_age_grace: Option<Duration>,
+    /// How often clients may ask whether we live.
+    pub pings: Option<PingPolicy>,
+    /// Whether an HTTP/1.1 connection has one request only.
+    pub single_request: bool,
+    /// Headers of every answer.
+    pub response_headers: HeaderMap,
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        Self {
+            key: "its receiver".to_owned(),
+            tls: None,
+            look: LOOK,
+            max_streams: MAX_STREAMS,
+            headers: HEADERS,
+            keep_alive: KEEP_ALIVE,
+            keep_alive_answer: KEEP_ALIVE_ANSWER,
+            max_idle: None,
+            max_age: None,
+            max_age_grace: None,
+            pings: None,
+            single_request: false,
+            response_headers: HeaderMap::new(),
+        }
+    }
+}
 
 /// Serves connections until `shutdown`, then lets those that are busy finish.
 ///
 /// # Errors
 /// None at present: errors of single connections are not errors of the listener.
-pub async fn run<S, B>(listener: TcpListener, service: S, shutdown: CancellationToken) -> io::Result<()>
+pub async fn run<S, B>(
+    listener: TcpListener,
+    listen: Listen,
+    service: S,
+    shutdown: CancellationToken,
+) -> io::Result<()>
 where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send,
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    let graceful = GracefulShutdown::new();
+    let connections = TaskTracker::new();
     let slots = Arc::new(Semaphore::new(most_connections()));
-    let tls_seen = Arc::new(Seldom::default());
+    let shared = Arc::new(Shared { secure: Secure::default(), listen, shutdown: shutdown.clone() });
     // Dropped last: when this function is left, or its future dropped, the connections go with it.
     let cut = CancellationToken::new();
     let _cut_at_end = cut.clone().drop_guard();
+    if let Some(tls) = shared.listen.tls.clone().filter(|tls| tls.has_files()) {
+        let (look, cut) = (shared.listen.look, cut.clone());
+        tokio::spawn(async move { cut.run_until_cancelled(secure::keep_fresh(tls, look)).await });
+    }
     loop {
         let next = async {
             let slot = Arc::clone(&slots).acquire_owned().await;
@@ -84,15 +157,9 @@ where
                 continue;
             }
         };
-        let connection = Connection {
-            peer,
-            service: service.clone(),
-            watcher: graceful.watcher(),
-            shutdown: shutdown.clone(),
-            tls_seen: Arc::clone(&tls_seen),
-        };
+        let connection = Connection { peer, service: service.clone(), shared: Arc::clone(&shared) };
         let cut = cut.clone();
-        tokio::spawn(async move {
+        connections.spawn(async move {
             tokio::select! {
                 () = connection.serve(stream) => {}
                 () = cut.cancelled() => {}
@@ -101,7 +168,8 @@ where
         });
     }
     drop(listener);
-    if tokio::time::timeout(DRAIN, graceful.shutdown()).await.is_err() {
+    connections.close();
+    if tokio::time::timeout(DRAIN, connections.wait()).await.is_err() {
         tracing::warn!("some requests took longer than {DRAIN:?} after the shutdown and were cut off");
     }
     Ok(())
@@ -126,12 +194,17 @@ async fn accept_failed(error: &io::Error, shutdown: &CancellationToken) {
     }
 }
 
+/// What the connections of a port share.
+struct Shared {
+    listen: Listen,
+    secure: Secure,
+    shutdown: CancellationToken,
+}
+
 struct Connection<S> {
     peer: SocketAddr,
     service: S,
-    watcher: Watcher,
-    shutdown: CancellationToken,
-    tls_seen: Arc<Seldom>,
+    shared: Arc<Shared>,
 }
 
 impl<S, B> Connection<S>
@@ -144,29 +217,102 @@ where
     async fn serve(self, stream: TcpStream) {
         // Answers are small and awaited; a socket that refuses this still works.
         let _ = stream.set_nodelay(true);
-        let first = tokio::select! {
-            first = first_byte(&stream) => first,
-            () = self.shutdown.cancelled() => None,
-        };
-        match first {
-            None => return,
-            Some(TLS_HANDSHAKE) => {
-                if self.tls_seen.due() {
-                    tracing::warn!(
-                        "TLS on a plaintext port from {}; set insecure: true in the sender, or configure tls here",
-                        self.peer.ip()
-                    );
-                }
-                return;
+        let shared = Arc::clone(&self.shared);
+        let begin = async {
+            let first = first_byte(&stream).await?;
+            let secure = &shared.secure;
+            match (&shared.listen.tls, first) {
+                (None, secure::HANDSHAKE) => secure.unexpected_tls(&self.peer, &shared.listen.key),
+                (None, _) => return Some(None),
+                (Some(_), secure::HANDSHAKE) => return Some(shared.listen.tls.as_ref()),
+                (Some(_), _) => {}
             }
-            Some(_) => {}
+            None
+        };
+        let begun = tokio::select! {
+            begun = begin => begun,
+            () = self.shared.shutdown.cancelled() => return,
+        };
+        match begun {
+            Some(None) => self.speak(stream).await,
+            Some(Some(tls)) => {
+                let handshake =
+                    self.shared.secure.handshake(tls, stream, &self.peer, &self.shared.listen.key);
+                let secured = tokio::select! {
+                    secured = handshake => secured,
+                    () = self.shared.shutdown.cancelled() => return,
+                };
+                if let Some(secured) = secured {
+                    self.speak(secured).await;
+                }
+            }
+            None if self.shared.listen.tls.is_some() => {
+                self.shared.secure.unexpected_plain(stream, &self.peer, &self.shared.listen.key).await;
+            }
+            None => {}
         }
-        let builder = builder();
-        let connection =
-            builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(self.service));
-        if let Err(error) = self.watcher.watch(connection).await {
-            tracing::debug!("connection from {}: {error}", self.peer);
+    }
+
+    /// Speaks HTTP.
+    async fn speak(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+        let begun = tokio::select! {
+            begun = begin(stream, FIRST_BYTE) => begun,
+            () = self.shared.shutdown.cancelled() => return,
+        };
+        let Some(stream) = begun else { return };
+        let activity = Arc::new(Activity::default());
+        match self.shared.listen.pings {
+            None => self.converse(stream, &activity).await,
+            Some(policy) => {
+                let guarded = PingGuard::new(stream, policy, Arc::clone(&activity));
+                self.converse(guarded, &activity).await;
+            }
         }
+    }
+
+    async fn converse(
+        self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        activity: &Arc<Activity>,
+    ) {
+        let Self { peer, service: inner, shared } = self;
+        let Shared { listen, shutdown, .. } = &*shared;
+        let service = {
+            let (activity, shared) = (Arc::clone(activity), Arc::clone(&shared));
+            hyper::service::service_fn(move |request| {
+                let (busy, shared) = (activity.begin(), Arc::clone(&shared));
+                let answer = inner.clone().oneshot(request);
+                async move {
+                    let mut answer = answer.await?;
+                    for (name, value) in &shared.listen.response_headers {
+                        answer.headers_mut().insert(name, value.clone());
+                    }
+                    drop(busy);
+                    Ok::<_, Infallible>(answer)
+                }
+            })
+        };
+        let builder = builder(listen);
+        let connection = builder.serve_connection(TokioIo::new(stream), service);
+        tokio::pin!(connection);
+        let grace = tokio::select! {
+            done = connection.as_mut() => return ended(peer, done),
+            grace = end_of_life(listen, activity, shutdown) => grace,
+        };
+        connection.as_mut().graceful_shutdown();
+        match grace {
+            None => ended(peer, connection.await),
+            Some(grace) => match tokio::time::timeout(grace, connection).await {
+                Ok(done) => ended(peer, done),
+                Err(_) => tracing::debug!("connection from {}: over its age and grace", peer),
+            },
+        }
+    }
+}
+
+fn ended(peer: SocketAddr, done: Result<(), Box<dyn Error + Send + Sync>>) {
+    if let Err(error) = done {
+        tracing::debug!("connection from {peer}: {error}");
     }
 }
 
@@ -178,15 +324,19 @@ async fn first_byte(stream: &TcpStream) -> Option<u8> {
     }
 }
 
-fn builder() -> Builder<TokioExecutor> {
+fn builder(listen: &Listen) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADERS);
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(listen.headers)
+        .keep_alive(!listen.single_request);
     builder
         .http2()
         .timer(TokioTimer::new())
-        .keep_alive_interval(KEEP_ALIVE)
-        .keep_alive_timeout(KEEP_ALIVE_ANSWER)
-        .max_concurrent_streams(MAX_STREAMS)
+        .keep_alive_interval(listen.keep_alive)
+        .keep_alive_timeout(listen.keep_alive_answer)
+        .max_concurrent_streams(listen.max_streams)
         .max_header_list_size(MAX_HEADER_BYTES)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW);

@@ -8,10 +8,12 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
-use common::start;
+use common::{start, start_with};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use trackway_common::ErrorKind;
 use trackway_distributor::{PushError, PushResponse};
-use trackway_receivers::{CorsConfig, OtlpConfig};
+use trackway_receivers::{CorsConfig, Listen, OtlpConfig};
 
 const JSON: (&str, &str) = ("content-type", "application/json");
 const PROTOBUF: (&str, &str) = ("content-type", "application/x-protobuf");
@@ -179,9 +181,11 @@ async fn wrong_doors_say_where_the_right_one_is() {
 #[tokio::test]
 async fn browsers_ask_first() {
     let cors = CorsConfig {
+        exposed_headers: vec!["x-one".into(), "x-two".into()],
         allowed_origins: vec!["http://localhost:*".into()],
         allowed_headers: vec!["X-Scope-OrgID".into()],
         max_age: Duration::from_secs(60),
+        loopback: false,
     };
     let running = start(OtlpConfig { cors, ..OtlpConfig::default() }).await;
     let ask = |origin| {
@@ -206,6 +210,7 @@ async fn browsers_ask_first() {
     let headers = [JSON, ("origin", "http://localhost:1")];
     let post = running.http("POST", "/v1/traces", &headers, b"{}").await;
     assert_eq!((post.status, post.header("access-control-allow-origin")), (200, "http://localhost:1"));
+    assert_eq!(post.header("access-control-expose-headers"), "x-one, x-two");
 }
 
 #[tokio::test]
@@ -221,15 +226,70 @@ async fn tenants_are_named() {
 
 #[tokio::test]
 async fn tls_is_hung_up_on_and_the_end_is_clean() {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let running = start(OtlpConfig::default()).await;
-    let mut stream = tokio::net::TcpStream::connect(&running.address).await.unwrap();
+    let mut stream = TcpStream::connect(&running.address).await.unwrap();
     stream.write_all(&[0x16]).await.unwrap();
     let mut rest = Vec::new();
     let _ = stream.read_to_end(&mut rest).await; // a reset is as good as an end
     assert!(rest.is_empty());
     // A connection that has said nothing does not hold up the end.
-    let _idle = tokio::net::TcpStream::connect(&running.address).await.unwrap();
+    let _idle = TcpStream::connect(&running.address).await.unwrap();
     running.shutdown.cancel();
     running.task.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn pages_of_this_machine_may_send_where_nothing_is_set() {
+    let running = start(OtlpConfig::default()).await;
+    for (origin, allowed) in
+        [("http://localhost:5173", true), ("http://[::1]", true), ("http://a.example", false)]
+    {
+        let headers = [
+            ("origin", origin),
+            ("access-control-request-method", "POST"),
+            ("access-control-request-headers", "content-type,x-mine"),
+        ];
+        let answer = running.http("OPTIONS", "/v1/traces", &headers, b"").await;
+        let wanted = if allowed { (204, origin, "content-type,x-mine") } else { (403, "", "") };
+        let names = ["access-control-allow-origin", "access-control-allow-headers"];
+        assert_eq!((answer.status, answer.header(names[0]), answer.header(names[1])), wanted);
+    }
+}
+
+#[tokio::test]
+async fn a_path_and_headers_of_ones_own() {
+    let mut listen = Listen::default();
+    listen.response_headers.insert("x-served-by", "us".parse().unwrap());
+    listen.single_request = true;
+    let running = start_with(listen, OtlpConfig { path: "/otlp".to_owned(), ..OtlpConfig::default() }).await;
+    let answer = running.http("POST", "/otlp", &[JSON], b"{}").await;
+    assert_eq!((answer.status, answer.header("x-served-by")), (200, "us"));
+    let answer = running.http("POST", "/", &[JSON], b"{}").await;
+    assert_eq!((answer.status, answer.text()), (404, "404 page not found: the path is /otlp\n"));
+    assert_eq!(running.http("POST", "/v1/traces", &[JSON], b"{}").await.status, 404);
+    // One request is all that a connection has, though it asks to be kept.
+    let mut stream = TcpStream::connect(&running.address).await.unwrap();
+    stream.write_all(b"GET /otlp HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    let mut all = Vec::new();
+    stream.read_to_end(&mut all).await.unwrap();
+    assert!(String::from_utf8(all).unwrap().contains("connection: close"));
+}
+
+#[tokio::test]
+async fn connections_are_closed_when_idle_or_old() {
+    let short = Duration::from_millis(100);
+    for (listen, what) in [
+        (Listen { max_idle: Some(short), ..Listen::default() }, "idle"),
+        (Listen { max_age: Some(short), ..Listen::default() }, "old"),
+        (Listen { headers: short, ..Listen::default() }, "without headers"),
+    ] {
+        let running = start_with(listen, OtlpConfig::default()).await;
+        let mut stream = TcpStream::connect(&running.address).await.unwrap();
+        stream.write_all(b"GET /v1/traces HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        let mut all = Vec::new();
+        // It has its answer, and its end.
+        let read = stream.read_to_end(&mut all);
+        tokio::time::timeout(Duration::from_secs(20), read).await.expect(what).unwrap();
+        assert!(all.starts_with(b"HTTP/1.1 405"), "{what}");
+    }
 }

@@ -1,6 +1,9 @@
 //! TLS to a server that Trackway calls: private authorities, client certificates, another name, and what may be relaxed.
+//! `server` has the other side.
 //!
 //! What must stay true: without settings the system's authorities decide, and with a CA file it alone does.
+
+mod server;
 
 use std::sync::Arc;
 
@@ -10,6 +13,8 @@ use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme, SupportedCipherSuite};
+
+pub use server::{ClientAuth, Look, Pem, ServerTls, ServerTlsConfig, ServerTlsError, Version};
 
 /// What TLS to a server needs beyond the system's authorities.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

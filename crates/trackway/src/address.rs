@@ -1,13 +1,6 @@
-//! Ports: binding them with errors that say who has them, and the one request that a health check makes.
-
-use std::io::{Read, Write};
-use std::net::TcpStream;
-use std::time::Duration;
+//! Ports: binding them with errors that say who has them.
 
 use tokio::net::TcpListener;
-
-/// How long a health check waits.
-const HEALTH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Binds an address; one on every interface takes IPv6 too, where the system has it.
 pub(crate) async fn bind(address: &str, setting: &str) -> anyhow::Result<TcpListener> {
@@ -61,18 +54,4 @@ fn listening_inode(line: &str, port: u16) -> Option<String> {
     let fields: Vec<&str> = line.split_whitespace().collect();
     let local = u16::from_str_radix(fields.get(1)?.rsplit(':').next()?, 16).ok()?;
     (local == port && *fields.get(3)? == LISTEN).then(|| fields.get(9).map(|inode| (*inode).to_owned()))?
-}
-
-/// Asks `http://host:port/path` and returns the status.
-pub(crate) fn get_status(url: &str) -> std::io::Result<u16> {
-    let invalid = || std::io::Error::other("only http://host:port/path is understood");
-    let rest = url.strip_prefix("http://").ok_or_else(invalid)?;
-    let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
-    let address = if host.contains(':') { host.to_owned() } else { format!("{host}:80") };
-    let mut stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(HEALTH_TIMEOUT))?;
-    write!(stream, "GET /{path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n")?;
-    let mut answer = [0; 12];
-    stream.read_exact(&mut answer)?;
-    std::str::from_utf8(&answer[9..]).ok().and_then(|status| status.parse().ok()).ok_or_else(invalid)
 }

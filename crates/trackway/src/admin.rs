@@ -13,6 +13,7 @@ use trackway_common::{Clock, ErrorKind, MemoryPool, RequestCtx, TenantId};
 use trackway_compactor::Compactor;
 use trackway_config::{Config, YamlMode};
 use trackway_distributor::Distributor;
+use trackway_forward::Forwarders;
 use trackway_ingester::Ingester;
 use trackway_querier::service::QueryError;
 use trackway_querier::{Querier, RedactionRequest};
@@ -58,6 +59,8 @@ pub(crate) struct Process {
     pub(crate) clock: Arc<dyn Clock>,
     /// Its memory budget.
     pub(crate) memory: MemoryPool,
+    /// Where copies of spans go.
+    pub(crate) forwarders: Option<Arc<Forwarders>>,
     /// What came in by each receiver.
     pub(crate) received: Arc<Counts>,
     /// Where it is reached, for the first page.
@@ -193,6 +196,9 @@ impl Admin for Process {
         }
         self.distributor.write_metrics(&mut text);
         self.received.write(&mut text);
+        if let Some(forwarders) = &self.forwarders {
+            forwarders.write_metrics(&mut text);
+        }
         if let Some(bucket) = &self.bucket {
             bucket.metrics.write(&mut text);
         }

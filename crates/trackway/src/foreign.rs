@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::net::{TcpListener, UdpSocket};
+use tokio::net::UdpSocket;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use trackway_config::Config;
@@ -12,13 +12,13 @@ use trackway_receivers::{
     ForeignConfig, ForeignProtocol, ThriftProtocol, UdpConfig, serve_foreign, serve_udp,
 };
 
-use crate::address;
 use crate::admin::Process;
-use crate::settings;
+use crate::listen::Port;
+use crate::{address, listen, settings};
 
 /// A port that is bound.
 enum Bound {
-    Tcp(TcpListener),
+    Tcp(Box<Port>),
     Udp(UdpSocket),
 }
 
@@ -33,8 +33,9 @@ impl Foreign {
         for (receiver, address) in config.resolve_addresses().foreign {
             let setting = format!("{}.endpoint", receiver.key);
             if !receiver.is_udp() {
+                let listen = listen::of_receiver(&receiver.connections)?;
                 let listener = address::bind(&address, &setting).await?;
-                bound.push((receiver, Bound::Tcp(listener)));
+                bound.push((receiver, Bound::Tcp(Box::new(Port { listener, listen }))));
             } else if config.multitenancy_enabled {
                 // Tempo refuses every span of it, too.
                 tracing::warn!(
@@ -53,17 +54,18 @@ impl Foreign {
     /// Where to send to, for the first page.
     pub(crate) fn facts(&self) -> Vec<(String, String)> {
         let fact = |(receiver, bound): &(ForeignReceiver, Bound)| {
-            let address = match bound {
-                Bound::Tcp(listener) => listener.local_addr(),
-                Bound::Udp(socket) => socket.local_addr(),
+            let (address, scheme) = match bound {
+                Bound::Tcp(port) => (port.listener.local_addr(), listen::scheme(&port.listen)),
+                Bound::Udp(socket) => (socket.local_addr(), "udp"),
             };
             let address = address.map(|address| address.to_string()).unwrap_or_default();
+            let url = format!("{scheme}://{address}");
             let (what, shown) = match receiver.kind {
                 ForeignKind::JaegerGrpc => ("Jaeger gRPC", address),
-                ForeignKind::JaegerThriftHttp => ("Jaeger Thrift", format!("http://{address}/api/traces")),
-                ForeignKind::JaegerThriftCompact(_) => ("Jaeger compact", format!("udp://{address}")),
-                ForeignKind::JaegerThriftBinary(_) => ("Jaeger binary", format!("udp://{address}")),
-                ForeignKind::Zipkin { .. } => ("Zipkin", format!("http://{address}/api/v2/spans")),
+                ForeignKind::JaegerThriftHttp => ("Jaeger Thrift", format!("{url}/api/traces")),
+                ForeignKind::JaegerThriftCompact(_) => ("Jaeger compact", url),
+                ForeignKind::JaegerThriftBinary(_) => ("Jaeger binary", url),
+                ForeignKind::Zipkin { .. } => ("Zipkin", format!("{url}/api/v2/spans")),
             };
             (format!("send {what}"), shown)
         };
@@ -98,8 +100,9 @@ impl Foreign {
                     };
                     tasks.spawn(serve_udp(socket, config, push, stop));
                 }
-                (Bound::Tcp(listener), None) => {
-                    tasks.spawn(serve_foreign(listener, tcp(receiver, process), push, stop));
+                (Bound::Tcp(port), None) => {
+                    let Port { listener, listen } = *port;
+                    tasks.spawn(serve_foreign(listener, listen, tcp(receiver, process), push, stop));
                 }
                 _ => {} // `bind` made the one fit the other
             }
@@ -116,6 +119,7 @@ fn tcp(receiver: ForeignReceiver, process: &Process) -> ForeignConfig {
     ForeignConfig {
         protocol,
         max_bytes: receiver.max_bytes.as_usize(),
+        body_time: listen::body_time(receiver.connections.read_timeout),
         cors: receiver.cors.map(settings::cors).unwrap_or_default(),
         parse_string_tags,
         multitenancy: process.config.multitenancy_enabled,

@@ -8,8 +8,10 @@ mod caches;
 mod cli;
 mod files;
 mod foreign;
+mod health;
 mod help;
 mod leftovers;
+mod listen;
 mod lock;
 mod logging;
 mod memory;
@@ -46,7 +48,10 @@ fn main() -> ExitCode {
         return say(&help::version());
     }
     if flags.health {
-        return health(&flags);
+        return match health::check(&flags) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&format!("{error:#}")),
+        };
     }
     let config = match load(&flags) {
         Ok(config) => config,
@@ -83,16 +88,6 @@ fn load(flags: &Flags) -> Result<Config, String> {
     };
     let file = text.as_ref().map(|(name, text)| (name.as_str(), text.as_str()));
     Config::load(file, flags, &environment).map_err(|error| error.to_string())
-}
-
-/// Asks a running server whether it is ready: what a container's health check calls.
-fn health(flags: &Flags) -> ExitCode {
-    let url = flags.health_url.as_deref().unwrap_or("http://127.0.0.1:3200/ready");
-    match address::get_status(url) {
-        Ok(200) => ExitCode::SUCCESS,
-        Ok(status) => fail(&format!("{url} answered {status}")),
-        Err(error) => fail(&format!("{url}: {error}")),
-    }
 }
 
 fn lines(problems: &[trackway_config::Problem]) -> String {

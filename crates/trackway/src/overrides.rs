@@ -174,6 +174,11 @@ impl TenantSettings {
         self.configured(tenant.as_str(), user_json)
     }
 
+    /// Names of the forwarders that there are.
+    pub(crate) fn forwarders(&self) -> Vec<String> {
+        self.config.distributor.forwarders.iter().map(|forwarder| forwarder.name.clone()).collect()
+    }
+
     /// Whether the operator set, for this tenant, something that it might set itself. Processors do not count.
     pub(crate) fn sets_what_users_may(&self, tenant: &TenantId) -> bool {
         let without_processors = |mut shown: Value| {
@@ -286,6 +291,9 @@ fn limits(config: &Config, configured: &Configured) -> Limits {
         block_retention: configured.compaction.block_retention.as_std(),
         compaction_window: configured.compaction.compaction_window.as_std(),
         compaction_disabled: configured.compaction.compaction_disabled,
+        forwarders: configured.forwarders.clone(),
+        forwarder_queue_size: configured.metrics_generator.forwarder.queue_size as usize,
+        forwarder_workers: configured.metrics_generator.forwarder.workers as usize,
         dedicated: settings::dedicated(config, &configured.storage.parquet_dedicated_columns),
         cost_dimensions: Arc::new(configured.cost_attribution.dimensions.clone()),
         cost_max_cardinality: configured.cost_attribution.max_cardinality,

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -14,6 +13,7 @@ use trackway_common::{Clock, MemoryPool, Random, SystemClock, SystemRandom};
 use trackway_compactor::Compactor;
 use trackway_config::Config;
 use trackway_distributor::{Distributor, Push};
+use trackway_forward::Forwarders;
 use trackway_ingester::Ingester;
 use trackway_overrides::Overrides;
 use trackway_querier::Querier;
@@ -23,12 +23,13 @@ use trackway_tail::Tails;
 use crate::admin::Process;
 use crate::blocklist::{BlockList, Work};
 use crate::foreign::Foreign;
+use crate::listen::Port;
 use crate::lock::FolderLock;
 use crate::overrides::TenantSettings;
 use crate::store::Blocks;
 use crate::user_overrides::UserOverrides;
 use crate::welcome::Welcome;
-use crate::{address, allocator, caches, leftovers, logging, memory, settings, store};
+use crate::{address, allocator, caches, leftovers, listen, logging, memory, settings, store};
 
 /// Runs the server until it is told to stop.
 pub(crate) fn run(config: Config) -> anyhow::Result<()> {
@@ -48,24 +49,6 @@ fn refuse_what_is_not_there(config: &Config) -> anyhow::Result<()> {
             "target {:?} is not supported yet; this version runs everything in one process: -target=all",
             config.target
         );
-    }
-    let server = &config.server;
-    let tls = [&server.http_tls_config, &server.grpc_tls_config];
-    if tls.into_iter().flatten().any(|tls| tls.is_enabled()) {
-        anyhow::bail!(
-            "server TLS is not supported yet; remove server.http_tls_config and server.grpc_tls_config"
-        );
-    }
-    let receivers = &config.distributor.receivers;
-    let tls = receivers.otlp_grpc().is_some_and(|grpc| grpc.tls.is_some())
-        || receivers.otlp_http().is_some_and(|http| http.tls.is_some());
-    if tls {
-        anyhow::bail!(
-            "TLS of the OTLP receivers is not supported yet; remove tls from distributor.receivers.otlp"
-        );
-    }
-    if let Some(receiver) = receivers.foreign().into_iter().find(|receiver| receiver.tls) {
-        anyhow::bail!("TLS of receivers is not supported yet; remove {}.tls", receiver.key);
     }
     if !config.unsupported_receivers.is_empty() {
         tracing::warn!(
@@ -88,55 +71,54 @@ fn refuse_what_is_not_there(config: &Config) -> anyhow::Result<()> {
 
 /// The ports, all bound before anything else happens, so that a taken one is known at once.
 struct Ports {
-    http: TcpListener,
-    grpc: TcpListener,
-    otlp: Vec<TcpListener>,
-    otlp_grpc: Option<String>,
-    otlp_http: Option<String>,
+    http: Port,
+    grpc: Port,
+    otlp_grpc: Option<Port>,
+    otlp_http: Option<Port>,
     foreign: Foreign,
 }
 
 async fn bind(config: &Config) -> anyhow::Result<Ports> {
     let addresses = config.resolve_addresses();
-    let http = address::bind(&addresses.http, "server.http_listen_port").await?;
-    let grpc = address::bind(&addresses.grpc, "server.grpc_listen_port").await?;
-    let mut otlp = Vec::new();
+    let [http, grpc] = listen::of_api(config)?;
+    // Certificates first, then ports.
+    let connections = config.connections();
+    let listens: Vec<_> = connections.iter().map(listen::of_receiver).collect::<Result<_, _>>()?;
+    let http =
+        Port { listener: address::bind(&addresses.http, "server.http_listen_port").await?, listen: http };
+    let grpc =
+        Port { listener: address::bind(&addresses.grpc, "server.grpc_listen_port").await?, listen: grpc };
     let read_only = config.trackway.read_only;
-    let mut bound = [None, None];
+    let mut otlp = [None, None];
     let endpoints = [(&addresses.otlp_grpc, "grpc"), (&addresses.otlp_http, "http")];
-    for (slot, (endpoint, protocol)) in bound.iter_mut().zip(endpoints) {
+    for (slot, (endpoint, protocol)) in otlp.iter_mut().zip(endpoints) {
         if let Some(endpoint) = endpoint.as_ref().filter(|_| !read_only) {
-            let setting = format!("distributor.receivers.otlp.protocols.{protocol}.endpoint");
-            let listener = address::bind(endpoint, &setting).await?;
-            *slot = Some(local(&listener));
-            otlp.push(listener);
+            let block = format!("distributor.receivers.otlp.protocols.{protocol}");
+            let place = connections.iter().position(|of| of.key == block);
+            let listen = place.map(|place| listens[place].clone()).unwrap_or_default();
+            let listener = address::bind(endpoint, &format!("{block}.endpoint")).await?;
+            *slot = Some(Port { listener, listen });
         }
     }
-    let [otlp_grpc, otlp_http] = bound;
+    let [otlp_grpc, otlp_http] = otlp;
     let foreign = if read_only { Foreign::default() } else { Foreign::bind(config).await? };
-    Ok(Ports { http, grpc, otlp, otlp_grpc, otlp_http, foreign })
-}
-
-/// The address of a listener as one would type it.
-fn local(listener: &TcpListener) -> String {
-    match listener.local_addr() {
-        Ok(address) if address.ip().is_unspecified() => format!("127.0.0.1:{}", address.port()),
-        Ok(address) => address.to_string(),
-        Err(_) => String::new(),
-    }
+    Ok(Ports { http, grpc, otlp_grpc, otlp_http, foreign })
 }
 
 async fn serve(config: Config) -> anyhow::Result<()> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let random: Arc<dyn Random> = Arc::new(SystemRandom);
     let tenants = Arc::new(TenantSettings::open(&config)?);
+    let memory = memory::budget(&config);
+    let forwarders = settings::forwarders(&config);
+    let forwarders =
+        Forwarders::open(&forwarders, Arc::clone(&tenants.overrides), memory.clone(), Arc::clone(&random))?;
     let ports = bind(&config).await?;
     let wal = config.wal_path();
     let _lock = if config.trackway.read_only { None } else { Some(FolderLock::take(&wal)?) };
     let cpu = CpuPool::new(config.trackway.query.threads as usize)?;
     let Blocks { store, bucket } = store::open(&config, &*random).await?;
     let own_overrides = UserOverrides::open(&config, &tenants).await?;
-    let memory = memory::budget(&config);
     allocator::fit(memory.limit());
     let opened = caches::open(&config, &memory, &clock, bucket.is_some()).await?;
     let reader = BlockReader::new(store.clone(), cpu, memory.clone()).with_caches(opened.caches.clone());
@@ -164,7 +146,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
 
     let stop = CancellationToken::new();
     let querier = Querier::new(Arc::clone(&ingester), reader, Arc::clone(&clock), settings::querier(&config));
-    let (distributor, tails) = distributor(&config, &ingester, &memory, &clock);
+    let (distributor, tails) = distributor(&config, &ingester, forwarders.clone(), (&memory, &clock));
     let process = Arc::new(Process {
         distributor,
         tails,
@@ -175,8 +157,9 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         ingester: Arc::clone(&ingester),
         ready: AtomicBool::new(false),
         stop: stop.clone(),
-        addresses: facts(&ports),
+        addresses: facts(&config, &ports),
         received: Arc::default(),
+        forwarders,
         polls: block_list.metrics(),
         clock: Arc::clone(&clock),
         memory,
@@ -227,13 +210,13 @@ async fn open_ingester(
 fn distributor(
     config: &Config,
     ingester: &Arc<Ingester>,
-    memory: &MemoryPool,
-    clock: &Arc<dyn Clock>,
+    forwarders: Option<Arc<Forwarders>>,
+    (memory, clock): (&MemoryPool, &Arc<dyn Clock>),
 ) -> (Arc<Distributor>, Arc<Tails>) {
     let tails = Arc::new(Tails::new(memory.clone(), Arc::clone(clock)));
     let (ingester, settings) = (Arc::clone(ingester), settings::distributor(config));
     let distributor = Distributor::new(ingester, settings, Arc::clone(&tails), Arc::clone(clock));
-    (Arc::new(distributor), tails)
+    (Arc::new(distributor.with_forwarders(forwarders)), tails)
 }
 
 fn compactor(
@@ -257,16 +240,17 @@ fn compactor(
     Arc::new(compactor.beside(Arc::new(move |tenant, hidden| of_live.has_hidden(tenant, hidden))))
 }
 
-fn facts(ports: &Ports) -> Vec<(String, String)> {
-    let api = format!("http://{}", local(&ports.http));
-    let mut facts = vec![("ask".to_owned(), api), ("gRPC".to_owned(), local(&ports.grpc))];
-    facts.extend(ports.otlp_grpc.iter().map(|address| ("send OTLP gRPC".to_owned(), address.clone())));
-    facts.extend(
-        ports
-            .otlp_http
-            .iter()
-            .map(|address| ("send OTLP HTTP".to_owned(), format!("http://{address}/v1/traces"))),
-    );
+/// Where OTLP over HTTP is sent to.
+fn otlp_http_url(config: &Config, port: &Port) -> String {
+    let http = config.distributor.receivers.otlp_http().unwrap_or_default();
+    format!("{}{}", port.url(), http.traces_path())
+}
+
+fn facts(config: &Config, ports: &Ports) -> Vec<(String, String)> {
+    let mut facts = vec![("ask".to_owned(), ports.http.url()), ("gRPC".to_owned(), ports.grpc.address())];
+    facts.extend(ports.otlp_grpc.iter().map(|port| ("send OTLP gRPC".to_owned(), port.address())));
+    let of_http = |port: &Port| ("send OTLP HTTP".to_owned(), otlp_http_url(config, port));
+    facts.extend(ports.otlp_http.iter().map(of_http));
     facts.extend(ports.foreign.facts());
     facts
 }
@@ -282,9 +266,9 @@ fn welcome(process: &Process, ports: &Ports, clock: &dyn Clock) -> Welcome {
     let folder = config.blocks_path();
     Welcome {
         took_ms: clock.monotonic().as_millis(),
-        otlp_grpc: ports.otlp_grpc.clone(),
-        otlp_http: ports.otlp_http.clone(),
-        api: local(&ports.http),
+        otlp_grpc: ports.otlp_grpc.as_ref().map(Port::url),
+        otlp_http: ports.otlp_http.as_ref().map(|port| otlp_http_url(config, port)),
+        api: ports.http.url(),
         traces: traces.sum(),
         retention: match settings::block_retention(config) {
             retention if retention.is_zero() => "kept until deleted".to_owned(),
@@ -296,7 +280,7 @@ fn welcome(process: &Process, ports: &Ports, clock: &dyn Clock) -> Welcome {
             None => folder.display().to_string(),
         },
         memory: process.memory.limit() as u64,
-        loopback: ports.http.local_addr().is_ok_and(|address| address.ip().is_loopback()),
+        loopback: ports.http.listener.local_addr().is_ok_and(|address| address.ip().is_loopback()),
         read_only: config.trackway.read_only,
     }
 }
@@ -312,6 +296,9 @@ struct Parts {
     /// Receivers: stopped first, so that nothing new comes in.
     receivers: JoinSet<std::io::Result<()>>,
     stop_receivers: CancellationToken,
+    /// Forwarders: stopped when nothing new comes in.
+    forwarding: JoinSet<()>,
+    stop_forwarding: CancellationToken,
     /// The API: stopped last, so that questions are answered as long as possible.
     api: JoinSet<std::io::Result<()>>,
     stop_api: CancellationToken,
@@ -325,6 +312,8 @@ impl Parts {
         let mut parts = Self {
             receivers: JoinSet::new(),
             stop_receivers: CancellationToken::new(),
+            forwarding: JoinSet::new(),
+            stop_forwarding: CancellationToken::new(),
             api: JoinSet::new(),
             stop_api: CancellationToken::new(),
             loops: JoinSet::new(),
@@ -332,19 +321,19 @@ impl Parts {
         };
         let config = &process.config;
         let router = trackway_api::router(state);
-        for listener in [ports.http, ports.grpc] {
-            parts.api.spawn(trackway_api::serve(listener, router.clone(), parts.stop_api.clone()));
+        for Port { listener, listen } in [ports.http, ports.grpc] {
+            let (router, stop) = (router.clone(), parts.stop_api.clone());
+            parts.api.spawn(trackway_api::serve(listener, listen, router, stop));
         }
         let push: Arc<dyn Push> = Arc::clone(&process.distributor) as Arc<dyn Push>;
-        for listener in ports.otlp {
+        if let Some(forwarders) = &process.forwarders {
+            parts.forwarding.spawn(Arc::clone(forwarders).run(parts.stop_forwarding.clone()));
+        }
+        for Port { listener, listen } in ports.otlp_grpc.into_iter().chain(ports.otlp_http) {
             let (otlp, push) =
                 (settings::otlp(config, &process.memory, &process.received), Arc::clone(&push));
-            parts.receivers.spawn(trackway_receivers::serve(
-                listener,
-                otlp,
-                push,
-                parts.stop_receivers.clone(),
-            ));
+            let stop = parts.stop_receivers.clone();
+            parts.receivers.spawn(trackway_receivers::serve(listener, listen, otlp, push, stop));
         }
         ports.foreign.serve(process, &push, &mut parts.receivers, &parts.stop_receivers);
         let (memory, stop) = (process.memory.clone(), parts.stop_loops.clone());
@@ -367,11 +356,13 @@ impl Parts {
         tokio::time::sleep(process.config.shutdown_delay.as_std()).await;
         self.stop_receivers.cancel();
         while self.receivers.join_next().await.is_some() {}
+        self.stop_forwarding.cancel();
         // What is to be seen has been seen; a listener waits for those who still watch.
         process.tails.close();
         process.ingester.stop_taking();
         self.stop_loops.cancel();
         while self.loops.join_next().await.is_some() {}
+        while self.forwarding.join_next().await.is_some() {}
         if process.ingester.flushes_on_shutdown() && !process.config.trackway.read_only {
             match process.ingester.flush(None).await {
                 Ok(blocks) => tracing::info!(blocks, "everything is in blocks"),

@@ -11,6 +11,7 @@ use trackway_config::sections::{Azure, Backend, Gcs, S3, WalSync};
 use trackway_config::{Config, GoDuration, sections};
 use trackway_distributor::usage::UsageConfig;
 use trackway_distributor::{DistributorConfig, LogSpans, MetricSpans};
+use trackway_forward::{ForwarderConfig, OtlpGrpc};
 use trackway_ingester::Config as IngesterConfig;
 use trackway_overrides::Overrides;
 use trackway_querier::QuerierConfig;
@@ -22,6 +23,7 @@ use trackway_storage::stores::{
 use trackway_vparquet::meta::{DedicatedColumn, Format, usable};
 
 use crate::help::TEMPO_VERSION;
+use crate::listen;
 
 /// The format of new blocks. What is configured has been checked: a name that is not written here is one of those that
 /// the configuration replaces, with a warning.
@@ -271,6 +273,21 @@ pub(crate) fn distributor(config: &Config) -> DistributorConfig {
     }
 }
 
+/// The forwarders.
+pub(crate) fn forwarders(config: &Config) -> Vec<ForwarderConfig> {
+    let all = config.distributor.forwarders.iter().map(|forwarder| ForwarderConfig {
+        name: forwarder.name.clone(),
+        otlpgrpc: OtlpGrpc {
+            endpoints: forwarder.otlpgrpc.endpoints.clone(),
+            insecure: forwarder.otlpgrpc.tls.insecure,
+            cert_file: forwarder.otlpgrpc.tls.cert_file.clone(),
+        },
+        span: forwarder.filter.traces.span.clone(),
+        spanevent: forwarder.filter.traces.spanevent.clone(),
+    });
+    all.collect()
+}
+
 /// Settings of the OTLP receivers.
 pub(crate) fn otlp(config: &Config, memory: &MemoryPool, counts: &Arc<Counts>) -> OtlpConfig {
     let addresses = config.resolve_addresses();
@@ -286,6 +303,10 @@ pub(crate) fn otlp(config: &Config, memory: &MemoryPool, counts: &Arc<Counts>) -
         max_body_bytes: receivers
             .otlp_http()
             .map_or(defaults.max_body_bytes, |http| http.max_body().as_usize()),
+        body_time: receivers
+            .otlp_http()
+            .map_or(defaults.body_time, |http| listen::body_time(http.read_timeout)),
+        path: receivers.otlp_http().map_or(defaults.path, |http| http.traces_path()),
         cors: cors.map(self::cors).unwrap_or_default(),
         multitenancy: config.multitenancy_enabled,
         memory: memory.clone(),
@@ -298,7 +319,9 @@ pub(crate) fn cors(cors: sections::Cors) -> CorsConfig {
     CorsConfig {
         allowed_origins: cors.allowed_origins,
         allowed_headers: cors.allowed_headers,
+        exposed_headers: cors.exposed_headers,
         max_age: Duration::from_secs(cors.max_age),
+        loopback: false,
     }
 }
 

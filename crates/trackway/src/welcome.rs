@@ -7,11 +7,11 @@ use std::io::{IsTerminal, Write};
 pub(crate) struct Welcome {
     /// How long it took, in milliseconds.
     pub(crate) took_ms: u128,
-    /// Where OTLP over gRPC is taken.
+    /// Where OTLP over gRPC is taken, a URL.
     pub(crate) otlp_grpc: Option<String>,
-    /// Where OTLP over HTTP is taken.
+    /// Where OTLP over HTTP is taken, a URL.
     pub(crate) otlp_http: Option<String>,
-    /// Where questions are answered.
+    /// Where questions are answered, a URL.
     pub(crate) api: String,
     /// Where data is.
     pub(crate) data: String,
@@ -59,15 +59,15 @@ impl Welcome {
             self.took_ms
         )];
         if !self.read_only {
-            let grpc = self.otlp_grpc.as_ref().map(|address| format!("OTLP gRPC {address}"));
-            let http = self.otlp_http.as_ref().map(|address| format!("OTLP HTTP http://{address}/v1/traces"));
+            let grpc = self.otlp_grpc.as_ref().map(|url| format!("OTLP gRPC {url}"));
+            let http = self.otlp_http.as_ref().map(|url| format!("OTLP HTTP {url}"));
             let ways: Vec<String> = grpc.into_iter().chain(http).collect();
             lines.push(format!("  send   {}", ways.join("   ")));
-            if let Some(address) = &self.otlp_grpc {
-                lines.push(format!("         export OTEL_EXPORTER_OTLP_ENDPOINT=http://{address}"));
+            if let Some(url) = &self.otlp_grpc {
+                lines.push(format!("         export OTEL_EXPORTER_OTLP_ENDPOINT={url}"));
             }
         }
-        lines.push(format!("  ask    http://{}   (Grafana: data source \"Tempo\", this URL)", self.api));
+        lines.push(format!("  ask    {}   (Grafana: data source \"Tempo\", this URL)", self.api));
         let free = self.free.map(|free| format!(", {} free", size(free))).unwrap_or_default();
         lines.push(format!(
             "  keeps  {}  {} traces, {}{free};  memory for data: {}",

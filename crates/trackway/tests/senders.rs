@@ -206,6 +206,28 @@ fn zipkin_in_every_form() {
 }
 
 #[test]
+fn pages_of_this_machine_may_send() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut server, senders) = start(folder.path(), "");
+    server.expect_warning("origin http://shop.example refused; allow it in");
+    let otlp = server.otlp_http.rsplit(':').next().unwrap().parse().unwrap();
+    for (port, path) in
+        [(otlp, "/v1/traces"), (senders.jaeger_http, "/api/traces"), (senders.zipkin, "/api/v2/spans")]
+    {
+        for (origin, status) in [("http://localhost:5173", 204), ("http://shop.example", 403)] {
+            let headers = [("Origin", origin), ("Access-Control-Request-Method", "POST")];
+            let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned()));
+            let answer =
+                http::request(&format!("127.0.0.1:{port}"), "OPTIONS", path, &headers, None).unwrap();
+            let allowed = answer.header("access-control-allow-origin");
+            let wanted = (status, (status == 204).then_some(origin));
+            assert_eq!((answer.status, allowed), wanted, "{path} {origin}");
+        }
+    }
+    server.stop();
+}
+
+#[test]
 fn tempos_recordings_of_its_zipkin_receiver() {
     let folder = tempfile::tempdir().unwrap();
     let (server, senders) = start(folder.path(), "");

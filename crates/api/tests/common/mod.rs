@@ -185,7 +185,7 @@ pub async fn start(config: ApiConfig) -> Running {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let shutdown = CancellationToken::new();
-    let task = tokio::spawn(serve(listener, router, shutdown.clone()));
+    let task = tokio::spawn(serve(listener, Default::default(), router, shutdown.clone()));
     Running { address, fake, shutdown, task }
 }
 

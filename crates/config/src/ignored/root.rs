@@ -55,8 +55,6 @@ pub(crate) const SERVER: &[Ignored] = &[
     ("grpc_listen_conn_limit", Int),
     ("grpc_collect_max_streams_by_conn", Bool),
     ("proxy_protocol_enabled", Bool),
-    ("tls_cipher_suites", Str),
-    ("tls_min_version", Str),
     ("register_instrumentation", Bool),
     ("report_grpc_codes_in_instrumentation_label_enabled", Bool),
     ("http_server_read_header_timeout", Dur),
@@ -119,6 +117,8 @@ const INTERNAL_SERVER: &[Ignored] = &[
     ("log_level", Str),
     ("http_path_prefix", Str),
     ("", Inline(SERVER)),
+    ("tls_cipher_suites", Str),
+    ("tls_min_version", Str),
 ];
 
 /// Top-level blocks and keys.

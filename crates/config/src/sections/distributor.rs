@@ -3,7 +3,7 @@
 use crate::duration::GoDuration;
 use crate::ignored;
 use crate::sections::{Receivers, mins, secs};
-use crate::table::Shape::{Block, Bool, Dur, List, Str};
+use crate::table::Shape::{Block, Bool, Dur, Str};
 
 section! {
     /// `distributor:`.
@@ -16,11 +16,11 @@ section! {
         retry_after_on_resource_exhausted: GoDuration = secs(5), "When a sender that was refused may try again; 0 says nothing.";
         usage: Usage = Usage::default(), "Cost attribution.";
         artificial_delay: GoDuration = GoDuration::ZERO, "Least time that an answer to a sender takes.";
+        forwarders: Vec<Forwarder> = Vec::new(), "Servers that get copies of tenants' spans; tenants name them in `overrides.defaults.forwarders`.";
     }
     ignored &[
         ("ring", Block(ignored::RING)),
         ("override_ring_key", Str),
-        ("forwarders", List),
         ("extend_writes", Bool),
         ("log_received_traces", Bool),
         ("log_discarded_traces", Bool),
@@ -29,6 +29,52 @@ section! {
         ("kafka_config", Block(ignored::KAFKA)),
         ("trace_push_timeout", Dur),
     ]
+}
+
+section! {
+    /// An entry of `distributor.forwarders:`.
+    Forwarder {
+        name: String = String::new(), "What tenants name it by.";
+        backend: String = String::new(), "How it sends: `otlpgrpc`.";
+        otlpgrpc: ForwarderOtlpGrpc = ForwarderOtlpGrpc::default(), "OTLP over gRPC.";
+        filter: ForwarderFilter = ForwarderFilter::default(), "What it drops.";
+    }
+    ignored &[]
+}
+
+section! {
+    /// `otlpgrpc:` of a forwarder.
+    ForwarderOtlpGrpc {
+        endpoints: Vec<String> = Vec::new(), "Where to, `host:port`; each of them gets everything.";
+        tls: ForwarderTls = ForwarderTls::default(), "TLS to the endpoints.";
+    }
+    ignored &[]
+}
+
+section! {
+    /// `tls:` of a forwarder.
+    ForwarderTls {
+        insecure: bool = false, "No TLS.";
+        cert_file: String = String::new(), "Authorities of the endpoints, PEM.";
+    }
+    ignored &[]
+}
+
+section! {
+    /// `filter:` of a forwarder.
+    ForwarderFilter {
+        traces: ForwarderTraces = ForwarderTraces::default(), "Of traces.";
+    }
+    ignored &[]
+}
+
+section! {
+    /// `filter.traces:` of a forwarder: conditions in OTTL, as of a Collector's filter processor.
+    ForwarderTraces {
+        span: Vec<String> = Vec::new(), "Spans that meet one of these are not forwarded.";
+        spanevent: Vec<String> = Vec::new(), "Events that meet one of these are not forwarded.";
+    }
+    ignored &[]
 }
 
 section! {

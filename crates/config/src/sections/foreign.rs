@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use crate::bytesize::ByteSize;
-use crate::sections::{Cors, ReceiverTls, Receivers};
-use crate::table::Shape::{Any, Bool, Dur, Int, List, Str};
-use crate::values::Secret;
+use crate::duration::GoDuration;
+use crate::sections::{Connections, Cors, Keepalive, ReceiverTls, Receivers};
+use crate::table::Shape::{Any, Dur, Int, List, Str};
+use crate::values::{Raw, Secret};
 
 section! {
     /// `distributor.receivers.jaeger:`.
@@ -31,18 +32,14 @@ section! {
     JaegerGrpc {
         endpoint: String = "localhost:14250".to_owned(), "Address and port.";
         max_recv_msg_size_mib: u64 = 0, "Largest message taken in, in MiB; 0 is 4 MiB as in a collector.";
-        max_concurrent_streams: u32 = 0, "Most concurrent calls on one connection; 0 is no limit.";
+        max_concurrent_streams: u32 = 0, "Most concurrent calls on one connection; 0 is 256.";
         include_metadata: bool = false, "Accepted; the tenant's header is always read.";
         tls: Option<ReceiverTls> = None, "TLS of the receiver.";
+        keepalive: Option<Keepalive> = None, "How long connections are kept, and asked whether they live.";
+        auth: Option<Raw> = None, "Refused: a collector's extensions do not exist here.";
+        middlewares: Option<Raw> = None, "Refused as `auth` is.";
     }
-    ignored &[
-        ("transport", Str),
-        ("read_buffer_size", Int),
-        ("write_buffer_size", Int),
-        ("keepalive", Any),
-        ("auth", Any),
-        ("middlewares", List),
-    ]
+    ignored &[("transport", Str), ("read_buffer_size", Int), ("write_buffer_size", Int)]
 }
 
 section! {
@@ -54,17 +51,17 @@ section! {
         include_metadata: bool = false, "Accepted; the tenant's header is always read.";
         response_headers: BTreeMap<String, Secret> = BTreeMap::new(), "Headers added to every answer.";
         tls: Option<ReceiverTls> = None, "TLS of the receiver.";
+        read_timeout: GoDuration = GoDuration::ZERO, "How long a body may take to arrive; 0 is a minute, which is the most.";
+        read_header_timeout: GoDuration = GoDuration::ZERO, "How long the headers of a request may take over HTTP/1.1; 0 is two minutes.";
+        idle_timeout: GoDuration = GoDuration::ZERO, "When a connection without requests is closed; 0 is two minutes over HTTP/1.1, never over HTTP/2.";
+        keep_alives_enabled: bool = true, "Whether a connection may have more than one request.";
+        auth: Option<Raw> = None, "Refused: a collector's extensions do not exist here.";
+        middlewares: Option<Raw> = None, "Refused as `auth` is.";
     }
     ignored &[
         ("transport", Str),
-        ("auth", Any),
         ("compression_algorithms", List),
-        ("read_timeout", Dur),
-        ("read_header_timeout", Dur),
         ("write_timeout", Dur),
-        ("idle_timeout", Dur),
-        ("keep_alives_enabled", Bool),
-        ("middlewares", List),
     ]
 }
 
@@ -103,17 +100,17 @@ section! {
         include_metadata: bool = false, "Accepted; the tenant's header is always read.";
         response_headers: BTreeMap<String, Secret> = BTreeMap::new(), "Headers added to every answer.";
         tls: Option<ReceiverTls> = None, "TLS of the receiver.";
+        read_timeout: GoDuration = GoDuration::ZERO, "How long a body may take to arrive; 0 is a minute, which is the most.";
+        read_header_timeout: GoDuration = GoDuration::ZERO, "How long the headers of a request may take over HTTP/1.1; 0 is two minutes.";
+        idle_timeout: GoDuration = GoDuration::ZERO, "When a connection without requests is closed; 0 is two minutes over HTTP/1.1, never over HTTP/2.";
+        keep_alives_enabled: bool = true, "Whether a connection may have more than one request.";
+        auth: Option<Raw> = None, "Refused: a collector's extensions do not exist here.";
+        middlewares: Option<Raw> = None, "Refused as `auth` is.";
     }
     ignored &[
         ("transport", Str),
-        ("auth", Any),
         ("compression_algorithms", List),
-        ("read_timeout", Dur),
-        ("read_header_timeout", Dur),
         ("write_timeout", Dur),
-        ("idle_timeout", Dur),
-        ("keep_alives_enabled", Bool),
-        ("middlewares", List),
     ]
 }
 
@@ -134,17 +131,17 @@ section! {
         include_metadata: bool = false, "Accepted; the tenant's header is always read.";
         response_headers: BTreeMap<String, Secret> = BTreeMap::new(), "Headers added to every answer.";
         tls: Option<ReceiverTls> = None, "TLS of the receiver.";
+        read_timeout: GoDuration = GoDuration::ZERO, "How long a body may take to arrive; 0 is a minute, which is the most.";
+        read_header_timeout: GoDuration = GoDuration::ZERO, "How long the headers of a request may take over HTTP/1.1; 0 is two minutes.";
+        idle_timeout: GoDuration = GoDuration::ZERO, "When a connection without requests is closed; 0 is two minutes over HTTP/1.1, never over HTTP/2.";
+        keep_alives_enabled: bool = true, "Whether a connection may have more than one request.";
+        auth: Option<Raw> = None, "Refused: a collector's extensions do not exist here.";
+        middlewares: Option<Raw> = None, "Refused as `auth` is.";
     }
     ignored &[
         ("transport", Str),
-        ("auth", Any),
         ("compression_algorithms", List),
-        ("read_timeout", Dur),
-        ("read_header_timeout", Dur),
         ("write_timeout", Dur),
-        ("idle_timeout", Dur),
-        ("keep_alives_enabled", Bool),
-        ("middlewares", List),
     ]
 }
 
@@ -190,8 +187,8 @@ pub struct ForeignReceiver {
     pub max_bytes: ByteSize,
     /// Which web pages may send.
     pub cors: Option<Cors>,
-    /// Whether TLS is asked for.
-    pub tls: bool,
+    /// What its connections may do.
+    pub connections: Connections,
 }
 
 impl ForeignReceiver {
@@ -208,7 +205,7 @@ impl ForeignReceiver {
             default_port,
             max_bytes: max,
             cors: None,
-            tls: false,
+            connections: Connections::default(),
         }
     }
 }
@@ -241,17 +238,20 @@ impl JaegerProtocols {
         let grpc = all.grpc.map(|grpc| {
             let max = or_mib(grpc.max_recv_msg_size_mib.saturating_mul(1 << 20), 4);
             let key = "distributor.receivers.jaeger.protocols.grpc";
-            let tls = grpc.tls.is_some();
             ForeignReceiver {
-                tls,
+                connections: grpc.connections(key),
                 ..ForeignReceiver::new(ForeignKind::JaegerGrpc, key, &grpc.endpoint, 14250, max)
             }
         });
         let http = all.thrift_http.map(|http| {
             let (kind, max) = (ForeignKind::JaegerThriftHttp, or_mib(http.max_request_body_size.bytes(), 20));
             let key = "distributor.receivers.jaeger.protocols.thrift_http";
-            let (cors, tls) = (http.cors, http.tls.is_some());
-            ForeignReceiver { cors, tls, ..ForeignReceiver::new(kind, key, &http.endpoint, 14268, max) }
+            let (connections, cors) = (http.connections(key), http.cors);
+            ForeignReceiver {
+                connections,
+                cors,
+                ..ForeignReceiver::new(kind, key, &http.endpoint, 14268, max)
+            }
         });
         let compact = all.thrift_compact.map(|udp| {
             let datagrams = Datagrams { queue_size: udp.queue_size, workers: udp.workers };
@@ -274,26 +274,22 @@ impl JaegerProtocols {
 impl Zipkin {
     fn receiver(&self) -> ForeignReceiver {
         let kind = ForeignKind::Zipkin { parse_string_tags: self.parse_string_tags };
-        let (key, endpoint, size, cors, tls) = match &self.protocols.http {
+        let (key, endpoint, size, cors) = match &self.protocols.http {
             Some(http) => (
                 "distributor.receivers.zipkin.protocols.http",
                 &http.endpoint,
                 http.max_request_body_size,
                 &http.cors,
-                &http.tls,
             ),
-            None => (
-                "distributor.receivers.zipkin",
-                &self.endpoint,
-                self.max_request_body_size,
-                &self.cors,
-                &self.tls,
-            ),
+            None => ("distributor.receivers.zipkin", &self.endpoint, self.max_request_body_size, &self.cors),
         };
-        let (cors, tls) = (cors.clone(), tls.is_some());
+        let connections = match &self.protocols.http {
+            Some(http) => http.connections(key),
+            None => self.connections(key),
+        };
         ForeignReceiver {
-            cors,
-            tls,
+            connections,
+            cors: cors.clone(),
             ..ForeignReceiver::new(kind, key, endpoint, 9411, or_mib(size.bytes(), 20))
         }
     }

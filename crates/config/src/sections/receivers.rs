@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::bytesize::ByteSize;
 use crate::duration::GoDuration;
-use crate::sections::{Jaeger, Zipkin};
-use crate::table::Shape::{Any, Bool, Dur, Int, List, Str};
+use crate::sections::{Jaeger, JaegerGrpc, JaegerThriftHttp, Zipkin, ZipkinHttp};
+use crate::table::Shape::{Any, Dur, Int, List, Str};
 use crate::values::{Raw, Secret};
 
 section! {
@@ -42,18 +42,14 @@ section! {
     OtlpGrpc {
         endpoint: String = "localhost:4317".to_owned(), "Address and port.";
         max_recv_msg_size_mib: u64 = 0, "Largest message taken in, in MiB; 0 is 4 MiB as in a collector.";
-        max_concurrent_streams: u32 = 0, "Most concurrent calls on one connection; 0 is no limit.";
+        max_concurrent_streams: u32 = 0, "Most concurrent calls on one connection; 0 is 256.";
         include_metadata: bool = false, "Accepted; the tenant's header is always read.";
         tls: Option<ReceiverTls> = None, "TLS of the receiver.";
+        keepalive: Option<Keepalive> = None, "How long connections are kept, and asked whether they live.";
+        auth: Option<Raw> = None, "Refused: a collector's extensions do not exist here.";
+        middlewares: Option<Raw> = None, "Refused as `auth` is.";
     }
-    ignored &[
-        ("transport", Str),
-        ("read_buffer_size", Int),
-        ("write_buffer_size", Int),
-        ("keepalive", Any),
-        ("auth", Any),
-        ("middlewares", List),
-    ]
+    ignored &[("transport", Str), ("read_buffer_size", Int), ("write_buffer_size", Int)]
 }
 
 section! {
@@ -66,20 +62,20 @@ section! {
         traces_url_path: String = "/v1/traces".to_owned(), "Path that takes spans.";
         response_headers: BTreeMap<String, Secret> = BTreeMap::new(), "Headers added to every answer.";
         tls: Option<ReceiverTls> = None, "TLS of the receiver.";
+        read_timeout: GoDuration = GoDuration::ZERO, "How long a body may take to arrive; 0 is a minute, which is the most.";
+        read_header_timeout: GoDuration = GoDuration::ZERO, "How long the headers of a request may take over HTTP/1.1; 0 is two minutes.";
+        idle_timeout: GoDuration = GoDuration::ZERO, "When a connection without requests is closed; 0 is two minutes over HTTP/1.1, never over HTTP/2.";
+        keep_alives_enabled: bool = true, "Whether a connection may have more than one request.";
+        auth: Option<Raw> = None, "Refused: a collector's extensions do not exist here.";
+        middlewares: Option<Raw> = None, "Refused as `auth` is.";
     }
     ignored &[
         ("transport", Str),
-        ("auth", Any),
         ("compression_algorithms", List),
         ("metrics_url_path", Str),
         ("logs_url_path", Str),
         ("profiles_url_path", Str),
-        ("read_timeout", Dur),
-        ("read_header_timeout", Dur),
         ("write_timeout", Dur),
-        ("idle_timeout", Dur),
-        ("keep_alives_enabled", Bool),
-        ("middlewares", List),
     ]
 }
 
@@ -104,18 +100,120 @@ section! {
         client_ca_file: String = String::new(), "Authorities of client certificates, PEM; set means that clients must show one.";
         min_version: String = "1.2".to_owned(), "Oldest TLS version.";
         max_version: String = String::new(), "Newest TLS version.";
-        reload_interval: GoDuration = GoDuration::ZERO, "How often certificates are read again; 0 is never.";
+        reload_interval: GoDuration = GoDuration::ZERO, "How often the files are looked at again, for certificates that change; 0 is every five seconds.";
+        cipher_suites: Vec<String> = Vec::new(), "Cipher suites of TLS 1.2 in Go's names; none is all that are safe.";
+        curve_preferences: Vec<String> = Vec::new(), "Groups for the exchange of keys, such as `X25519`; none is all.";
+        client_ca_file_reload: bool = false, "Accepted; the file is always looked at again.";
+        include_system_ca_certs_pool: bool = false, "With `client_ca_file`: the system's authorities may vouch for clients, too.";
     }
-    ignored &[
-        ("ca_file", Str),
-        ("ca_pem", Str),
-        ("cipher_suites", List),
-        ("curve_preferences", List),
-        ("client_ca_file_reload", Bool),
-        ("include_system_ca_certs_pool", Bool),
-        ("tpm", Any),
-    ]
+    ignored &[("ca_file", Str), ("ca_pem", Str), ("tpm", Any)]
 }
+
+section! {
+    /// `keepalive:` of a receiver over gRPC.
+    Keepalive {
+        server_parameters: KeepaliveServer = KeepaliveServer::default(), "What the server does with its connections.";
+        enforcement_policy: KeepaliveEnforcement = KeepaliveEnforcement::default(), "What clients may do.";
+    }
+    ignored &[]
+}
+
+section! {
+    /// `keepalive.server_parameters:`.
+    KeepaliveServer {
+        max_connection_idle: GoDuration = GoDuration::ZERO, "When a connection without calls is closed; 0 is never.";
+        max_connection_age: GoDuration = GoDuration::ZERO, "When a connection is closed in any case; 0 is never.";
+        max_connection_age_grace: GoDuration = GoDuration::ZERO, "How long calls may take after that; 0 is no limit.";
+        time: GoDuration = GoDuration::ZERO, "When a quiet connection is asked whether it lives; 0 is a minute.";
+        timeout: GoDuration = GoDuration::ZERO, "How long it may take to answer that; 0 is 20 s.";
+    }
+    ignored &[]
+}
+
+section! {
+    /// `keepalive.enforcement_policy:`.
+    KeepaliveEnforcement {
+        min_time: GoDuration = GoDuration::ZERO, "Least time between two of a client's questions whether we live; who asks more often is cut off. 0 is no limit.";
+        permit_without_stream: bool = false, "Whether a client without a call may ask, too; counts with `min_time`.";
+    }
+    ignored &[]
+}
+
+/// What the connections of a receiver may do, whichever it is.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Connections {
+    /// The receiver's settings, in full.
+    pub key: &'static str,
+    /// TLS.
+    pub tls: Option<ReceiverTls>,
+    /// Most concurrent calls on one connection; 0 is the default.
+    pub max_concurrent_streams: u32,
+    /// How long they are kept.
+    pub keepalive: Option<Keepalive>,
+    /// How long a body may take; 0 is the default.
+    pub read_timeout: GoDuration,
+    /// How long headers may take; 0 is the default.
+    pub read_header_timeout: GoDuration,
+    /// When an idle one is closed; 0 is the default.
+    pub idle_timeout: GoDuration,
+    /// Whether each has one request only.
+    pub single_request: bool,
+    /// Headers of every answer.
+    pub response_headers: BTreeMap<String, Secret>,
+    /// What is asked for and does not exist here, by name.
+    pub refused: Vec<&'static str>,
+}
+
+fn refused(auth: Option<&Raw>, middlewares: Option<&Raw>) -> Vec<&'static str> {
+    let asked = [("auth", auth), ("middlewares", middlewares)];
+    asked
+        .into_iter()
+        .filter(|(_, raw)| raw.is_some_and(|raw| !raw.is_empty()))
+        .map(|(name, _)| name)
+        .collect()
+}
+
+macro_rules! grpc_connections {
+    ($($name:ident),*) => {$(
+        impl $name {
+            /// What its connections may do.
+            pub fn connections(&self, key: &'static str) -> Connections {
+                Connections {
+                    key,
+                    tls: self.tls.clone(),
+                    max_concurrent_streams: self.max_concurrent_streams,
+                    keepalive: self.keepalive.clone(),
+                    refused: refused(self.auth.as_ref(), self.middlewares.as_ref()),
+                    ..Connections::default()
+                }
+            }
+        }
+    )*};
+}
+
+macro_rules! http_connections {
+    ($($name:ident),*) => {$(
+        impl $name {
+            /// What its connections may do.
+            pub fn connections(&self, key: &'static str) -> Connections {
+                Connections {
+                    key,
+                    tls: self.tls.clone(),
+                    read_timeout: self.read_timeout,
+                    read_header_timeout: self.read_header_timeout,
+                    idle_timeout: self.idle_timeout,
+                    single_request: !self.keep_alives_enabled,
+                    response_headers: self.response_headers.clone(),
+                    refused: refused(self.auth.as_ref(), self.middlewares.as_ref()),
+                    ..Connections::default()
+                }
+            }
+        }
+    )*};
+}
+
+grpc_connections!(OtlpGrpc, JaegerGrpc);
+http_connections!(OtlpHttp, JaegerThriftHttp, Zipkin, ZipkinHttp);
 
 impl Receivers {
     /// The receivers that are configured and cannot be run, by name.
@@ -164,6 +262,14 @@ impl OtlpGrpc {
 }
 
 impl OtlpHttp {
+    /// The path that takes spans, with its slash.
+    pub fn traces_path(&self) -> String {
+        match self.traces_url_path.trim_start_matches('/') {
+            "" => "/v1/traces".to_owned(),
+            path => format!("/{path}"),
+        }
+    }
+
     /// Largest body taken in.
     pub fn max_body(&self) -> ByteSize {
         match self.max_request_body_size.bytes() {

@@ -25,6 +25,8 @@ section! {
         log_format: String = "logfmt".to_owned(), "Log lines as `logfmt` or `json`.";
         http_tls_config: Option<ServerTls> = None, "TLS of the HTTP server.";
         grpc_tls_config: Option<ServerTls> = None, "TLS of the gRPC server.";
+        tls_cipher_suites: String = String::new(), "Cipher suites of TLS 1.2 in Go's names, with commas between them; empty is all that are safe.";
+        tls_min_version: String = String::new(), "Oldest TLS version: `VersionTLS12` or `VersionTLS13`; older ones are never spoken.";
     }
     ignored ignored::SERVER
 }
@@ -34,7 +36,7 @@ section! {
     ServerTls {
         cert_file: String = String::new(), "Certificate, PEM.";
         key_file: String = String::new(), "Private key, PEM.";
-        client_auth_type: String = String::new(), "Whether clients must show a certificate, as `RequireAndVerifyClientCert`.";
+        client_auth_type: String = String::new(), "Whether clients must show a certificate: `NoClientCert`, `RequestClientCert`, `RequireAnyClientCert`, `VerifyClientCertIfGiven` or `RequireAndVerifyClientCert`.";
         client_ca_file: String = String::new(), "Authorities of client certificates, PEM.";
         cert: String = String::new(), "The certificate itself.";
         key: Secret = Secret::default(), "The private key itself.";

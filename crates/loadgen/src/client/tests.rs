@@ -179,7 +179,8 @@ fn endpoints() {
     ] {
         assert_eq!(Endpoint::parse(text, OTLP_HTTP_PORT).expect(text).to_string(), shown);
     }
-    assert!(matches!(Endpoint::parse("https://a", 1), Err(EndpointError::Tls(_))));
+    let secure = Endpoint::parse("https://a/b", 1).expect("an endpoint");
+    assert_eq!((secure.is_https(), &*secure.to_string()), (true, "https://a:1/b"));
     for text in
         ["", "http://", "grpc://a", "a:b", "a:70000", "a b", "[::1", "[::1]x", "u@h", "a?b", "a/?b", "::1"]
     {

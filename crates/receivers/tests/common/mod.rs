@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use trackway_distributor::{Push, PushError, PushRequest, PushResponse};
-use trackway_receivers::{OtlpConfig, serve};
+use trackway_receivers::{Listen, OtlpConfig, serve};
 
 /// What `push` does next.
 type Outcome = Box<dyn Fn(&PushRequest) -> Result<PushResponse, PushError> + Send + Sync>;
@@ -42,12 +42,17 @@ pub struct Running {
 
 /// Starts one.
 pub async fn start(config: OtlpConfig) -> Running {
+    start_with(Listen::default(), config).await
+}
+
+/// Starts one whose connections are served so.
+pub async fn start_with(listen: Listen, config: OtlpConfig) -> Running {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let outcome: Outcome = Box::new(|_| Ok(PushResponse { accepted: 1, refused: vec![] }));
     let push = Arc::new(Memory { pushed: Mutex::default(), outcome: Mutex::new(outcome) });
     let shutdown = CancellationToken::new();
-    let task = tokio::spawn(serve(listener, config, push.clone(), shutdown.clone()));
+    let task = tokio::spawn(serve(listener, listen, config, push.clone(), shutdown.clone()));
     Running { address, push, shutdown, task }
 }
 

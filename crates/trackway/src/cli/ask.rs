@@ -7,6 +7,7 @@ use trackway_common::{SystemClock, TenantId};
 use trackway_loadgen::{Answer, Endpoint, HttpClient, HttpError, Streamed};
 
 use super::say;
+use super::secure::{TlsArgs, explain};
 use super::term::clean;
 
 /// Where the API listens unless said otherwise.
@@ -23,6 +24,8 @@ pub(super) struct ApiArgs {
     /// The tenant whose traces to look at (several: a|b); only where multitenancy is on
     #[arg(long, visible_alias = "org-id", value_name = "TENANT", value_parser = parse_tenants)]
     pub(super) tenant: Option<String>,
+    #[command(flatten)]
+    tls: TlsArgs,
 }
 
 fn parse_tenants(text: &str) -> Result<String, String> {
@@ -44,22 +47,19 @@ pub(super) struct Api {
 impl Api {
     /// Connects.
     pub(super) async fn connect(args: &ApiArgs) -> Result<Self> {
-        let endpoint = Endpoint::parse(&args.api, API_PORT).map_err(|error| match error {
-            trackway_loadgen::EndpointError::Malformed(text) => {
-                anyhow!("{text:?} is no address; give --api host:port, as 127.0.0.1:{API_PORT}")
-            }
-            other => other.into(),
+        let endpoint = Endpoint::parse(&args.api, API_PORT).map_err(|error| {
+            let trackway_loadgen::EndpointError::Malformed(text) = error;
+            anyhow!("{text:?} is no address; give --api host:port, as 127.0.0.1:{API_PORT}")
         })?;
-        let url = endpoint.to_string();
-        let base =
-            url.strip_prefix(&format!("http://{}", endpoint.authority())).unwrap_or_default().to_owned();
+        let base = endpoint.base().to_owned();
         let mut accept = "application/json".to_owned();
         if let Some(tenant) = &args.tenant {
             // The client has no place for another header. The name was checked: it has no end of a line in it.
             accept.push_str("\r\nX-Scope-OrgID: ");
             accept.push_str(tenant);
         }
-        Ok(Self { http: HttpClient::connect(endpoint).await.map_err(no_answer)?, base, accept })
+        let http = HttpClient::connect_with(endpoint, &args.tls.config()).await.map_err(no_answer)?;
+        Ok(Self { http, base, accept })
     }
 
     /// `host:port`, for messages.
@@ -135,7 +135,7 @@ fn no_answer(error: HttpError) -> anyhow::Error {
         HttpError::NobodyThere(place) => {
             anyhow!("nothing listens on {place}; start trackway first, or give --api")
         }
-        other => other.into(),
+        other => explain(other),
     }
 }
 

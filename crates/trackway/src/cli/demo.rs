@@ -9,6 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use trackway_common::{Clock, SystemClock};
 use trackway_loadgen::{Demo, DemoTrace, Endpoint, hex_id};
 
+use super::secure::TlsArgs;
 use super::send::{Sender, Tally};
 use super::term::{clean, count, thousands};
 use super::{HELP, print, say};
@@ -38,6 +39,8 @@ pub(super) struct DemoArgs {
     /// Stop after the traces of the last half hour
     #[arg(long)]
     once: bool,
+    #[command(flatten)]
+    tls: TlsArgs,
 }
 
 fn parse_rate(text: &str) -> Result<f64, String> {
@@ -48,7 +51,7 @@ fn parse_rate(text: &str) -> Result<f64, String> {
 /// Runs it.
 pub(super) async fn run(args: DemoArgs) -> Result<()> {
     let clock = SystemClock::default();
-    let mut sender = Sender::connect(&args.endpoint).await?;
+    let mut sender = Sender::connect(&args.endpoint, &args.tls).await?;
     // Every run its own traces: the same ones again would only add to those that are there.
     let mut demo = Demo::new(args.seed.unwrap_or_else(|| clock.now()));
     let traces = demo.backdated(args.traces as usize, clock.now());

@@ -10,6 +10,7 @@ mod demo;
 mod meta_edit;
 mod redact;
 mod search;
+mod secure;
 mod send;
 mod table;
 mod tail;
@@ -156,6 +157,7 @@ mod tests {
             vec!["search", "{}", "--tenant", "a/b"],
             vec!["demo", "--rate=-1"],
             vec!["blocks"],
+            vec!["search", "{}", "--cert-file", "x"],
             vec!["redact"],
             vec!["redact", "xyz"],
             vec!["redact", "1", "--start", "1", "--end", "2"],

@@ -5,6 +5,8 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use trackway_loadgen::{HttpError, OtlpHttpClient, SendError};
 
+use super::secure::{TlsArgs, explain};
+
 /// The first and the longest pause between two attempts when the server names none.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
@@ -32,8 +34,13 @@ pub(super) struct Sender {
 
 impl Sender {
     /// Connects.
-    pub(super) async fn connect(endpoint: &str) -> Result<Self> {
-        Ok(Self { client: OtlpHttpClient::connect(endpoint).await?, tally: Tally::default() })
+    pub(super) async fn connect(endpoint: &str, tls: &TlsArgs) -> Result<Self> {
+        let connected = OtlpHttpClient::connect_with(endpoint, &tls.config()).await;
+        let client = connected.map_err(|error| match error {
+            SendError::Http(error) => explain(error),
+            other => other.into(),
+        })?;
+        Ok(Self { client, tally: Tally::default() })
     }
 
     /// The client's address of the server.
@@ -128,7 +135,8 @@ mod tests {
         const BUSY: &str = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 4\r\n\r\nfull";
         const FINE: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
         const WRONG: &str = "HTTP/1.1 400 Bad Request\r\ncontent-length: 2\r\n\r\nno";
-        let mut sender = Sender::connect(&server(&[BUSY, FINE, WRONG]).await).await.unwrap();
+        let mut sender =
+            Sender::connect(&server(&[BUSY, FINE, WRONG]).await, &TlsArgs::default()).await.unwrap();
         let told = std::cell::RefCell::new(Vec::new());
         let waiting = |text: &str| told.borrow_mut().push(text.to_owned());
         assert!(sender.send(&[], 2, &waiting).await.unwrap());
@@ -137,7 +145,7 @@ mod tests {
         let error = sender.send(&[], 1, &waiting).await.unwrap_err();
         assert_eq!(error.to_string(), "the server refused the spans (400): no");
         const NOBODY: &str = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 9\r\n\r\nno org id";
-        let mut sender = Sender::connect(&server(&[NOBODY]).await).await.unwrap();
+        let mut sender = Sender::connect(&server(&[NOBODY]).await, &TlsArgs::default()).await.unwrap();
         assert!(sender.send(&[], 1, &waiting).await.unwrap_err().to_string().contains("keeps tenants apart"));
     }
 }

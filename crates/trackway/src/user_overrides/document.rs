@@ -147,11 +147,17 @@ impl UserLimits {
         Some(dimensions.iter().map(|(from, to)| (from.clone(), text(to))).collect())
     }
 
+    /// Forwarders that it names; `None` where it says nothing of them.
+    pub(crate) fn forwarders(&self) -> Option<Vec<String>> {
+        self.at(&["forwarders"])?;
+        Some(self.texts(&["forwarders"]).map(str::to_owned).collect())
+    }
+
     /// Keys that are set and do nothing in this version.
     pub(crate) fn without_effect(&self) -> Vec<String> {
         let mut keys = Vec::new();
         leaves(&self.0, "", &mut keys);
-        keys.retain(|key| !key.starts_with("cost_attribution."));
+        keys.retain(|key| !key.starts_with("cost_attribution.") && key != "forwarders");
         keys
     }
 
@@ -637,6 +643,6 @@ mod tests {
         );
         assert_eq!(merged(true)["metrics_generator"]["disable_collection"], true);
         assert!(own.to_yaml().contains("metrics_generator:\n  processor:\n    host_info: {}\n"));
-        assert_eq!(own.without_effect(), ["forwarders", "metrics_generator.processors"]);
+        assert_eq!(own.without_effect(), ["metrics_generator.processors"]);
     }
 }

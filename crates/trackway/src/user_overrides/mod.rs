@@ -230,7 +230,10 @@ impl UserOverrides {
     /// Tells the parts.
     fn publish(&self) {
         let state = self.state.lock();
-        let own = |known: &Known| OwnLimits { cost_dimensions: known.limits.cost_dimensions().map(Arc::new) };
+        let own = |known: &Known| OwnLimits {
+            cost_dimensions: known.limits.cost_dimensions().map(Arc::new),
+            forwarders: known.limits.forwarders(),
+        };
         let all: HashMap<TenantId, OwnLimits> =
             state.good.iter().map(|(tenant, known)| (tenant.clone(), own(known))).collect();
         self.tenants.overrides.replace_own(all);
@@ -321,8 +324,9 @@ impl UserOverrides {
             let text = "this process only reads: trackway.read_only is true";
             return Err(OwnOverridesError::new(OwnOverridesKind::Invalid, text));
         }
-        // This version has no forwarders (`distributor.forwarders`), so none is known.
-        limits.validate(&[]).map_err(|why| OwnOverridesError::new(OwnOverridesKind::Invalid, why))?;
+        limits
+            .validate(&self.tenants.forwarders())
+            .map_err(|why| OwnOverridesError::new(OwnOverridesKind::Invalid, why))?;
         if self.checks_conflicts
             && !skip_check
             && current.is_none()

@@ -10,6 +10,7 @@ pub mod jaeger;
 pub mod python;
 pub mod receivers;
 pub mod requests;
+pub mod secure;
 pub mod spans;
 
 use std::collections::HashMap;

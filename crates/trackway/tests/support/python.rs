@@ -35,9 +35,14 @@ fn run(what: &str, command: &mut Command) -> Result<Output, String> {
 
 /// Runs a script of `tests/python`; what it printed.
 pub fn script(python: &Path, script: &str, arguments: &[&str]) -> String {
+    script_in(python, script, arguments, &[])
+}
+
+/// The same with these variables in its environment.
+pub fn script_in(python: &Path, script: &str, arguments: &[&str], environment: &[(&str, &str)]) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/python").join(script);
     let mut command = Command::new(python);
-    command.env("PYTHONDONTWRITEBYTECODE", "1").arg(path).args(arguments);
+    command.env("PYTHONDONTWRITEBYTECODE", "1").envs(environment.iter().copied()).arg(path).args(arguments);
     let output = command.output().expect("python starts");
     let (said, complaint) =
         (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
