@@ -65,7 +65,7 @@ impl<'a> Findings<'a> {
         self.problems.push(Problem { origin: self.config.origin(key), key: key.to_owned(), message });
     }
 
-    fn one_of(&mut self, key: &str, value: &str, choices: &[&str]) {
+    pub(crate) fn one_of(&mut self, key: &str, value: &str, choices: &[&str]) {
         if choices.contains(&value) {
             return;
         }
@@ -92,6 +92,7 @@ impl Config {
         self.check_storage(&mut found);
         self.check_caches(&mut found);
         self.check_queries(&mut found);
+        self.check_kafka(&mut found);
         self.check_trackway(&mut found);
         for processor in &self.overrides.defaults.metrics_generator.processors {
             let key = "overrides.defaults.metrics_generator.processors";

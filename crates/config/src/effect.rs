@@ -117,6 +117,8 @@ const WITHOUT_EFFECT: &[(&str, &[&str])] = &[
     ("distributor.receivers.jaeger.protocols.thrift_http.cors.exposed_headers", &[]),
     ("distributor.receivers.jaeger.protocols.thrift_compact.socket_buffer_size", &[]),
     ("distributor.receivers.jaeger.protocols.thrift_binary.socket_buffer_size", &[]),
+    ("distributor.receivers.kafka.message_marking.on_error", &[]),
+    ("distributor.receivers.kafka.error_backoff.max_elapsed_time", &[]),
     ("distributor.receivers.zipkin.response_headers", &[]),
     ("distributor.receivers.zipkin.cors.exposed_headers", &[]),
     ("distributor.receivers.zipkin.protocols.http.response_headers", &[]),

@@ -13,6 +13,7 @@ mod table;
 mod addresses;
 mod bytesize;
 mod check;
+mod check_kafka;
 mod config;
 mod duration;
 mod effect;

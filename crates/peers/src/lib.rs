@@ -1,6 +1,5 @@
 //! Servers that tests speak with: an S3 in this process that fails on demand, and real ones (MinIO, Azurite, HDFS,
-//! memcached, Redis) that
-//! are started on loopback where they are installed.
+//! memcached, Redis, Kafka) that are started on loopback where they are installed.
 //!
 //! For tests only: nothing that is shipped depends on this crate.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // helpers of tests are tests
@@ -9,12 +8,14 @@
 mod authority;
 mod azure;
 mod caches;
+mod kafka;
 mod process;
 mod real;
 mod s3;
 
 pub use authority::Authority;
 pub use caches::{CacheServer, RedisCluster};
+pub use kafka::Kafka;
 pub use process::Peer;
 pub use real::{Azurite, Hdfs, Minio, skipped};
 pub use s3::{ACCESS_KEY, Fault, S3Server, SECRET_KEY, Tls};

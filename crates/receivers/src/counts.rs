@@ -1,4 +1,4 @@
-//! What came in by Jaeger and Zipkin and what was dropped, by Tempo's names where Tempo counts it.
+//! What came in by Jaeger, Zipkin and Kafka and what was dropped, by Tempo's names where Tempo counts it.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -44,7 +44,8 @@ pub struct Counts {
 }
 
 impl Counts {
-    pub(crate) fn spans(&self, receiver: &'static str, transport: &'static str, accepted: u64, refused: u64) {
+    /// Counts spans of a receiver and its transport.
+    pub fn spans(&self, receiver: &'static str, transport: &'static str, accepted: u64, refused: u64) {
         let mut spans = self.spans.lock();
         let counts = spans.entry((receiver, transport)).or_default();
         counts.0 += accepted;

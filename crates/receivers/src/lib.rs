@@ -30,6 +30,7 @@ use trackway_distributor::Push;
 pub use counts::Counts;
 pub use foreign::{ForeignConfig, ForeignProtocol, serve_foreign};
 pub use trackway_foreign::Protocol as ThriftProtocol;
+pub use seldom::Seldom;
 pub use udp::{UdpConfig, serve_udp};
 
 /// How OTLP is received.

@@ -13,6 +13,7 @@ use trackway_common::{Clock, ErrorKind, MemoryPool, RequestCtx, TenantId};
 use trackway_compactor::Compactor;
 use trackway_config::{Config, YamlMode};
 use trackway_ingester::Ingester;
+use trackway_kafka::KafkaMetrics;
 use trackway_querier::service::QueryError;
 use trackway_querier::{Querier, RedactionRequest};
 use trackway_receivers::Counts;
@@ -49,7 +50,9 @@ pub(crate) struct Process {
     pub(crate) clock: Arc<dyn Clock>,
     /// Its memory budget.
     pub(crate) memory: MemoryPool,
-    /// What came in by Jaeger and Zipkin.
+    /// What was read from Kafka.
+    pub(crate) kafka: Arc<KafkaMetrics>,
+    /// What came in by Jaeger, Zipkin and Kafka.
     pub(crate) received: Arc<Counts>,
     /// Where it is reached, for the first page.
     pub(crate) addresses: Vec<(String, String)>,
@@ -153,6 +156,7 @@ impl Admin for Process {
         self.ingester.metrics.write(&mut text);
         self.tenants.write_metrics(&mut text);
         self.received.write(&mut text);
+        self.kafka.write(&mut text);
         if let Some(bucket) = &self.bucket {
             bucket.metrics.write(&mut text);
         }

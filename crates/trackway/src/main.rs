@@ -8,6 +8,7 @@ mod caches;
 mod cli;
 mod foreign;
 mod help;
+mod kafka;
 mod leftovers;
 mod lock;
 mod logging;

@@ -26,7 +26,7 @@ use crate::lock::FolderLock;
 use crate::overrides::TenantSettings;
 use crate::store::Blocks;
 use crate::welcome::Welcome;
-use crate::{address, allocator, caches, leftovers, logging, memory, settings, store};
+use crate::{address, allocator, caches, kafka, leftovers, logging, memory, settings, store};
 
 /// Runs the server until it is told to stop.
 pub(crate) fn run(config: Config) -> anyhow::Result<()> {
@@ -68,7 +68,7 @@ fn refuse_what_is_not_there(config: &Config) -> anyhow::Result<()> {
     if !config.unsupported_receivers.is_empty() {
         tracing::warn!(
             receivers = config.unsupported_receivers.join(", "),
-            "these receivers are not supported yet and are left out; OTLP, Jaeger and Zipkin are taken"
+            "these receivers are not supported yet and are left out; OTLP, Jaeger, Zipkin and Kafka are taken"
         );
     }
     if !config.ignored.is_empty() {
@@ -170,6 +170,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         stop: stop.clone(),
         addresses: facts(&ports),
         received: Arc::default(),
+        kafka: Arc::default(),
         polls: block_list.metrics(),
         clock: Arc::clone(&clock),
         memory,
@@ -327,6 +328,9 @@ impl Parts {
             ));
         }
         ports.foreign.serve(process, &push, &mut parts.receivers, &parts.stop_receivers);
+        if !config.trackway.read_only {
+            kafka::serve(process, &push, &mut parts.receivers, &parts.stop_receivers);
+        }
         let (memory, stop) = (process.memory.clone(), parts.stop_loops.clone());
         let caches = process.caches.clone();
         parts.loops.spawn(async move {
