@@ -35,6 +35,8 @@ const COMMIT: Duration = Duration::from_secs(10);
 /// A shutdown waits so long for a look that has begun, and then for leaving the group.
 const LAST_POLL: Duration = Duration::from_secs(2);
 const LEAVE: Duration = Duration::from_secs(20);
+/// After so long without a record it is looked whether there are brokers at all: the client waits for them in silence.
+const SILENCE: Duration = Duration::from_secs(5);
 /// The longest wait before the brokers are tried again.
 const AGAIN_MAX: Duration = Duration::from_secs(15);
 /// The first.
@@ -130,23 +132,34 @@ impl Member {
     /// Reads until the shutdown, or until it makes no sense to go on with these connections.
     async fn read(&self, shutdown: &CancellationToken) -> Result<(), KrafkaError> {
         let (config, mut last_commit) = (&self.door.config, Instant::now());
-        let mut is_away = false;
+        let (mut is_away, mut last_sign) = (false, Instant::now());
+        config.metrics.connected(config.setting, true);
         while !shutdown.is_cancelled() {
             if !self.progress.has_room() {
                 // Long enough to notice; if there is none then, the group is told nevertheless.
                 let _ = timeout(ROOM, self.room(shutdown)).await;
             }
             self.pause().await;
-            match self.poll(shutdown).await {
+            let looked = match self.poll(shutdown).await {
+                Ok(records) if records.is_empty() && last_sign.elapsed() >= SILENCE => self.look().await,
+                Ok(records) if records.is_empty() => Ok(false),
                 Ok(records) => {
+                    self.take(records);
+                    Ok(true)
+                }
+                Err(KrafkaError::Wakeup) => Ok(false),
+                Err(error) => Err(error),
+            };
+            match looked {
+                Ok(false) => {}
+                Ok(true) => {
+                    last_sign = Instant::now();
                     if is_away {
                         is_away = false;
+                        config.metrics.connected(config.setting, true);
                         tracing::info!("{}: reading again", config.setting);
                     }
-                    config.metrics.connected(config.setting, true);
-                    self.take(records);
                 }
-                Err(KrafkaError::Wakeup) => {}
                 Err(error) if error.is_fatal() => return Err(error),
                 Err(error) => {
                     is_away = true;
@@ -170,6 +183,20 @@ impl Member {
             }
         }
         Ok(())
+    }
+
+    /// Whether the brokers are there, and have the topics.
+    async fn look(&self) -> Result<bool, KrafkaError> {
+        for topic in &self.door.config.topics {
+            let silent = || KrafkaError::Timeout { operation: "asking for the topics".to_owned() };
+            let asked = timeout(SILENCE, self.consumer.fetch_metadata(Some(topic)));
+            let found = asked.await.map_err(|_| silent())??;
+            if found.topics.is_empty() && self.away.due() {
+                let setting = self.door.config.setting;
+                tracing::warn!("{setting}: the brokers have no topic {topic}; it is read once they have");
+            }
+        }
+        Ok(true)
     }
 
     async fn room(&self, shutdown: &CancellationToken) {

@@ -3,11 +3,13 @@
 //! What must stay true: a record is its own request, byte by byte the same each time it is read, because that is how one
 //! that is read again after a crash is known and not stored twice.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use krafka::consumer::ConsumerRecord;
+use tokio::sync::Mutex;
 use trackway_common::{ErrorKind, MemoryUser, Reservation, TenantError, TenantId};
 use trackway_distributor::{Push, PushError, PushRequest, PushResponse};
 use trackway_foreign::{Error, Options, RecordEncoding, Translated, with_headers};
@@ -25,6 +27,8 @@ pub const RECORD_BYTES_MAX: usize = 32 << 20;
 const ROOM: usize = 3;
 /// From here on, translation is moved off the threads that serve connections: some milliseconds.
 const LARGE: usize = 64 << 10;
+/// Queues of records that wait; tenants share them.
+const TURNS: usize = 64;
 /// How long is waited for memory before it is told that nobody gives any back.
 const WAIT: Duration = Duration::from_secs(5);
 /// The header that names the tenant.
@@ -36,6 +40,8 @@ const KAFKA: &str = "kafka";
 pub(crate) struct Door {
     pub(crate) config: KafkaConfig,
     push: Arc<dyn Push>,
+    /// Where records wait that were told to come back later: one of a tenant is tried at a time, in their order.
+    turns: Vec<Mutex<()>>,
     bad: Seldom,
     partly: Seldom,
     slow: Seldom,
@@ -58,7 +64,7 @@ impl Bad {
 impl Door {
     pub(crate) fn new(config: KafkaConfig, push: Arc<dyn Push>) -> Self {
         let (bad, partly, slow) = Default::default();
-        Self { config, push, bad, partly, slow }
+        Self { config, push, turns: (0..TURNS).map(|_| Mutex::default()).collect(), bad, partly, slow }
     }
 
     /// Sees a record through. When its partition is taken away meanwhile, it is given up.
@@ -188,7 +194,7 @@ impl Door {
         ticket: &mut Ticket,
     ) -> Option<Result<(), Bad>> {
         let config = &self.config;
-        let mut wait = config.backoff.initial;
+        let (mut wait, mut turn) = (config.backoff.initial, None);
         loop {
             let request = PushRequest {
                 tenant: tenant.clone(),
@@ -203,12 +209,21 @@ impl Door {
                 }
                 Err(error) if is_passing(error.kind) => {
                     self.wait_told(ticket, &error.message);
-                    let wanted = error.retry_after.unwrap_or_default().min(config.backoff.max).max(wait);
+                    // The limit's own time to come back is for senders that do not know of each other. Here, whoever
+                    // has waited longest is next.
+                    let again = async {
+                        match turn {
+                            None => turn = Some(self.turn(&tenant).lock().await),
+                            Some(_) => {
+                                tokio::time::sleep(wait).await;
+                                wait = config.backoff.after(wait);
+                            }
+                        }
+                    };
                     tokio::select! {
                         () = ticket.stop.cancelled() => return None,
-                        () = tokio::time::sleep(wanted) => {}
+                        () = again => {}
                     }
-                    wait = config.backoff.after(wait);
                 }
                 Err(PushError { kind, message, .. }) => {
                     let why =
@@ -218,6 +233,14 @@ impl Door {
                 }
             }
         }
+    }
+
+    fn turn(&self, tenant: &TenantId) -> &Mutex<()> {
+        let mut hasher = DefaultHasher::new();
+        tenant.hash(&mut hasher);
+        let place = hasher.finish() % self.turns.len() as u64;
+        // Smaller than the number of them.
+        &self.turns[place as usize]
     }
 
     fn count(&self, payload: &Payload, response: &PushResponse) {

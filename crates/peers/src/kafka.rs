@@ -94,6 +94,11 @@ impl Kafka {
         Ok(())
     }
 
+    /// Whether it was not killed.
+    pub fn is_running(&self) -> bool {
+        self.peer.is_some()
+    }
+
     /// Kills it.
     pub fn kill(&mut self) {
         self.peer = None;

@@ -515,7 +515,7 @@ fn a_limit_slows_down_and_discards_nothing() {
     broker.create(topic, 2);
     write_requests(&broker, topic, 0..REQUESTS, 2);
     let folder = tempfile::tempdir().unwrap();
-    let limits = "overrides: {defaults: {ingestion: {rate_limit_bytes: 100000, burst_size_bytes: 20000, \
+    let limits = "overrides: {defaults: {ingestion: {rate_limit_bytes: 300000, burst_size_bytes: 60000, \
                   max_traces_per_user: 0}, global: {max_bytes_per_trace: 0}}}";
     let mut server = start(folder.path(), &reading(&broker, topic), limits);
     server.expect_warning("records wait, none is lost: RATE_LIMITED");

@@ -4,8 +4,8 @@
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use krafka::Record;
-use krafka::admin::{CreateTopicsOptions, NewTopic};
-use krafka::consumer::{OffsetAndMetadata, TopicPartition};
+use krafka::admin::{AlterConsumerGroupOffsetsOptions, CreateTopicsOptions, NewTopic};
+use krafka::consumer::TopicPartition;
 use krafka::producer::Producer;
 use krafka::Compression;
 use krafka::testing::FakeBroker;
@@ -35,8 +35,14 @@ pub(crate) fn broker() -> MutexGuard<'static, Broker> {
             }
         })
     });
-    // A test that failed leaves a broker that runs, and its own topics.
-    broker.lock().unwrap_or_else(PoisonError::into_inner)
+    let mut broker = broker.lock().unwrap_or_else(PoisonError::into_inner);
+    // A test that failed may have left it killed.
+    if let Broker::Real(kafka) = &mut *broker
+        && !kafka.is_running()
+    {
+        kafka.restart().expect("it starts again");
+    }
+    broker
 }
 
 /// A record to be written.
@@ -98,7 +104,7 @@ impl Broker {
             let admin = self.client().await.admin();
             let topics = [NewTopic::new(topic, partitions, 1).expect("a topic")];
             let made = admin.create_topics(topics, CreateTopicsOptions::default()).await.expect("an answer");
-            made.into_values().for_each(|made| drop(made.expect("a new topic")));
+            made.into_values().for_each(|made| assert!(made.is_ok(), "{made:?}"));
         });
     }
 
@@ -132,7 +138,7 @@ impl Broker {
                 sent.push(producer.enqueue(record.partition(written.partition)).await.expect("room"));
             }
             for acknowledged in sent {
-                acknowledged.await.expect("it is written");
+                let _ = acknowledged.await.expect("it is written");
             }
             producer.close().await.expect("it ends");
         });
@@ -143,7 +149,8 @@ impl Broker {
         runtime().block_on(async {
             let consumer = self.client().await.consumer(group).build().await.expect("a consumer");
             let wanted: Vec<_> = (0..partitions).map(|partition| (topic, partition)).collect();
-            let found = consumer.committed(&wanted).await.expect("an answer");
+            // Before anybody has committed anything, there is no coordinator to ask.
+            let found = consumer.committed(&wanted).await.unwrap_or_default();
             let of = |partition| found.get(&(topic.to_owned(), partition)).map(|position| position.offset);
             (0..partitions).map(of).collect()
         })
@@ -152,9 +159,16 @@ impl Broker {
     /// Commits an offset for a group that has no member.
     pub(crate) fn commit(&self, group: &str, topic: &str, partition: i32, offset: i64) {
         runtime().block_on(async {
-            let consumer = self.client().await.consumer(group).build().await.expect("a consumer");
-            let offsets = [(TopicPartition::new(topic, partition), OffsetAndMetadata::new(offset))];
-            consumer.commit_offsets(offsets).await.expect("it is committed");
+            let admin = self.client().await.admin();
+            let offsets = [(TopicPartition::new(topic, partition), offset)];
+            // The first that is asked of a coordinator may find it on its way.
+            loop {
+                let options = AlterConsumerGroupOffsetsOptions::default();
+                let altered = admin.alter_consumer_group_offsets(group, offsets.clone(), options).await;
+                if altered.is_ok_and(|each| each.into_values().all(|altered| altered.is_ok())) {
+                    return;
+                }
+            }
         });
     }
 }
