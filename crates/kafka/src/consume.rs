@@ -38,7 +38,7 @@ const LEAVE: Duration = Duration::from_secs(20);
 /// After so long without a record it is looked whether there are brokers at all: the client waits for them in silence.
 const SILENCE: Duration = Duration::from_secs(5);
 /// The longest wait before the brokers are tried again.
-const AGAIN_MAX: Duration = Duration::from_secs(15);
+const AGAIN_MAX: Duration = Duration::from_secs(5);
 /// The first.
 const AGAIN: Duration = Duration::from_millis(250);
 /// A batch of records that becomes larger than this is not taken apart.
@@ -187,8 +187,16 @@ impl Member {
 
     /// Whether the brokers are there, and have the topics.
     async fn look(&self) -> Result<bool, KrafkaError> {
+        let silent = || KrafkaError::Timeout { operation: "asking for the end of a partition".to_owned() };
+        // Only this asks for certain: what is known of topics is good for minutes.
+        if let Some((topic, partitions)) = self.consumer.assignment().await.into_iter().next()
+            && let Some(partition) = partitions.first()
+        {
+            let asked = timeout(SILENCE, self.consumer.fetch_watermarks(&topic, *partition));
+            asked.await.map_err(|_| silent())??;
+            return Ok(true);
+        }
         for topic in &self.door.config.topics {
-            let silent = || KrafkaError::Timeout { operation: "asking for the topics".to_owned() };
             let asked = timeout(SILENCE, self.consumer.fetch_metadata(Some(topic)));
             let found = asked.await.map_err(|_| silent())??;
             if found.topics.is_empty() && self.away.due() {
