@@ -67,7 +67,9 @@ fn numbers(kafka: &Kafka, found: &mut Findings<'_>) {
         let key = format!("{RECEIVER}.heartbeat_interval");
         found.add(
             &key,
-            format!("{key} is {heartbeat}; make it shorter than session_timeout ({session}), such as a third"),
+            format!(
+                "{key} is {heartbeat}; make it shorter than session_timeout ({session}), such as a third"
+            ),
         );
     }
     for (name, value) in [
@@ -88,7 +90,10 @@ fn numbers(kafka: &Kafka, found: &mut Findings<'_>) {
     }
     if kafka.resolve_canonical_bootstrap_servers_only {
         let key = format!("{RECEIVER}.resolve_canonical_bootstrap_servers_only");
-        found.add(&key, format!("{key} is not supported; remove it, and name brokers by their canonical names"));
+        found.add(
+            &key,
+            format!("{key} is not supported; remove it, and name brokers by their canonical names"),
+        );
     }
 }
 
@@ -111,7 +116,12 @@ fn security(kafka: &Kafka, found: &mut Findings<'_>) {
     }
 }
 
-fn login(sasl: &KafkaSasl, block: &str, (mechanism, user, password): (&str, &str, &str), found: &mut Findings<'_>) {
+fn login(
+    sasl: &KafkaSasl,
+    block: &str,
+    (mechanism, user, password): (&str, &str, &str),
+    found: &mut Findings<'_>,
+) {
     let key = format!("{block}.{mechanism}");
     match sasl.mechanism.as_str() {
         unknown @ ("AWS_MSK_IAM" | "AWS_MSK_IAM_OAUTHBEARER" | "OAUTHBEARER") => {
@@ -129,9 +139,11 @@ fn login(sasl: &KafkaSasl, block: &str, (mechanism, user, password): (&str, &str
 }
 
 fn tls_of(tls: &KafkaTls, block: &str, found: &mut Findings<'_>) {
-    for (name, pem, file) in
-        [("ca_pem", &tls.ca_pem, "ca_file"), ("cert_pem", &tls.cert_pem, "cert_file"), ("key_pem", &tls.key_pem, "key_file")]
-    {
+    for (name, pem, file) in [
+        ("ca_pem", &tls.ca_pem, "ca_file"),
+        ("cert_pem", &tls.cert_pem, "cert_file"),
+        ("key_pem", &tls.key_pem, "key_file"),
+    ] {
         if !pem.is_empty() {
             let key = format!("{block}.{name}");
             found.add(&key, format!("{key} is not supported; write it to a file and name that in {file}"));
@@ -162,7 +174,10 @@ fn pair(block: &str, one: (&str, &str), other: (&str, &str), found: &mut Finding
 fn ingest(kafka: &IngestKafka, found: &mut Findings<'_>) {
     if kafka.topic.is_empty() {
         let key = format!("{INGEST}.topic");
-        found.add(&key, format!("{key} is empty and ingest.enabled is true; name the topic, or set it to false"));
+        found.add(
+            &key,
+            format!("{key} is empty and ingest.enabled is true; name the topic, or set it to false"),
+        );
     }
     if kafka.address.trim().is_empty() {
         let key = format!("{INGEST}.address");

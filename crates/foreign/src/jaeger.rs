@@ -12,9 +12,9 @@ pub use proto::{post_spans, span};
 pub(crate) use thrift::Stopped;
 pub use thrift::{call, http_body};
 
+use crate::Error;
 use crate::attributes::{Attributes, Value};
 use crate::otlp::{Event, Link, Request, Span, kind, scope, status};
-use crate::Error;
 
 /// The service name that a Collector writes for a resource that has none.
 const NO_SERVICE: &str = "OTLPResourceNoServiceName";

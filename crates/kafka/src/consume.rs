@@ -348,11 +348,7 @@ fn consumer(
     builder
 }
 
-async fn commit(
-    consumer: &Consumer,
-    progress: &Progress,
-    positions: &[Position],
-) -> Result<(), KrafkaError> {
+async fn commit(consumer: &Consumer, progress: &Progress, positions: &[Position]) -> Result<(), KrafkaError> {
     if positions.is_empty() {
         return Ok(());
     }
@@ -421,8 +417,12 @@ impl ConsumerRebalanceListener for Listener {
         // What is not done by then is read again by whoever has them next.
         let _ = timeout(LET_GO, idle).await;
         let wanted: HashSet<&Place> = places.iter().collect();
-        let positions: Vec<Position> =
-            self.progress.to_commit().into_iter().filter(|position| wanted.contains(&position.place)).collect();
+        let positions: Vec<Position> = self
+            .progress
+            .to_commit()
+            .into_iter()
+            .filter(|position| wanted.contains(&position.place))
+            .collect();
         if let Some(consumer) = self.consumer.get().and_then(Weak::upgrade)
             && let Err(error) = commit(&consumer, &self.progress, &positions).await
         {

@@ -175,8 +175,7 @@ impl Door {
         if encoding == RecordEncoding::OtlpProto && headers.is_empty() {
             return Ok(Payload { body: payload, refused: 0, reason: None });
         }
-        let options =
-            Options { max_output: RECORD_BYTES_MAX, parse_string_tags: false, now: clock.now() };
+        let options = Options { max_output: RECORD_BYTES_MAX, parse_string_tags: false, now: clock.now() };
         let is_large = payload.len() >= LARGE;
         let translate = move || translate(encoding, &payload, &options, &headers);
         if !is_large {
@@ -226,8 +225,7 @@ impl Door {
                     }
                 }
                 Err(PushError { kind, message, .. }) => {
-                    let why =
-                        if kind == ErrorKind::TooLarge { Passed::TooLarge } else { Passed::Refused };
+                    let why = if kind == ErrorKind::TooLarge { Passed::TooLarge } else { Passed::Refused };
                     let spans = payload.spans().max(1);
                     return Some(Err(Bad { why, message, spans }));
                 }
@@ -259,10 +257,7 @@ impl Door {
 /// Whether a request that was refused so is to be sent again: whatever is not the fault of the request itself. A record is
 /// never passed over because we could not keep it.
 fn is_passing(kind: ErrorKind) -> bool {
-    !matches!(
-        kind,
-        ErrorKind::Invalid | ErrorKind::NotFound | ErrorKind::TooLarge | ErrorKind::Unsupported
-    )
+    !matches!(kind, ErrorKind::Invalid | ErrorKind::NotFound | ErrorKind::TooLarge | ErrorKind::Unsupported)
 }
 
 /// What becomes of a payload.

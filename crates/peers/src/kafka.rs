@@ -46,9 +46,8 @@ impl Kafka {
         let pem = [cert, key].map(|file| std::fs::read_to_string(file).expect("a file")).concat();
         std::fs::write(folder.path().join("server.pem"), pem).expect("a writable folder");
         let [plain, sasl, sasl_tls, mutual_tls, controller] = [(); 5].map(|()| address());
-        let listeners = format!(
-            "PLAINTEXT://{plain},LOGIN://{sasl},LOGINTLS://{sasl_tls},MUTUAL://{mutual_tls}"
-        );
+        let listeners =
+            format!("PLAINTEXT://{plain},LOGIN://{sasl},LOGINTLS://{sasl_tls},MUTUAL://{mutual_tls}");
         let shown = folder.path().display();
         let file = format!(
             "process.roles=broker,controller\nnode.id=1\ncontroller.quorum.voters=1@{controller}\n\
@@ -136,9 +135,12 @@ fn jars() -> Result<PathBuf, String> {
     let is_profile = |folder: &&Path| folder.ends_with("debug") || folder.ends_with("release");
     let target = program.ancestors().find(is_profile).and_then(Path::parent).ok_or("no target folder")?;
     let (jars, fetched) = (target.join("peers/kafka/lib"), target.join("peers/kafka/fetching"));
-    let maven = find("mvn").ok_or("mvn is not in PATH, and the jars of Kafka are not in target/peers/kafka/lib")?;
+    let maven =
+        find("mvn").ok_or("mvn is not in PATH, and the jars of Kafka are not in target/peers/kafka/lib")?;
     let mut command = Command::new(maven);
-    command.args(["-q", "-B", "-f"]).arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/peers/kafka/pom.xml"));
+    command
+        .args(["-q", "-B", "-f"])
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/peers/kafka/pom.xml"));
     command.arg("org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies");
     command.arg(format!("-DoutputDirectory={}", fetched.display()));
     let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();

@@ -125,7 +125,10 @@ impl Receivers {
 
     /// Whether anything but OTLP is configured.
     fn has_others(&self) -> bool {
-        self.jaeger.is_some() || self.zipkin.is_some() || self.kafka.is_some() || !self.unsupported().is_empty()
+        self.jaeger.is_some()
+            || self.zipkin.is_some()
+            || self.kafka.is_some()
+            || !self.unsupported().is_empty()
     }
 
     /// OTLP over gRPC as it is to be served, or `None`.

@@ -3,11 +3,11 @@
 
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
+use krafka::Compression;
 use krafka::Record;
 use krafka::admin::{AlterConsumerGroupOffsetsOptions, CreateTopicsOptions, NewTopic};
 use krafka::consumer::TopicPartition;
 use krafka::producer::Producer;
-use krafka::Compression;
 use krafka::testing::FakeBroker;
 use tokio::runtime::Runtime;
 use trackway_peers::Kafka;
