@@ -5,6 +5,9 @@ use serde_json::Value;
 use trackway_common::{ErrorKind, RequestCtx, TenantId};
 use trackway_querier::RedactionRequest;
 use trackway_querier::service::QueryError;
+use trackway_tail::{Tail, TailError};
+
+use crate::own_overrides::OwnOverrides;
 
 /// The process behind the surface.
 pub trait Admin: Send + Sync + 'static {
@@ -39,6 +42,11 @@ pub trait Admin: Send + Sync + 'static {
         TenantLimits::default()
     }
 
+    /// Where tenants' own settings are kept; `None` if they may set nothing.
+    fn own_overrides(&self) -> Option<&dyn OwnOverrides> {
+        None
+    }
+
     /// Writes blocks of everything that is held, or of one tenant's part of it. An unknown tenant is `NotFound`.
     fn flush(&self, tenant: Option<TenantId>) -> BoxFuture<'_, Result<(), QueryError>>;
 
@@ -57,6 +65,20 @@ pub trait Admin: Send + Sync + 'static {
     fn redactions(&self, tenant: &TenantId, id: Option<&str>) -> Result<Value, QueryError> {
         let _ = (tenant, id);
         Err(no_redactions())
+    }
+
+    /// Watches spans of these tenants as they arrive.
+    ///
+    /// # Errors
+    /// [`TailError`].
+    fn tail(&self, tenants: &[TenantId], query: &str) -> Result<Tail, TailError> {
+        let _ = (tenants, query);
+        Err(TailError::Stopping)
+    }
+
+    /// Bytes received by attribute, in Prometheus's text format; `None` if they are not counted.
+    fn usage_metrics(&self) -> Option<String> {
+        None
     }
 
     /// Begins to stop: refuses what is new, writes blocks, ends the process. Returns at once.

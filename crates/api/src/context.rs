@@ -69,7 +69,7 @@ pub(crate) fn timed_out() -> QueryError {
 }
 
 /// The tenants that are asked about: sorted, each once.
-fn tenants(headers: &HeaderMap, config: &ApiConfig) -> Result<Vec<TenantId>, ApiError> {
+pub(crate) fn tenants(headers: &HeaderMap, config: &ApiConfig) -> Result<Vec<TenantId>, ApiError> {
     if !config.multitenancy {
         return Ok(vec![TenantId::single()]);
     }

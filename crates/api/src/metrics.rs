@@ -1,7 +1,11 @@
 //! How long requests take, under Tempo's name, so that its dashboards and rules go on working.
 
+use std::collections::HashSet;
+
+use parking_lot::Mutex;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
@@ -17,10 +21,22 @@ struct Labels {
     ws: &'static str,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Query {
+    tenant: String,
+    op: &'static str,
+    result: &'static str,
+}
+
+/// Tenants whose questions are counted by name; those of more are not.
+const TENANTS_MAX: usize = 10_000;
+
 /// The surface's own metrics.
 pub(crate) struct Metrics {
     registry: Registry,
     durations: Family<Labels, Histogram, fn() -> Histogram>,
+    queries: Family<Query, Counter>,
+    tenants: Mutex<HashSet<String>>,
 }
 
 impl Metrics {
@@ -32,7 +48,30 @@ impl Metrics {
             "Time (in seconds) spent serving HTTP requests",
             durations.clone(),
         );
-        Self { registry, durations }
+        let queries = Family::default();
+        // The library adds `_total`.
+        registry.register(
+            "tempo_query_frontend_queries",
+            "Total queries received per tenant.",
+            queries.clone(),
+        );
+        Self { registry, durations, queries, tenants: Mutex::default() }
+    }
+
+    /// Counts a question of a tenant, or of several in one, if `route` answers any.
+    pub(crate) fn asked(&self, route: &str, tenant: &str, status: &str) {
+        let Some(op) = op_of(route) else { return };
+        {
+            let mut tenants = self.tenants.lock();
+            if !tenants.contains(tenant) {
+                if tenants.len() >= TENANTS_MAX {
+                    return;
+                }
+                tenants.insert(tenant.to_owned());
+            }
+        }
+        let result = if matches!(status, "499" | "cancel") { "canceled" } else { "completed" };
+        self.queries.get_or_create(&Query { tenant: tenant.to_owned(), op, result }).inc();
     }
 
     /// Counts a request. `route` and `status` must come from small sets.
@@ -49,6 +88,20 @@ impl Metrics {
             Err(_) => String::new(), // writing to a string does not fail
         }
     }
+}
+
+/// What Tempo calls the questions of a route.
+fn op_of(route: &str) -> Option<&'static str> {
+    let name = route.rsplit('/').next().unwrap_or(route);
+    Some(match name {
+        "api_traces_id" | "api_v2_traces_id" => "traces",
+        "api_search" | "Search" => "search",
+        "api_metrics_query_range" | "api_metrics_query" | "MetricsQueryRange" | "MetricsQueryInstant" => {
+            "metrics"
+        }
+        _ if name.contains("search_tag") || name.starts_with("SearchTag") => "metadata",
+        _ => return None,
+    })
 }
 
 /// The name of a route as dskit makes it: `/api/v2/traces/{id}` is `api_v2_traces_id`.

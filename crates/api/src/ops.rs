@@ -91,7 +91,12 @@ fn section(state: &ApiState, page: &str, mode: &str) -> Result<String, String> {
 
 /// Answers `/metrics`.
 pub(crate) async fn metrics(State(state): State<ApiState>) -> Response {
-    let mut out = String::new();
+    let (name, config) = ("tempo_build_info", &state.config);
+    let mut out = format!(
+        "# HELP {name} The version of Tempo that clients are told, and this build.\n# TYPE {name} gauge\n\
+         {name}{{branch=\"main\",goversion=\"\",revision=\"{}\",version=\"{}\"}} 1\n",
+        config.revision, config.tempo_version
+    );
     for part in [state.admin.metrics_text(), state.metrics.text()] {
         out.push_str(part.trim_end().trim_end_matches(METRICS_END).trim_end());
         if !out.is_empty() && !out.ends_with('\n') {
@@ -99,6 +104,14 @@ pub(crate) async fn metrics(State(state): State<ApiState>) -> Response {
         }
     }
     text(StatusCode::OK, OPEN_METRICS, out + METRICS_END + "\n")
+}
+
+/// Answers `/usage_metrics`.
+pub(crate) async fn usage_metrics(State(state): State<ApiState>) -> Response {
+    match state.admin.usage_metrics() {
+        Some(counts) => text(StatusCode::OK, OPEN_METRICS, counts + METRICS_END + "\n"),
+        None => not_found().await,
+    }
 }
 
 /// Answers `/flush`.

@@ -17,28 +17,31 @@ use tonic::Status;
 use tonic::codec::CompressionEncoding::Gzip;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::{CompressionLayer, CompressionLevel};
+use trackway_common::TenantId;
 use trackway_proto::health::health_server::HealthServer;
 use trackway_proto::tempopb::querier_server::QuerierServer;
 use trackway_proto::tempopb::streaming_querier_server::StreamingQuerierServer;
 
-use crate::context::ApiState;
+use crate::context::{ApiState, tenants};
 use crate::grpc::{MAX_MESSAGE, Streaming};
 use crate::health::Health;
 use crate::metrics::route_name;
 use crate::querier_grpc::Querier;
-use crate::{ops, overrides, redactions, search, tags, trace, ts_metrics};
+use crate::{ops, overrides, own_overrides, redactions, search, tags, tail, trace, ts_metrics};
 
 /// Paths behind the prefix, as they are shown.
-const PREFIXED: [&str; 14] = [
+const PREFIXED: [&str; 16] = [
     "/api/echo",
     "/api/metrics/query",
     "/api/metrics/query_range",
+    "/api/overrides",
     "/api/search",
     "/api/search/tag/{name}/values",
     "/api/search/tags",
     "/api/status/buildinfo",
     "/api/trackway/v1/redactions",
     "/api/trackway/v1/redactions/{id}",
+    "/api/trackway/v1/tail",
     "/api/trackway/v1/traces/{id}",
     "/api/traces/{id}",
     "/api/v2/search/tag/{name}/values",
@@ -46,7 +49,7 @@ const PREFIXED: [&str; 14] = [
     "/api/v2/traces/{id}",
 ];
 /// The other paths, with their methods.
-const PLAIN: [(&str, &str); 16] = [
+const PLAIN: [(&str, &str); 17] = [
     ("/", "GET"),
     ("/flush", "GET,POST"),
     ("/metrics", "GET"),
@@ -63,6 +66,7 @@ const PLAIN: [(&str, &str); 16] = [
     ("/status/services", "GET"),
     ("/status/version", "GET"),
     ("/tempopb.StreamingQuerier/{method}", "gRPC"),
+    ("/usage_metrics", "GET"),
 ];
 
 /// Every path with its methods, for `/status/endpoints`.
@@ -87,6 +91,7 @@ pub fn router(state: ApiState) -> Router {
         .route(&at("/api/traces/{id}"), any(trace::v1))
         .route(&at("/api/v2/traces/{id}"), any(trace::v2))
         .route(&at(&format!("{}/{{id}}", trace::WHOLE)), any(trace::whole))
+        .route(&at(own_overrides::PATH), any(own_overrides::answer))
         .route(&at(redactions::PATH), any(redactions::all))
         .route(&at(&format!("{}/{{id}}", redactions::PATH)), any(redactions::one))
         .route(&at("/api/search/tags"), any(tags::names_v1))
@@ -99,6 +104,7 @@ pub fn router(state: ApiState) -> Router {
         .route("/", get(ops::home))
         .route("/ready", get(ops::ready))
         .route("/metrics", get(ops::metrics))
+        .route("/usage_metrics", get(ops::usage_metrics))
         .route("/status", get(ops::status))
         .route("/status/overrides", get(overrides::all))
         .route("/status/overrides/{tenant}", get(overrides::one))
@@ -107,6 +113,8 @@ pub fn router(state: ApiState) -> Router {
         .route("/shutdown", get(ops::shutdown).post(ops::shutdown))
         .layer(CompressionLayer::new().gzip(true).quality(CompressionLevel::Fastest))
         .with_state(state.clone());
+    // Not compressed: what is compressed waits until there is more of it.
+    let http = http.merge(Router::new().route(&at(tail::PATH), get(tail::answer)).with_state(state.clone()));
     // A panic is one asker's misfortune: others on the same connection go on.
     let all = http.merge(grpc(&state)).fallback(nothing).layer(CatchPanicLayer::new());
     all.layer(from_fn_with_state(state, count))
@@ -148,12 +156,17 @@ async fn count(State(state): State<ApiState>, request: Request, next: Next) -> R
         Some(path) if grpc && path.as_str().ends_with("/{method}") => request.uri().path().to_owned(),
         Some(path) => route_name(path.as_str()),
     };
+    let tenants = tenants(request.headers(), &state.config).unwrap_or_default();
     let response = next.run(request).await;
     let status = if grpc { grpc_outcome(&response) } else { response.status().as_str().to_owned() };
     // A method that does not exist is a name that the asker made up.
     let route = if status == "unimplemented" { "unknown".to_owned() } else { route };
     let took = state.clock.monotonic().saturating_sub(began);
     state.metrics.observe(method, &route, &status, took.as_secs_f64());
+    if !tenants.is_empty() {
+        let names: Vec<&str> = tenants.iter().map(TenantId::as_str).collect();
+        state.metrics.asked(&route, &names.join("|"), &status);
+    }
     response
 }
 

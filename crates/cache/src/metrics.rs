@@ -4,10 +4,12 @@ use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use trackway_common::Histogram;
+
 use crate::role::Role;
 
 /// Upper bounds of the buckets of requests, in seconds: Tempo's, from 16 µs to a quarter of a second, and beyond.
-const BOUNDS: [f64; 10] =
+static BOUNDS: [f64; 10] =
     [0.000_016, 0.000_064, 0.000_256, 0.001_024, 0.004_096, 0.016_384, 0.065_536, 0.262_144, 1.0, 4.0];
 
 /// What was asked of a cache outside the process.
@@ -31,14 +33,8 @@ const METHODS: [(Method, &str); 3] =
 const OUTCOMES: [(Outcome, &str); 3] =
     [(Outcome::Ok, "200"), (Outcome::Failed, "500"), (Outcome::LeftAlone, "503")];
 
-#[derive(Debug, Default)]
-struct Histogram {
-    buckets: [AtomicU64; BOUNDS.len() + 1],
-    micros: AtomicU64,
-}
-
 /// Counts of one cache outside the process.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct RemoteMetrics {
     requests: [[Histogram; 3]; 3],
     too_large: AtomicU64,
@@ -47,13 +43,17 @@ pub(crate) struct RemoteMetrics {
     pub(crate) dropped: AtomicU64,
 }
 
+impl Default for RemoteMetrics {
+    fn default() -> Self {
+        let requests = [(); 3].map(|()| [(); 3].map(|()| Histogram::new(&BOUNDS)));
+        let (too_large, waiting) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { requests, too_large, waiting, waiting_bytes: AtomicU64::new(0), dropped: AtomicU64::new(0) }
+    }
+}
+
 impl RemoteMetrics {
     pub(crate) fn record(&self, method: Method, outcome: Outcome, took: Duration) {
-        let histogram = &self.requests[method as usize][outcome as usize];
-        let seconds = took.as_secs_f64();
-        let bucket = BOUNDS.iter().position(|bound| seconds <= *bound).unwrap_or(BOUNDS.len());
-        histogram.buckets[bucket].fetch_add(1, Ordering::Relaxed);
-        histogram.micros.fetch_add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.requests[method as usize][outcome as usize].record(took);
     }
 
     pub(crate) fn count_too_large(&self) {
@@ -178,7 +178,9 @@ pub(crate) fn write_remotes(out: &mut String, remotes: &[RemoteView<'_>]) {
                         "method=\"{prefix}.{method_name}\",name=\"{}\",status_code=\"{code}\"",
                         remote.name
                     );
-                    histogram.write(out, name, &labels);
+                    if histogram.count() > 0 {
+                        histogram.write(out, name, &labels);
+                    }
                 }
             }
         }
@@ -226,27 +228,5 @@ pub(crate) fn write_remotes(out: &mut String, remotes: &[RemoteView<'_>]) {
         for remote in remotes {
             line(out, format_args!("{name}{{name=\"{}\"}} {}", remote.name, value(remote)));
         }
-    }
-}
-
-impl Histogram {
-    fn write(&self, out: &mut String, name: &str, labels: &str) {
-        let mut count = 0;
-        let bounds = BOUNDS.iter().map(ToString::to_string).chain(["+Inf".to_owned()]);
-        let lines: Vec<String> = self
-            .buckets
-            .iter()
-            .zip(bounds)
-            .map(|(bucket, bound)| {
-                count += bucket.load(Ordering::Relaxed);
-                format!("{name}_bucket{{{labels},le=\"{bound}\"}} {count}")
-            })
-            .collect();
-        if count == 0 {
-            return;
-        }
-        lines.iter().for_each(|text| line(out, format_args!("{text}")));
-        let seconds = Duration::from_micros(self.micros.load(Ordering::Relaxed)).as_secs_f64();
-        line(out, format_args!("{name}_sum{{{labels}}} {seconds}\n{name}_count{{{labels}}} {count}"));
     }
 }

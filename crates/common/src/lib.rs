@@ -7,6 +7,7 @@
 mod clock;
 mod context;
 mod error;
+mod histogram;
 mod ids;
 mod memory;
 mod tenant;
@@ -14,6 +15,7 @@ mod tenant;
 pub use clock::{Clock, ManualClock, SystemClock, UnixNanos};
 pub use context::{Cancelled, RequestCtx};
 pub use error::{ErrorKind, Kinded};
+pub use histogram::Histogram;
 pub use ids::{ParseIdError, TraceId, span_id_hex};
 pub use memory::{MemoryPool, MemoryUse, MemoryUser, OverBudget, Reservation, Shrink};
 pub use tenant::{TenantError, TenantId};

@@ -439,6 +439,12 @@ impl Reservation {
         Ok(())
     }
 
+    /// Adds another one of the same pool and user.
+    pub fn join(&mut self, mut other: Self) {
+        debug_assert_eq!(self.user, other.user);
+        self.bytes += std::mem::take(&mut other.bytes);
+    }
+
     /// Gives some back.
     pub fn shrink_to(&mut self, bytes: usize) {
         if bytes < self.bytes {

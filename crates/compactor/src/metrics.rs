@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
-use trackway_common::TenantId;
+use trackway_common::{Histogram, TenantId};
 
 /// Counts since the process started.
 #[derive(Debug, Default)]
@@ -32,6 +32,8 @@ pub struct Metrics {
     pub index_entries: AtomicU64,
     /// Indexes of trace ids that could not be written.
     pub index_errors: AtomicU64,
+    /// How long a round of expiring, marking and deleting took, for a tenant.
+    pub tidied: Histogram,
     /// Time spent on merges, in microseconds.
     pub busy_micros: AtomicU64,
     /// Bytes of inputs that were merged in that time.
@@ -104,6 +106,9 @@ impl Metrics {
         for (level, count) in &*self.by_level.lock() {
             let _ = writeln!(out, "tempodb_compaction_blocks_total{{level=\"{level}\"}} {count}");
         }
+        let name = "tempodb_retention_duration_seconds";
+        head(out, name, "histogram", "Time that a round of expiring, marking and deleting took.");
+        self.tidied.write(out, name, "");
         self.write_tenants(out, head);
     }
 

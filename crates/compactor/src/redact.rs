@@ -182,7 +182,7 @@ impl Compactor {
     }
 
     /// Deletes the files of what were blocks and have what is hidden, however long such files are kept otherwise. Returns
-    /// what stays for now.
+    /// why some stay, if they do.
     async fn delete_replaced(
         &self,
         tenant: &TenantId,
@@ -257,7 +257,7 @@ impl Compactor {
         Ok((!found.is_empty()).then_some(found))
     }
 
-    /// Writes indexes of trace ids anew that cover blocks which are gone. Returns what stays for now.
+    /// Writes indexes of trace ids anew that cover blocks which are gone. Returns why some stay, if they do.
     async fn reindex(&self, tenant: &TenantId, listing: &Listing) -> Result<Option<String>, StoreError> {
         for _ in 0..=listing.ids.len() {
             let blocks = self.catalog.blocks(tenant);

@@ -19,6 +19,7 @@ impl Compactor {
     /// Does what is to be done in a tenant's folder, by a look at it. Errors are counted and logged; the next look tells
     /// what is left.
     pub async fn tidy(&self, tenant: &TenantId, looked: &Looked) {
+        let began = tokio::time::Instant::now();
         let steps = [
             ("finish commits", self.finish(tenant, looked).await),
             ("expire blocks", self.expire(tenant).await),
@@ -36,6 +37,7 @@ impl Compactor {
                 self.set_aside.lock().insert(*block);
             }
         }
+        self.metrics.tidied.record(began.elapsed());
         self.measure(tenant);
     }
 

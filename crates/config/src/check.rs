@@ -8,8 +8,8 @@ use std::net::IpAddr;
 use crate::addresses::split;
 use crate::bytesize::ByteSize;
 use crate::config::Config;
-use crate::problem::{Problem, nearest};
-use crate::sections::{Backend, DedicatedColumn};
+use crate::problem::{Origin, Problem, nearest};
+use crate::sections::{Backend, DedicatedColumn, Limits};
 
 /// The values of `target`.
 pub(crate) const TARGETS: &[&str] = &[
@@ -50,19 +50,38 @@ const PROCESSORS: &[&str] = &[
     "local-blocks",
 ];
 
+/// The processors of the metrics-generator that Tempo has.
+pub fn processors() -> &'static [&'static str] {
+    PROCESSORS
+}
+
 /// Collects problems with the places their keys were set.
 pub(crate) struct Findings<'a> {
-    config: &'a Config,
+    origin: Box<dyn Fn(&str) -> Origin + 'a>,
     pub(crate) problems: Vec<Problem>,
 }
 
 impl<'a> Findings<'a> {
     pub(crate) fn new(config: &'a Config) -> Self {
-        Self { config, problems: Vec::new() }
+        Self::of(|key| config.origin(key))
+    }
+
+    /// Of keys whose places somebody else knows.
+    pub(crate) fn of(origin: impl Fn(&str) -> Origin + 'a) -> Self {
+        Self { origin: Box::new(origin), problems: Vec::new() }
     }
 
     pub(crate) fn add(&mut self, key: &str, message: String) {
-        self.problems.push(Problem { origin: self.config.origin(key), key: key.to_owned(), message });
+        self.problems.push(Problem { origin: (self.origin)(key), key: key.to_owned(), message });
+    }
+
+    /// What is wrong with limits, be it the defaults or a tenant's own.
+    pub(crate) fn limits(&mut self, above: &str, limits: &Limits) {
+        for processor in &limits.metrics_generator.processors {
+            self.one_of(&format!("{above}.metrics_generator.processors"), processor, PROCESSORS);
+        }
+        let key = format!("{above}.storage.parquet_dedicated_columns");
+        check_columns(&key, &limits.storage.parquet_dedicated_columns, self);
     }
 
     pub(crate) fn one_of(&mut self, key: &str, value: &str, choices: &[&str]) {
@@ -91,13 +110,11 @@ impl Config {
         self.check_addresses(&mut found);
         self.check_storage(&mut found);
         self.check_caches(&mut found);
+        self.check_user_overrides(&mut found);
         self.check_queries(&mut found);
         self.check_kafka(&mut found);
         self.check_trackway(&mut found);
-        for processor in &self.overrides.defaults.metrics_generator.processors {
-            let key = "overrides.defaults.metrics_generator.processors";
-            found.one_of(key, processor, PROCESSORS);
-        }
+        found.limits("overrides.defaults", &self.overrides.defaults);
         found.problems
     }
 
@@ -286,8 +303,39 @@ impl Config {
         }
         let key = "storage.trace.block.parquet_dedicated_columns";
         check_columns(key, block.parquet_dedicated_columns.as_deref().unwrap_or(&[]), found);
-        let key = "overrides.defaults.storage.parquet_dedicated_columns";
-        check_columns(key, &self.overrides.defaults.storage.parquet_dedicated_columns, found);
+    }
+
+    fn check_user_overrides(&self, found: &mut Findings<'_>) {
+        let own = &self.overrides.user_configurable_overrides;
+        if !own.enabled {
+            return;
+        }
+        let (section, client) = ("overrides.user_configurable_overrides.client", &own.client);
+        found.one_of(&format!("{section}.backend"), &client.backend, &["", "local", "s3", "gcs", "azure"]);
+        let needed: &[(&str, &String)] = match client.backend.as_str() {
+            "local" => &[("local.path", &client.local.path)],
+            "s3" => &[("s3.bucket", &client.s3.bucket), ("s3.endpoint", &client.s3.endpoint)],
+            "gcs" => &[("gcs.bucket_name", &client.gcs.bucket_name)],
+            "azure" => &[
+                ("azure.container_name", &client.azure.container_name),
+                ("azure.storage_account_name", &client.azure.storage_account_name),
+            ],
+            _ => &[],
+        };
+        for (key, value) in needed {
+            let why = format!("{section}.backend is {} and needs it", client.backend);
+            found.required(&format!("{section}.{key}"), value, &why);
+        }
+        if client.backend.is_empty() && self.storage.trace.backend == Backend::Hdfs {
+            let key = format!("{section}.backend");
+            let message =
+                format!("{key} is empty and storage.trace.backend is hdfs; use local, s3, gcs or azure");
+            found.add(&key, message);
+        }
+        let key = "overrides.user_configurable_overrides.poll_interval";
+        if own.poll_interval.positive().is_none() {
+            found.add(key, format!("{key} is {}; use a time such as 1m", own.poll_interval));
+        }
     }
 
     fn check_queries(&self, found: &mut Findings<'_>) {

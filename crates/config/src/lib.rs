@@ -34,6 +34,7 @@ mod yaml;
 
 pub use addresses::{Addresses, dual_stack};
 pub use bytesize::ByteSize;
+pub use check::processors;
 pub use config::{Config, Flushing};
 pub use duration::GoDuration;
 pub use env::expand_env;
@@ -41,5 +42,5 @@ pub use flags::{FlagError, Flags};
 pub use problem::{ConfigError, Origin, Problem};
 pub use reference::reference_markdown;
 pub use show::{YamlMode, limits_yaml, runtime_yaml};
-pub use tenants::{TenantFile, tenant_limits};
+pub use tenants::{TenantFile, tenant_limits, unset_limits};
 pub use values::{Raw, Secret};

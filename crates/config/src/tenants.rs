@@ -5,10 +5,11 @@
 
 use std::collections::BTreeMap;
 
+use crate::check::Findings;
 use crate::effect::keys_without_effect;
 use crate::legacy;
 use crate::node::{self, NodeValue};
-use crate::problem::{ConfigError, Problem};
+use crate::problem::{ConfigError, Origin, Problem};
 use crate::reader::Reader;
 use crate::sections::Limits;
 use crate::table::{Kind, Section, Setting};
@@ -23,6 +24,11 @@ pub struct TenantFile {
     /// Tenants whose entry does not set `ingestion.rate_limit_bytes` or `ingestion.burst_size_bytes`: nothing can be sent
     /// for them, as in Tempo, since what an entry leaves out is zero.
     pub send_nothing: Vec<String>,
+}
+
+/// The limits that an entry starts from: nothing is set.
+pub fn unset_limits() -> Limits {
+    Limits::zero()
 }
 
 /// Reads the file: limits by tenant, `*` for all that are not named.
@@ -62,6 +68,14 @@ pub fn tenant_limits(name: &str, text: &str, defaults: &Limits) -> Result<Tenant
     if !reader.problems.is_empty() {
         return Err(ConfigError { problems: reader.problems });
     }
+    let origins = &reader.origins;
+    let mut found = Findings::of(|key| nearest_origin(origins, key));
+    for (tenant, limits) in &tenants {
+        found.limits(&format!("overrides.{tenant}"), limits);
+    }
+    if !found.problems.is_empty() {
+        return Err(ConfigError { problems: found.problems });
+    }
     let set: Vec<&str> = reader.origins.keys().map(String::as_str).collect();
     let mut without_effect = Vec::new();
     for tenant in tenants.keys() {
@@ -78,4 +92,18 @@ pub fn tenant_limits(name: &str, text: &str, defaults: &Limits) -> Result<Tenant
     let mute = tenants.iter().filter(|(_, limits)| is_mute(limits));
     let send_nothing = mute.map(|(tenant, _)| tenant.clone()).collect();
     Ok(TenantFile { tenants, without_effect, send_nothing })
+}
+
+/// Where a key was set, or the nearest above it.
+fn nearest_origin(origins: &BTreeMap<String, Origin>, key: &str) -> Origin {
+    let mut key = key;
+    loop {
+        if let Some(origin) = origins.get(key) {
+            return origin.clone();
+        }
+        match key.rsplit_once('.') {
+            Some((above, _)) => key = above,
+            None => return Origin::Default,
+        }
+    }
 }

@@ -60,4 +60,9 @@ pub trait Push: Send + Sync + 'static {
     /// # Errors
     /// [`PushError`] when nothing was kept; `Invalid` when no span of the batch is usable.
     fn push(&self, request: PushRequest) -> BoxFuture<'_, Result<PushResponse, PushError>>;
+
+    /// Counts spans that a receiver refused before there was a batch of them.
+    fn discarded(&self, tenant: &TenantId, reason: &'static str, spans: u64) {
+        let _ = (tenant, reason, spans);
+    }
 }

@@ -1,27 +1,21 @@
 //! The distributor's service: one [`Push`] over one ingester.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use trackway_common::{Clock, ErrorKind, Kinded, TenantId};
 use trackway_ingester::{IngestError, Ingester};
-use trackway_spans::{Appended, BatchBuilder, Limits, Refusal, append_request, peek_request, span_lines};
+use trackway_spans::{Appended, Refusal, peek_request};
+use trackway_tail::Tails;
 
+use crate::log::{LogSpans, SpanLog, Why};
 use crate::push::{Push, PushError, PushRequest, PushResponse};
 use crate::rate::{OverRate, Rates, local_rate};
+use crate::received::{MetricSpans, ReceivedSpans};
 use crate::seen::Seen;
-
-/// Which spans are logged (`log_received_spans`, `log_discarded_spans`).
-#[derive(Clone, Copy, Debug, Default)]
-pub struct LogSpans {
-    /// Whether any are.
-    pub enabled: bool,
-    /// With all their attributes.
-    pub include_all_attributes: bool,
-    /// Only those with status error.
-    pub filter_by_status_error: bool,
-}
+use crate::usage::{Usage, UsageConfig};
 
 /// Settings of the distributor.
 #[derive(Clone, Debug)]
@@ -30,6 +24,10 @@ pub struct DistributorConfig {
     pub log_received_spans: LogSpans,
     /// `distributor.log_discarded_spans`
     pub log_discarded_spans: LogSpans,
+    /// `distributor.metric_received_spans`
+    pub metric_received_spans: MetricSpans,
+    /// `distributor.usage.cost_attribution`, if it is enabled.
+    pub usage: Option<UsageConfig>,
     /// When to come back after being told that there is too much; `distributor.retry_after_on_resource_exhausted`.
     pub retry_after: Option<Duration>,
 }
@@ -48,16 +46,53 @@ const COME_BACK: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Distributor {
     ingester: Arc<Ingester>,
-    config: DistributorConfig,
+    metric_spans: MetricSpans,
+    retry_after: Option<Duration>,
     seen: Seen,
     rates: Rates,
+    received_log: SpanLog,
+    discarded_log: SpanLog,
+    received_spans: ReceivedSpans,
+    usage: Option<Usage>,
+    tails: Arc<Tails>,
     clock: Arc<dyn Clock>,
 }
 
 impl Distributor {
-    /// Hands batches to `ingester`.
-    pub fn new(ingester: Arc<Ingester>, config: DistributorConfig, clock: Arc<dyn Clock>) -> Self {
-        Self { ingester, config, seen: Seen::default(), rates: Rates::default(), clock }
+    /// Hands batches to `ingester`, and shows them to `tails`.
+    pub fn new(
+        ingester: Arc<Ingester>,
+        config: DistributorConfig,
+        tails: Arc<Tails>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self {
+            ingester,
+            metric_spans: config.metric_received_spans,
+            retry_after: config.retry_after,
+            seen: Seen::default(),
+            rates: Rates::default(),
+            received_log: SpanLog::new("received", config.log_received_spans),
+            discarded_log: SpanLog::new("discarded", config.log_discarded_spans),
+            received_spans: ReceivedSpans::default(),
+            usage: config.usage.map(Usage::new),
+            tails,
+            clock,
+        }
+    }
+
+    /// Appends metrics in Prometheus's text format.
+    pub fn write_metrics(&self, out: &mut String) {
+        if self.metric_spans.enabled {
+            self.received_spans.write(out);
+        }
+    }
+
+    /// Bytes by attribute, in Prometheus's text format; `None` if they are not counted.
+    pub fn usage_metrics(&self) -> Option<String> {
+        let mut out = String::new();
+        self.usage.as_ref()?.write(&mut out, self.clock.monotonic());
+        Some(out)
     }
 
     /// Refuses a request that is more than its tenant may send now.
@@ -71,34 +106,33 @@ impl Distributor {
         let spans = peek_request(&request.body).map_err(IngestError::from);
         let spans = spans.map_err(|error| self.refusal(&error, tenant))?;
         self.ingester.metrics.discarded(tenant, "rate_limited", u64::from(spans));
+        self.discarded_log.log(tenant, &request.body, Why::All("RATE_LIMITED"), self.clock.monotonic());
         let global = if limits.rate_is_global { limits.rate_limit_bytes } else { 0 };
         let limit = format!("(local: {local} bytes/s, global: {global} bytes/s, burst: {burst} bytes)");
-        Err(match over {
-            OverRate::Now => PushError {
-                kind: ErrorKind::Exhausted,
-                message: format!(
-                    "RATE_LIMITED: ingestion rate limit {limit} exceeded while adding {bytes} bytes for user {tenant}. \
-                     consider increasing the limit or reducing ingestion rate. the setting is \
-                     ingestion.rate_limit_bytes {WHERE}"
-                ),
-                retry_after: self.retry_after(tenant),
-            },
-            // It is too large at any time: sent again it would be refused again.
-            OverRate::Always => PushError::new(
-                ErrorKind::TooLarge,
+        let (what, setting) = match over {
+            OverRate::Now => (
                 format!(
-                    "RATE_LIMITED: batch size ({bytes} bytes) exceeds ingestion limit {limit} while adding {bytes} bytes \
-                     for user {tenant}. consider reducing the batch size or increasing the limit. the setting is \
-                     ingestion.burst_size_bytes {WHERE}"
+                    "ingestion rate limit {limit} exceeded while adding {bytes} bytes for user {tenant}. consider \
+                     increasing the limit or reducing ingestion rate"
                 ),
+                "ingestion.rate_limit_bytes",
             ),
-        })
+            OverRate::Always => (
+                format!(
+                    "batch size ({bytes} bytes) exceeds ingestion limit {limit} while adding {bytes} bytes for user \
+                     {tenant}. consider reducing the batch size or increasing the limit"
+                ),
+                "ingestion.burst_size_bytes",
+            ),
+        };
+        let message = format!("RATE_LIMITED: {what}. the setting is {setting} {WHERE}");
+        Err(PushError { kind: ErrorKind::Exhausted, message, retry_after: self.retry_after(tenant) })
     }
 
     /// When a tenant's senders are told to come back.
     fn retry_after(&self, tenant: &TenantId) -> Option<Duration> {
         let told = self.ingester.overrides().for_tenant(tenant).retry_info_enabled;
-        self.config.retry_after.filter(|_| told)
+        self.retry_after.filter(|_| told)
     }
 
     async fn take(&self, request: PushRequest) -> Result<PushResponse, PushError> {
@@ -106,7 +140,7 @@ impl Distributor {
         let appended = self.ingester.push(request.tenant.clone(), request.body.clone()).await;
         let appended = appended.map_err(|error| self.refusal(&error, &request.tenant))?;
         self.announce(&request);
-        self.log_spans(&request, &appended);
+        self.watch(&request, &appended);
         let is_limited = appended.refused.iter().any(|refused| refused.reason.is_limit());
         if let (0, false, Some(first)) = (appended.spans, is_limited, appended.refused.first()) {
             return Err(PushError::new(ErrorKind::Invalid, first.reason.to_string()));
@@ -124,7 +158,7 @@ impl Distributor {
         let kind = error.kind();
         let retry_after = match error {
             // It passes in any case, and without a time to come back senders throw the spans away.
-            IngestError::Memory { .. } => Some(self.config.retry_after.unwrap_or(COME_BACK)),
+            IngestError::Memory { .. } => Some(self.retry_after.unwrap_or(COME_BACK)),
             _ if matches!(kind, ErrorKind::Exhausted | ErrorKind::Unavailable) => self.retry_after(tenant),
             _ => None,
         };
@@ -149,32 +183,61 @@ impl Distributor {
         }
     }
 
-    /// Logs spans when the configuration asks for it. They are read once more for it: it is off as a rule.
-    fn log_spans(&self, request: &PushRequest, appended: &Appended) {
-        let received = self.config.log_received_spans;
-        if received.enabled {
-            let mut builder = BatchBuilder::new();
-            let unlimited = Limits { max_attribute_bytes: 0 };
-            if append_request(&mut builder, &request.body, unlimited, &[]).is_ok() {
-                let batch = builder.finish();
-                let only_errors = received.filter_by_status_error;
-                for line in span_lines(&batch, received.include_all_attributes, only_errors) {
-                    tracing::info!(tenant = %request.tenant, "received {line}");
-                }
-            }
+    /// What is counted, logged and shown of a request that was taken in. Nothing of it is done unless it is asked for.
+    fn watch(&self, request: &PushRequest, appended: &Appended) {
+        let (tenant, body, now) = (&request.tenant, &request.body, || self.clock.monotonic());
+        self.received_log.log(tenant, body, Why::None, now());
+        if self.discarded_log.is_on() && !appended.refused.is_empty() {
+            let reasons =
+                appended.refused.iter().map(|refused| (refused.ordinal, push_error(refused.reason)));
+            self.discarded_log.log(tenant, body, Why::Each(&reasons.collect()), now());
         }
-        if self.config.log_discarded_spans.enabled {
-            for refused in &appended.refused {
-                tracing::info!(
-                    tenant = %request.tenant, ordinal = refused.ordinal, reason = %refused.reason, "discarded"
-                );
-            }
+        let nothing_kept =
+            appended.spans == 0 && appended.refused.iter().all(|refused| refused.reason.is_limit());
+        if appended.again || nothing_kept {
+            return;
         }
+        if self.metric_spans.enabled {
+            self.received_spans.observe(tenant, body, self.metric_spans.root_only);
+        }
+        if let Some(usage) = &self.usage {
+            let limits = self.ingester.overrides().for_tenant(tenant);
+            usage.observe(tenant, (&limits.cost_dimensions, limits.cost_max_cardinality), body, now());
+        }
+        if self.tails.count() > 0 {
+            let limit = self.ingester.overrides().for_tenant(tenant).max_attribute_bytes;
+            let refused = || appended.refused.iter().map(|refused| refused.ordinal).collect();
+            self.tails.offer(tenant, body, limit, refused);
+        }
+    }
+}
+
+/// A refusal as Tempo names it in its log.
+fn push_error(reason: Refusal) -> String {
+    match reason {
+        Refusal::LiveTraces { .. } => "MAX_LIVE_TRACES".to_owned(),
+        other => other.label().to_ascii_uppercase(),
     }
 }
 
 impl Push for Distributor {
     fn push(&self, request: PushRequest) -> BoxFuture<'_, Result<PushResponse, PushError>> {
-        Box::pin(self.take(request))
+        Box::pin(async move {
+            let began = self.clock.monotonic();
+            let taken = self.take(request).await;
+            let metrics = &self.ingester.metrics;
+            metrics.pushes.record(self.clock.monotonic().saturating_sub(began));
+            if taken
+                .as_ref()
+                .is_err_and(|error| matches!(error.kind, ErrorKind::Unavailable | ErrorKind::Internal))
+            {
+                metrics.failed_pushes.fetch_add(1, Ordering::Relaxed);
+            }
+            taken
+        })
+    }
+
+    fn discarded(&self, tenant: &TenantId, reason: &'static str, spans: u64) {
+        self.ingester.metrics.discarded(tenant, reason, spans);
     }
 }

@@ -92,6 +92,17 @@ impl Filter {
         self.reach() > Reach::Span
     }
 
+    /// What of it cannot be known from a span alone; `None` if all can.
+    pub fn beyond_spans(&self) -> Option<&Field> {
+        let mut beyond = None;
+        self.root.fields(&mut |field| {
+            if Reach::of(field) > Reach::Span {
+                beyond = beyond.or(Some(field));
+            }
+        });
+        beyond
+    }
+
     /// What the answer for a span depends on.
     pub(crate) fn reach(&self) -> Reach {
         let mut reach = Reach::Span;

@@ -1,4 +1,4 @@
-//! A blocking HTTP/1.1 client, just large enough to ask one question over one connection.
+//! A blocking HTTP/1.1 client, just large enough to ask one question over one connection, or one after the other.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
@@ -36,9 +36,58 @@ pub fn request(
     headers: &[(String, String)],
     body: Option<&[u8]>,
 ) -> io::Result<Response> {
-    let host = addr.strip_prefix("http://").unwrap_or(addr).trim_end_matches('/');
+    let host = host_of(addr);
     let mut stream = connect(host)?;
-    let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n");
+    let message = message(host, "close", (method, path), headers, body);
+    // A server may answer and close before it has read everything: the answer counts, not the failed write.
+    let sent = stream.write_all(&message).and_then(|()| stream.flush());
+    match (read_response(&mut BufReader::new(stream), method), sent) {
+        (Ok(response), _) => Ok(response),
+        (Err(_), Err(sending)) => Err(sending),
+        (Err(reading), Ok(())) => Err(reading),
+    }
+}
+
+/// A connection for one request after the other.
+#[derive(Debug)]
+pub struct Connection {
+    host: String,
+    stream: BufReader<TcpStream>,
+}
+
+impl Connection {
+    /// To `addr` (`host:port`, with or without `http://`).
+    pub fn open(addr: &str) -> io::Result<Self> {
+        let host = host_of(addr).to_owned();
+        Ok(Self { stream: BufReader::new(connect(&host)?), host })
+    }
+
+    /// As [`request`], and the connection stays for the next one.
+    pub fn request(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(String, String)],
+        body: Option<&[u8]>,
+    ) -> io::Result<Response> {
+        let message = message(&self.host, "keep-alive", (method, path), headers, body);
+        self.stream.get_mut().write_all(&message)?;
+        read_response(&mut self.stream, method)
+    }
+}
+
+fn host_of(addr: &str) -> &str {
+    addr.strip_prefix("http://").unwrap_or(addr).trim_end_matches('/')
+}
+
+fn message(
+    host: &str,
+    connection: &str,
+    (method, path): (&str, &str),
+    headers: &[(String, String)],
+    body: Option<&[u8]>,
+) -> Vec<u8> {
+    let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: {connection}\r\n");
     let given = |name: &str| headers.iter().any(|(n, _)| n.eq_ignore_ascii_case(name));
     if !given("accept-encoding") {
         head.push_str("Accept-Encoding: identity\r\n");
@@ -52,13 +101,7 @@ pub fn request(
     head.push_str("\r\n");
     let mut message = head.into_bytes();
     message.extend_from_slice(body.unwrap_or_default());
-    // A server may answer and close before it has read everything: the answer counts, not the failed write.
-    let sent = stream.write_all(&message).and_then(|()| stream.flush());
-    match (read_response(&mut BufReader::new(stream), method), sent) {
-        (Ok(response), _) => Ok(response),
-        (Err(_), Err(sending)) => Err(sending),
-        (Err(reading), Ok(())) => Err(reading),
-    }
+    message
 }
 
 fn connect(host: &str) -> io::Result<TcpStream> {

@@ -214,7 +214,9 @@ impl Ingester {
         }
         let _memory = self.memory_for(&chunks).await?;
         let ids = [self.random.uuid(), self.random.uuid()];
+        let began = tokio::time::Instant::now();
         let written = self.write_blocks(tenant, ids, &chunks).await;
+        self.metrics.flushes.record(began.elapsed());
         for id in ids {
             // Of no use any more, or never there; a left-over is removed at the next start.
             let _ = std::fs::remove_file(self.building(id));
@@ -230,6 +232,8 @@ impl Ingester {
                 return Err(error);
             }
         };
+        let traces = entries.iter().map(|entry| entry.meta.total_objects).sum();
+        self.metrics.traces_written.fetch_add(traces, Ordering::Relaxed);
         let (blocks, gone) = (entries.len(), chunks.iter().map(|chunk| chunk.id).collect::<Vec<u64>>());
         {
             let _publication = self.publication.write();

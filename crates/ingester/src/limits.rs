@@ -112,27 +112,32 @@ impl TraceLimits {
         let mut state = self.state.lock();
         state.tick(now);
         let number = state.number(tenant);
-        for (ordinal, trace, bytes) in spans {
+        // Senders send the spans of a trace one after the other.
+        for run in spans.chunk_by(|one, next| one.1 == next.1) {
+            let trace = run[0].1;
             let key = (number, trace);
             if let Some(limit) = most_traces
                 && !state.make_live(key, limit)
             {
-                judged.refused.push(Refused { ordinal, reason: Refusal::LiveTraces { limit } });
+                let reason = Refusal::LiveTraces { limit };
+                judged.refused.extend(run.iter().map(|span| Refused { ordinal: span.0, reason }));
                 continue;
             }
             if most_bytes == 0 {
                 continue;
             }
             let size = state.sizes.see_or_add(key);
-            if *size + bytes > most_bytes {
-                let reason = Refusal::TraceTooLarge { trace, limit: most_bytes };
-                judged.refused.push(Refused { ordinal, reason });
-                continue;
+            let before = *size;
+            for (ordinal, _, bytes) in run {
+                if *size + bytes > most_bytes {
+                    let reason = Refusal::TraceTooLarge { trace, limit: most_bytes };
+                    judged.refused.push(Refused { ordinal: *ordinal, reason });
+                } else {
+                    *size += bytes;
+                }
             }
-            *size += bytes;
-            match judged.added.last_mut() {
-                Some((last, sum)) if *last == key => *sum += bytes,
-                _ => judged.added.push((key, bytes)),
+            if *size > before {
+                judged.added.push((key, *size - before));
             }
         }
         Ok(judged)

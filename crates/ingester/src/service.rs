@@ -311,6 +311,7 @@ impl Ingester {
         let mut scratch = trackway_spans::BatchBuilder::new();
         let mut appended = trackway_spans::append_request(&mut scratch, body, self.limits(tenant), &skip)?;
         add_refused(&mut appended, over_limits);
+        appended.again = true;
         Ok(appended)
     }
 

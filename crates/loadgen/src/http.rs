@@ -149,7 +149,12 @@ impl HttpClient {
         }
     }
 
-    async fn open(&self) -> Result<BufReader<TcpStream>, HttpError> {
+    /// How long it waits for an answer.
+    pub(crate) fn patience(&self) -> Duration {
+        self.patience
+    }
+
+    pub(crate) async fn open(&self) -> Result<BufReader<TcpStream>, HttpError> {
         let place = self.endpoint.authority();
         let connecting = TcpStream::connect((self.endpoint.host(), self.endpoint.port()));
         match tokio::time::timeout(CONNECT, connecting).await {
@@ -192,7 +197,7 @@ impl HttpClient {
         }
     }
 
-    fn head(&self, ask: &Ask<'_>) -> String {
+    pub(crate) fn head(&self, ask: &Ask<'_>) -> String {
         let mut head =
             format!("{} {} HTTP/1.1\r\nHost: {}\r\n", ask.method, ask.target, self.endpoint.authority());
         for (name, value) in ask.headers {
@@ -211,18 +216,18 @@ fn closed_early(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset | ErrorKind::NotConnected)
 }
 
-fn not_http(what: &str) -> Error {
+pub(crate) fn not_http(what: &str) -> Error {
     Error::new(ErrorKind::InvalidData, what)
 }
 
-async fn send(stream: &mut BufReader<TcpStream>, head: &str, body: &[u8]) -> Result<(), Error> {
+pub(crate) async fn send(stream: &mut BufReader<TcpStream>, head: &str, body: &[u8]) -> Result<(), Error> {
     stream.get_mut().write_all(head.as_bytes()).await?;
     stream.get_mut().write_all(body).await?;
     stream.get_mut().flush().await
 }
 
 /// A line without its end. The end of the stream before the first byte is a connection that was closed.
-async fn line(stream: &mut BufReader<TcpStream>) -> Result<String, Error> {
+pub(crate) async fn line(stream: &mut BufReader<TcpStream>) -> Result<String, Error> {
     let mut bytes = Vec::new();
     (&mut *stream).take(LONGEST_LINE).read_until(b'\n', &mut bytes).await?;
     match bytes.pop() {
@@ -257,6 +262,15 @@ async fn read_answer(stream: &mut BufReader<TcpStream>, method: &str) -> Result<
     if stream.fill_buf().await?.is_empty() {
         return Err(Error::new(ErrorKind::ConnectionReset, "the server closed the connection"));
     }
+    let (mut answer, is_old) = read_head(stream).await?;
+    let bare = method == "HEAD" || answer.status == 204 || answer.status == 304;
+    let ends = if bare { true } else { read_body(stream, &mut answer).await? };
+    let close = answer.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
+    Ok((answer, ends && !close && !is_old))
+}
+
+/// Reads what comes before the body, and says whether it is HTTP/1.0.
+pub(crate) async fn read_head(stream: &mut BufReader<TcpStream>) -> Result<(Answer, bool), Error> {
     loop {
         let first = line(stream).await?;
         let mut words = first.split(' ');
@@ -269,16 +283,13 @@ async fn read_answer(stream: &mut BufReader<TcpStream>, method: &str) -> Result<
         if (100..200).contains(&status) {
             continue;
         }
-        let mut answer = Answer { status, headers, body: Vec::new(), took: Duration::ZERO };
-        let bare = method == "HEAD" || status == 204 || status == 304;
-        let ends = if bare { true } else { read_body(stream, &mut answer).await? };
-        let close = answer.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
-        return Ok((answer, ends && !close && version != "HTTP/1.0"));
+        let answer = Answer { status, headers, body: Vec::new(), took: Duration::ZERO };
+        return Ok((answer, version == "HTTP/1.0"));
     }
 }
 
 /// Reads the body; false if only the end of the connection ended it.
-async fn read_body(stream: &mut BufReader<TcpStream>, answer: &mut Answer) -> Result<bool, Error> {
+pub(crate) async fn read_body(stream: &mut BufReader<TcpStream>, answer: &mut Answer) -> Result<bool, Error> {
     if answer.header("transfer-encoding").is_some_and(|value| value.eq_ignore_ascii_case("chunked")) {
         loop {
             let text = line(stream).await?;

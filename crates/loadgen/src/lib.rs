@@ -8,10 +8,12 @@ pub mod demo;
 mod dice;
 mod http;
 mod otlp;
+mod stream;
 pub mod workload;
 
 pub use client::{Endpoint, EndpointError, OtlpHttpClient, SendError, SendOutcome};
 pub use demo::{Demo, DemoTrace};
 pub use http::{Answer, HttpClient, HttpError, percent_encode};
 pub use otlp::{count_spans, hex_id, trace_span_ids};
+pub use stream::{Lines, Streamed};
 pub use workload::{Request, SpanFacts, TraceFacts, Workload};

@@ -1,10 +1,11 @@
 //! What each tenant may do: the one place that the parts ask, once a request.
 //!
 //! What must stay true: a tenant's own entry replaces the defaults as a whole, `*` stands in for tenants without an entry,
-//! and the defaults for those that neither names. Whoever asks holds one set of limits that does not change under it; the
+//! and the defaults for those that neither names; what a tenant set for itself goes over all of them, setting by setting.
+//! Whoever asks holds one set of limits that does not change under it; the
 //! next one who asks has the newest. Nothing here reads a file: [`Overrides::replace`] is told what a file says.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,6 +47,28 @@ pub struct Limits {
     /// Attributes with columns of their own (`storage.parquet_dedicated_columns`, else `storage.trace.block`'s); `None`
     /// lets them choose themselves.
     pub dedicated: Option<Vec<DedicatedColumn>>,
+    /// Attributes by whose values bytes are counted, and the labels they become (`cost_attribution.dimensions`).
+    pub cost_dimensions: Arc<BTreeMap<String, String>>,
+    /// Most series of those counts (`cost_attribution.max_cardinality`); 0 is the process' setting.
+    pub cost_max_cardinality: u64,
+}
+
+/// What a tenant set for itself, as far as a part of this process asks for it; `None` where it set nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OwnLimits {
+    /// `cost_attribution.dimensions`.
+    pub cost_dimensions: Option<Arc<BTreeMap<String, String>>>,
+}
+
+impl OwnLimits {
+    /// These over others.
+    fn over(&self, others: &Limits) -> Limits {
+        let mut limits = others.clone();
+        if let Some(dimensions) = &self.cost_dimensions {
+            limits.cost_dimensions = Arc::clone(dimensions);
+        }
+        limits
+    }
 }
 
 impl Limits {
@@ -66,6 +89,8 @@ impl Limits {
             compaction_window: Duration::ZERO,
             compaction_disabled: false,
             dedicated: None,
+            cost_dimensions: Arc::default(),
+            cost_max_cardinality: 0,
         }
     }
 }
@@ -81,13 +106,37 @@ struct Resolved {
     defaults: Arc<Limits>,
     others: Option<Arc<Limits>>,
     tenants: HashMap<TenantId, Arc<Limits>>,
+    own: HashMap<TenantId, OwnLimits>,
+    /// Those of `own` over what counts for them otherwise.
+    merged: HashMap<TenantId, Arc<Limits>>,
+}
+
+impl Resolved {
+    fn configured(&self, tenant: &TenantId) -> &Arc<Limits> {
+        let own = self.tenants.get(tenant).or(self.others.as_ref());
+        own.unwrap_or(&self.defaults)
+    }
+
+    fn merge(&mut self) {
+        let merged = self.own.iter().map(|(tenant, own)| {
+            let limits = own.over(self.configured(tenant));
+            (tenant.clone(), Arc::new(limits))
+        });
+        self.merged = merged.collect();
+    }
 }
 
 impl Overrides {
     /// The same limits for every tenant.
     pub fn new(defaults: Limits) -> Self {
-        let defaults = Arc::new(defaults);
-        Self { current: RwLock::new(Resolved { defaults, others: None, tenants: HashMap::new() }) }
+        let resolved = Resolved {
+            defaults: Arc::new(defaults),
+            others: None,
+            tenants: HashMap::new(),
+            own: HashMap::new(),
+            merged: HashMap::new(),
+        };
+        Self { current: RwLock::new(resolved) }
     }
 
     /// No limits for anybody.
@@ -101,13 +150,22 @@ impl Overrides {
         let mut current = self.current.write();
         current.tenants = tenants;
         current.others = others.map(Arc::new);
+        current.merge();
+    }
+
+    /// Takes over what tenants have set for themselves.
+    pub fn replace_own(&self, own: HashMap<TenantId, OwnLimits>) {
+        let mut current = self.current.write();
+        if current.own != own {
+            current.own = own;
+            current.merge();
+        }
     }
 
     /// The limits of a tenant, as they are now. Cheap: ask for each request.
     pub fn for_tenant(&self, tenant: &TenantId) -> Arc<Limits> {
         let current = self.current.read();
-        let own = current.tenants.get(tenant).or(current.others.as_ref());
-        Arc::clone(own.unwrap_or(&current.defaults))
+        Arc::clone(current.merged.get(tenant).unwrap_or_else(|| current.configured(tenant)))
     }
 }
 
@@ -130,5 +188,26 @@ mod tests {
         assert_eq!(held.rate_limit_bytes, 2);
         overrides.replace(HashMap::new(), None);
         assert_eq!(rates(), [1, 1]);
+    }
+
+    #[test]
+    fn what_a_tenant_set_itself_goes_over_what_counts_for_it_now() {
+        let (a, b) = (TenantId::new("a").unwrap(), TenantId::new("b").unwrap());
+        let overrides = Overrides::new(Limits { rate_limit_bytes: 1, ..Limits::unlimited() });
+        let dimensions: Arc<BTreeMap<_, _>> = Arc::new(BTreeMap::from([("team".to_owned(), String::new())]));
+        let own = OwnLimits { cost_dimensions: Some(Arc::clone(&dimensions)) };
+        overrides.replace_own(HashMap::from([(a.clone(), own)]));
+        let of = |tenant| {
+            let limits = overrides.for_tenant(tenant);
+            (limits.rate_limit_bytes, limits.cost_dimensions.len())
+        };
+        assert_eq!((of(&a), of(&b)), ((1, 1), (1, 0)));
+        overrides.replace(
+            HashMap::from([(a.clone(), Limits { rate_limit_bytes: 2, ..Limits::unlimited() })]),
+            None,
+        );
+        assert_eq!((of(&a), of(&b)), ((2, 1), (1, 0)));
+        overrides.replace_own(HashMap::new());
+        assert_eq!((of(&a), of(&b)), ((2, 0), (1, 0)));
     }
 }

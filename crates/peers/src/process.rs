@@ -90,7 +90,7 @@ impl Drop for Peer {
 }
 
 /// A loopback port that is free now.
-pub(crate) fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("an address").port()
 }

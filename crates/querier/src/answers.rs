@@ -74,8 +74,8 @@ impl Answer {
 pub(crate) struct Answers {
     kept: Cache<u128, Arc<Answer>>,
     memory: MemoryPool,
-    /// Of the redactions of whoever asked last.
-    version: Arc<AtomicU64>,
+    /// The redactions of all tenants that were known when it was last looked at.
+    redactions: Arc<AtomicU64>,
     /// What the pool was told last.
     told: Arc<AtomicUsize>,
 }
@@ -96,20 +96,15 @@ impl Answers {
         let kept: Cache<u128, Arc<Answer>> = Cache::builder().max_capacity(most).weigher(weight).build();
         let told: Arc<AtomicUsize> = Arc::default();
         let (cache, of_cache) = (kept.clone(), Arc::clone(&told));
-        memory.add_cache(Box::new(move |pool, _| {
-            cache.invalidate_all();
-            // It only says so at first.
-            cache.run_pending_tasks();
-            pool.change(MemoryUser::Caches, of_cache.swap(0, Ordering::AcqRel), 0);
-        }));
-        Self { kept, memory, version: Arc::default(), told }
+        memory.add_cache(Box::new(move |pool, _| forget(&cache, &of_cache, pool)));
+        Self { kept, memory, redactions: Arc::default(), told }
     }
 
-    /// Lets go of everything when something was redacted since: it may name what is to be forgotten.
-    pub(crate) fn forget_before(&self, version: u64) {
-        if self.version.swap(version, Ordering::AcqRel) != version {
-            self.kept.invalidate_all();
-            self.kept.run_pending_tasks();
+    /// Lets go of everything when something was redacted since, whosever it was: it may name what is to be forgotten.
+    pub(crate) fn forget_redacted(&self, reader: &BlockReader) {
+        let changes = reader.redactions_changes();
+        if self.redactions.swap(changes, Ordering::AcqRel) != changes {
+            forget(&self.kept, &self.told, &self.memory);
         }
     }
 
@@ -149,6 +144,13 @@ impl Answers {
         let bytes = usize::try_from(self.kept.weighted_size()).unwrap_or(usize::MAX);
         self.memory.change(MemoryUser::Caches, self.told.swap(bytes, Ordering::AcqRel), bytes);
     }
+}
+
+fn forget(kept: &Cache<u128, Arc<Answer>>, told: &AtomicUsize, memory: &MemoryPool) {
+    kept.invalidate_all();
+    // It only says so at first.
+    kept.run_pending_tasks();
+    memory.change(MemoryUser::Caches, told.swap(0, Ordering::AcqRel), 0);
 }
 
 /// With a checksum before it: what lies in a cache outside is not trusted.

@@ -324,9 +324,12 @@ impl Source {
         let live = loaded(loads.buffered(READS_AT_ONCE).collect().await, tally);
         let stored = self.load_rows(places.rows, needs, tally).await;
         let ids = wanted;
-        // Of live chunks only some traces are wanted, of which nobody knows how large they are.
-        let of_live: usize =
-            live.iter().map(|live| live.size_bytes() * ids.len() / live.traces.len().max(1)).sum();
+        // What has more traces than are wanted is all of a chunk: how large those that are wanted are, nobody knows.
+        let part = |live: &SpanBatch| {
+            let all = live.traces.len().max(1);
+            live.size_bytes() / all * ids.len().min(all)
+        };
+        let of_live: usize = live.iter().map(|live| part(live)).sum();
         let of_stored: usize = stored.iter().map(|loaded| loaded.batch.size_bytes()).sum();
         let memory = self.reader.reserve((of_live + of_stored) as u64).await?;
         let join = move || {

@@ -166,6 +166,7 @@ impl<'s> MetricsQuery<'s> {
         tally: &'s Tally,
         ctx: &'s RequestCtx,
     ) -> Self {
+        answers.forget_redacted(&source.reader);
         let reach = job.reach();
         let joined = match reach {
             Reach::Span | Reach::Facts => overlap.copied(source, tally).await,
@@ -232,7 +233,6 @@ impl<'s> MetricsQuery<'s> {
         let elsewhere = Elsewhere { overlap: self.overlap, joined, facts };
         let (tenant, meta) = (&self.source.tenant, self.source.meta(block));
         let version = reader.redactions_version(tenant);
-        self.answers.forget_before(version);
         let name = elsewhere.name(tenant, meta.block_id, job, version);
         if let Some(name) = &name
             && let Some(known) = self.answers.get(reader, name, job).await
@@ -248,7 +248,10 @@ impl<'s> MetricsQuery<'s> {
         self.tally.count(|metrics| metrics.completed_jobs += 1);
         let Some(name) = name else { return Ok(parts) };
         let all = self.merged(Partial::default(), parts).await?;
-        if let Some(answer) = Answer::new(all.clone(), &job.time, progress.extent()) {
+        // What was hidden meanwhile may be named in it.
+        if reader.redactions_version(tenant) == version
+            && let Some(answer) = Answer::new(all.clone(), &job.time, progress.extent())
+        {
             self.answers.put(reader, &name, answer).await;
         }
         Ok(vec![all])

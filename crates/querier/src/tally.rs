@@ -89,13 +89,17 @@ impl Tally {
     /// Whether the question may go on: its asker still listens, and it has not read too much.
     pub(crate) fn check(&self, ctx: &RequestCtx) -> Result<(), QueryError> {
         ctx.check().map_err(|error| QueryError::new(ErrorKind::Cancelled, error.to_string()))?;
-        if let Some(failed) = self.state.lock().failed.clone() {
+        let (failed, read) = {
+            let state = self.state.lock();
+            (state.failed.clone(), state.metrics.inspected_bytes)
+        };
+        if let Some(failed) = failed {
             return Err(failed);
         }
         if let Some(over) = self.holds_up() {
             return Err(over_budget(&over));
         }
-        let (read, most) = (self.state.lock().metrics.inspected_bytes, self.bytes_max);
+        let most = self.bytes_max;
         if most > 0 && read > most {
             let message = format!(
                 "the query read more than {most} bytes; ask for less time or for fewer attributes, or raise \

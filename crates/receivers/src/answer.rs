@@ -15,9 +15,6 @@ use trackway_proto::rpc;
 
 use crate::body::Format;
 
-/// When to come back after a 429 whose cause does not say; Tempo's default.
-const RETRY_AFTER_SECONDS: u64 = 5;
-
 /// The gRPC code for an error.
 fn code(kind: ErrorKind) -> Code {
     match kind {
@@ -95,12 +92,8 @@ pub(crate) fn http_text(error: &PushError) -> Response<Body> {
 }
 
 fn with_retry_after(error: &PushError, mut response: Response<Body>) -> Response<Body> {
-    let wait = match (error.retry_after, error.kind) {
-        (Some(wait), _) => Some((wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1)),
-        (None, ErrorKind::Exhausted) => Some(RETRY_AFTER_SECONDS),
-        (None, _) => None,
-    };
-    if let Some(seconds) = wait {
+    if let Some(wait) = error.retry_after {
+        let seconds = (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1);
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     response

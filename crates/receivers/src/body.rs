@@ -12,9 +12,14 @@ use trackway_distributor::PushError;
 use trackway_otlpjson::{Error as JsonError, Limits, to_protobuf};
 
 use crate::export::Batch;
+use crate::meter::Meter;
 
 /// Largest window that a zstd frame may ask for, as a power of two: what level 19 uses, and twice as much.
 const ZSTD_WINDOW: u32 = 24;
+/// How much larger a body is expected to become.
+const GROWTH: usize = 5;
+/// Least that is decompressed in one step.
+const STEP: usize = 16 << 10;
 /// Fewest bytes that gzip can have.
 const GZIP_HEADER: usize = 10;
 
@@ -86,51 +91,79 @@ pub(crate) fn decode(
     encoding: Encoding,
     format: Format,
     limit: usize,
+    meter: &Meter,
 ) -> Result<Batch, PushError> {
-    let body = decompress(body, encoding, limit)?;
+    let body = decompress(body, encoding, limit, meter)?;
     match format {
         Format::Protobuf(_) => Ok(Batch::protobuf(body)),
         Format::Json => {
+            meter.cover(body.len().saturating_mul(2))?;
             let limits = Limits { max_bytes: limit, ..Limits::default() };
             let converted = to_protobuf(&body, &limits).map_err(|error| match error {
                 JsonError::TooLarge { .. } => too_large(limit),
                 other => PushError::new(ErrorKind::Invalid, other.to_string()),
             })?;
-            Batch::json(converted)
+            Ok(Batch::json(converted))
         }
     }
 }
 
-/// Decompresses a body to at most `limit` bytes.
-pub(crate) fn decompress(whole: Bytes, encoding: Encoding, limit: usize) -> Result<Bytes, PushError> {
+/// Decompresses a body to at most `limit` bytes, and to no more than there is memory for.
+pub(crate) fn decompress(
+    whole: Bytes,
+    encoding: Encoding,
+    limit: usize,
+    meter: &Meter,
+) -> Result<Bytes, PushError> {
     let body = &whole[..];
+    let sizes = Sizes { compressed: body.len(), limit };
     match encoding {
         Encoding::Identity => Ok(whole),
         Encoding::Gzip if body.len() < GZIP_HEADER => Err(bad("unexpected EOF".to_owned())),
-        Encoding::Gzip => read(flate2::bufread::MultiGzDecoder::new(body), body.len(), limit),
-        Encoding::Zlib => read(flate2::bufread::ZlibDecoder::new(body), body.len(), limit),
+        Encoding::Gzip => read(flate2::bufread::MultiGzDecoder::new(body), sizes, meter),
+        Encoding::Zlib => read(flate2::bufread::ZlibDecoder::new(body), sizes, meter),
         Encoding::Zstd => {
             let decoder = zstd::stream::read::Decoder::with_buffer(body).and_then(|mut decoder| {
                 decoder.window_log_max(ZSTD_WINDOW)?;
                 Ok(decoder)
             });
-            read(decoder.map_err(|error| bad(error.to_string()))?, body.len(), limit)
+            read(decoder.map_err(|error| bad(error.to_string()))?, sizes, meter)
         }
     }
 }
 
-fn read(decoder: impl Read, compressed: usize, limit: usize) -> Result<Bytes, PushError> {
-    // OTLP shrinks to a fifth or less; a wrong guess costs one more copy.
-    let mut out = Vec::with_capacity(compressed.saturating_mul(5).min(limit));
-    // One byte over the limit tells too large from just fitting.
-    let stop = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
-    decoder.take(stop).read_to_end(&mut out).map_err(|error| {
-        bad(match error.kind() {
-            std::io::ErrorKind::UnexpectedEof => "unexpected EOF".to_owned(),
-            _ => format!("the body cannot be decompressed: {error}"),
-        })
-    })?;
-    if out.len() > limit { Err(too_large(limit)) } else { Ok(out.into()) }
+#[derive(Clone, Copy)]
+struct Sizes {
+    compressed: usize,
+    limit: usize,
+}
+
+fn read(mut decoder: impl Read, sizes: Sizes, meter: &Meter) -> Result<Bytes, PushError> {
+    let Sizes { compressed, limit } = sizes;
+    // OTLP shrinks to a fifth or less; what shrinks further is read in steps, each of which must find memory.
+    let mut room = compressed.saturating_mul(GROWTH).clamp(STEP, limit.max(STEP));
+    let mut out = Vec::new();
+    loop {
+        // While it grows, a vector and its copy are there.
+        meter.cover(compressed + out.len() + room)?;
+        out.reserve_exact(room - out.len());
+        // One byte over the limit tells too large from just fitting.
+        let stop = room.min(limit.saturating_add(1)) - out.len();
+        let stop = u64::try_from(stop).unwrap_or(u64::MAX);
+        let read = decoder.by_ref().take(stop).read_to_end(&mut out).map_err(|error| {
+            bad(match error.kind() {
+                std::io::ErrorKind::UnexpectedEof => "unexpected EOF".to_owned(),
+                _ => format!("the body cannot be decompressed: {error}"),
+            })
+        })?;
+        if out.len() > limit {
+            return Err(too_large(limit));
+        }
+        if u64::try_from(read).unwrap_or(u64::MAX) < stop {
+            return Ok(out.into());
+        }
+        room = room.saturating_mul(2).min(limit.saturating_add(1));
+    }
 }
 
 fn bad(message: String) -> PushError {

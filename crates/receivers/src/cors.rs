@@ -1,10 +1,12 @@
 //! Which web pages may send spans. Browsers ask first (a preflight), because of the content type.
 //!
-//! What must stay true: a page that was not allowed gets no header that would let its browser go on.
+//! What must stay true: a page that was not allowed gets no header that would let its browser go on. One that was allowed
+//! may send with credentials, as the Collector allows it: `navigator.sendBeacon` does so always, and cookies mean nothing here.
 
 use ::http::header::{
-    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, VARY,
+    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
+    ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, VARY,
 };
 use ::http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use axum::body::Body;
@@ -56,6 +58,7 @@ pub(crate) fn preflight(
 pub(crate) fn allow(config: &CorsConfig, request: &HeaderMap, response: &mut Response<Body>) {
     let Some(origin) = request.get(ORIGIN).filter(|origin| allows(config, origin)) else { return };
     response.headers_mut().insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+    response.headers_mut().insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
     response.headers_mut().append(VARY, HeaderValue::from_static("Origin"));
 }
 

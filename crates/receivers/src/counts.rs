@@ -1,9 +1,11 @@
-//! What came in by Jaeger, Zipkin and Kafka and what was dropped, by Tempo's names where Tempo counts it.
+//! What came in by each receiver and what was dropped, by Tempo's names where Tempo counts it.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use parking_lot::Mutex;
+use trackway_common::TenantId;
+use trackway_distributor::Push;
 
 /// Why a datagram was dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,6 +34,22 @@ impl Drop {
     }
 }
 
+/// The reason of what cannot be read, for `tempo_discarded_spans_total`.
+const MALFORMED: &str = "malformed";
+
+/// A reason in words as that metric names it.
+fn label(reason: &str) -> &'static str {
+    // `traceId` in JSON, `trace id` elsewhere.
+    let reason = reason.to_ascii_lowercase().replace(' ', "");
+    if reason.contains("traceid") {
+        "invalid_trace_id"
+    } else if reason.contains("spanid") {
+        "invalid_span_id"
+    } else {
+        MALFORMED
+    }
+}
+
 /// A receiver and its transport, as the Collector names them.
 type Way = (&'static str, &'static str);
 
@@ -54,6 +72,28 @@ impl Counts {
 
     pub(crate) fn dropped(&self, transport: &'static str, why: Drop) {
         *self.packets.lock().entry((transport, why)).or_default() += 1;
+    }
+
+    /// Counts spans that the form of a request, or their own, kept from becoming OTLP. Of `refused`, the first have their
+    /// reasons in `reasons`.
+    pub(crate) fn lost<'r>(
+        push: &dyn Push,
+        tenant: &TenantId,
+        refused: u64,
+        reasons: impl Iterator<Item = &'r str>,
+    ) {
+        let mut by_reason: BTreeMap<&'static str, u64> = BTreeMap::new();
+        let mut left = refused;
+        for reason in reasons {
+            left = left.saturating_sub(1);
+            *by_reason.entry(label(reason)).or_default() += 1;
+        }
+        if left > 0 {
+            *by_reason.entry(MALFORMED).or_default() += left;
+        }
+        for (reason, spans) in by_reason {
+            push.discarded(tenant, reason, spans);
+        }
     }
 
     /// Appends the counts in Prometheus's text format.

@@ -3,10 +3,12 @@
 use ::http::{HeaderMap, header};
 use bytes::Bytes;
 use trackway_common::ErrorKind;
-use trackway_distributor::{Push, PushError, PushRequest, PushResponse};
+use trackway_distributor::{PushError, PushRequest, PushResponse};
 use trackway_otlpjson::Converted;
 use trackway_proto::collector::{ExportTracePartialSuccess, ExportTraceServiceResponse};
 
+use crate::counts::Counts;
+use crate::route::Door;
 use crate::tenant::tenant;
 
 /// How many reasons a sender is told; they tend to be alike.
@@ -21,6 +23,8 @@ pub(crate) struct Batch {
     pub(crate) refused: usize,
     /// Some of them with the reason, in order.
     pub(crate) reasons: Vec<(usize, String)>,
+    /// Whether there were some and none of them can be used.
+    pub(crate) none_left: bool,
 }
 
 impl Batch {
@@ -30,33 +34,79 @@ impl Batch {
     }
 
     /// A batch that came as JSON.
-    ///
-    /// # Errors
-    /// If none of its spans can be used, as Tempo answers for each of them.
-    pub(crate) fn json(converted: Converted) -> Result<Self, PushError> {
+    pub(crate) fn json(converted: Converted) -> Self {
         let Converted { protobuf, spans, refused_spans, refused } = converted;
-        if refused_spans > 0 && refused_spans == spans {
-            let reason = refused.into_iter().next().map_or_else(String::new, |refused| refused.reason);
-            return Err(PushError::new(ErrorKind::Invalid, reason));
-        }
         let reasons = refused.into_iter().map(|refused| (refused.span, refused.reason)).collect();
-        Ok(Self { body: protobuf.into(), refused: refused_spans, reasons })
+        let none_left = refused_spans > 0 && refused_spans == spans;
+        Self { body: protobuf.into(), refused: refused_spans, reasons, none_left }
+    }
+}
+
+/// How OTLP came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Transport {
+    /// gRPC.
+    Grpc,
+    /// HTTP.
+    Http,
+}
+
+impl Transport {
+    /// As it is told in the log.
+    fn protocol(self) -> &'static str {
+        match self {
+            Self::Grpc => "OTLP gRPC",
+            Self::Http => "OTLP HTTP",
+        }
+    }
+
+    /// As the Collector names it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Grpc => "grpc",
+            Self::Http => "http",
+        }
     }
 }
 
 /// Hands a batch over and waits until it is kept.
 pub(crate) async fn push(
-    push: &dyn Push,
+    door: &Door,
     headers: &HeaderMap,
-    multitenancy: bool,
-    protocol: &'static str,
+    transport: Transport,
     batch: Batch,
 ) -> Result<ExportTraceServiceResponse, PushError> {
-    let tenant = tenant(headers, multitenancy)?;
+    let Batch { body, refused: lost, reasons, none_left } = batch;
+    let tenant = tenant(headers, door.config.multitenancy)?;
+    if lost > 0 {
+        Counts::lost(&*door.push, &tenant, count(lost), reasons.iter().map(|(_, reason)| reason.as_str()));
+    }
+    let counted = |accepted, refused| door.config.counts.spans("otlp", transport.name(), accepted, refused);
+    if none_left {
+        counted(0, count(lost));
+        // As Tempo answers for each of them.
+        let reason = reasons.into_iter().next().map_or_else(String::new, |(_, reason)| reason);
+        return Err(PushError::new(ErrorKind::Invalid, reason));
+    }
     let sender = headers.get(header::USER_AGENT).and_then(|name| str::from_utf8(name.as_bytes()).ok());
-    let request = PushRequest { tenant, body: batch.body, protocol, sender: sender.map(str::to_owned) };
-    let response = push.push(request).await?;
-    Ok(ExportTraceServiceResponse { partial_success: Some(partial(response, batch.refused, batch.reasons)) })
+    let sender = sender.map(str::to_owned);
+    let request = PushRequest { tenant, body: body.clone(), protocol: transport.protocol(), sender };
+    match door.push.push(request).await {
+        Ok(response) => {
+            counted(u64::from(response.accepted), count(lost + response.refused.len()));
+            let partial = partial(response, lost, reasons);
+            Ok(ExportTraceServiceResponse { partial_success: Some(partial) })
+        }
+        Err(error) => {
+            let spans = trackway_spans::peek_request(&body).unwrap_or_default();
+            counted(0, count(lost) + u64::from(spans));
+            Err(error)
+        }
+    }
+}
+
+fn count(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
 }
 
 /// What was refused, by both sides of the conversion. Places are those in what the sender sent.

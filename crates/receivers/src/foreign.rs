@@ -174,10 +174,10 @@ async fn post_spans(door: Arc<Door>, request: Request<Incoming>) -> Response<Bod
         return Status::unimplemented(text).into_http();
     }
     let (memory, limit) = (door.config.memory.clone(), door.config.max_bytes);
-    grpc::unary(PostSpans(door), request, &memory, limit, true).await
+    grpc::unary(|meter| PostSpans(door, meter), request, &memory, limit, true).await
 }
 
-struct PostSpans(Arc<Door>);
+struct PostSpans(Arc<Door>, Meter);
 
 impl UnaryService<Bytes> for PostSpans {
     /// `PostSpansResponse` has no fields.
@@ -185,11 +185,11 @@ impl UnaryService<Bytes> for PostSpans {
     type Future = BoxFuture<tonic::Response<()>, Status>;
 
     fn call(&mut self, request: tonic::Request<Bytes>) -> Self::Future {
-        let door = Arc::clone(&self.0);
+        let (door, meter) = (Arc::clone(&self.0), self.1.clone());
         Box::pin(async move {
             let (metadata, _, body) = request.into_parts();
             let headers = metadata.into_headers();
-            let done = door.take(&headers, Form::PostSpans, body, Encoding::Identity).await;
+            let done = door.take(&headers, Form::PostSpans, body, Encoding::Identity, &meter).await;
             done.map(tonic::Response::new).map_err(|error| grpc_status(&error))
         })
     }
@@ -261,8 +261,8 @@ impl Door {
             }
             // Held until the push is done.
             let meter = Meter::new(&self.config.memory, headers, true, limit).await?;
-            let body = http::read(meter.body(body, |over| over), limit).await?;
-            self.take(headers, form, body, encoding).await
+            let body = http::read(meter.body(body, |broken| broken), limit).await?;
+            self.take(headers, form, body, encoding, &meter).await
         };
         match answer.await {
             Ok(()) => {
@@ -281,12 +281,16 @@ impl Door {
         form: Form,
         body: Bytes,
         encoding: Encoding,
+        meter: &Meter,
     ) -> Result<(), PushError> {
         let tenant = tenant(headers, self.config.multitenancy)?;
         let limit = self.config.max_bytes;
         let options = options(limit, self.config.parse_string_tags, &*self.config.clock);
+        let meter = meter.clone();
         let translate = move |body: Bytes| {
-            let body = decompress(body, encoding, limit)?;
+            let body = decompress(body, encoding, limit, &meter)?;
+            // What comes of it is about as large.
+            meter.cover(body.len().saturating_mul(2))?;
             form.translate(&body, &options).map_err(|error| refusal(&error))
         };
         let translated = if body.len() < LARGE {
@@ -336,6 +340,9 @@ impl Handed<'_> {
         let (met, lost) = (count(spans + refused), count(refused));
         if spans == 0 && refused == 0 {
             return Ok(()); // an empty list is no mistake
+        }
+        if lost > 0 {
+            Counts::lost(self.push, &tenant, lost, reasons.iter().map(|(_, reason)| reason.as_str()));
         }
         let request = PushRequest { tenant, body: protobuf.into(), protocol: self.protocol, sender };
         let response = match self.push.push(request).await {

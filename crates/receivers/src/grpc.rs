@@ -17,8 +17,8 @@ use trackway_proto::RawCodec;
 use trackway_proto::collector::ExportTraceServiceResponse;
 
 use crate::answer::grpc_status;
-use crate::export::{Batch, push};
-use crate::meter::{Meter, exhausted};
+use crate::export::{Batch, Transport, push};
+use crate::meter::Meter;
 use crate::route::Door;
 
 /// The one method.
@@ -31,13 +31,13 @@ pub(crate) async fn answer(door: Arc<Door>, request: Request<Incoming>) -> Respo
         return Status::unimplemented(text).into_http();
     }
     let (memory, limit) = (door.config.memory.clone(), door.config.max_recv_bytes);
-    unary(Export(door), request, &memory, limit, false).await
+    unary(|meter| Export(door, meter), request, &memory, limit, false).await
 }
 
 /// Answers one call whose message is at most `limit` bytes, within the memory budget; `grows` says that the message
 /// becomes something else.
 pub(crate) async fn unary<S>(
-    service: S,
+    service: impl FnOnce(Meter) -> S,
     request: Request<Incoming>,
     memory: &MemoryPool,
     limit: usize,
@@ -56,7 +56,8 @@ where
         Ok(meter) => meter,
         Err(error) => return grpc_status(&error).into_http(),
     };
-    let request = request.map(|body| meter.body(body, |over| grpc_status(&exhausted(&over))));
+    let service = service(meter.clone());
+    let request = request.map(|body| meter.body(body, |broken| grpc_status(&broken.into())));
     let mut response = grpc.unary(service, request).await.map(Body::new);
     // Senders retry OUT_OF_RANGE, which tonic says of a message that is too large; it would come again and again.
     let status = response.headers_mut().get_mut("grpc-status");
@@ -66,19 +67,21 @@ where
     response
 }
 
-struct Export(Arc<Door>);
+struct Export(Arc<Door>, Meter);
 
 impl UnaryService<Bytes> for Export {
     type Response = ExportTraceServiceResponse;
     type Future = BoxFuture<tonic::Response<ExportTraceServiceResponse>, Status>;
 
     fn call(&mut self, request: tonic::Request<Bytes>) -> Self::Future {
-        let door = Arc::clone(&self.0);
+        let (door, meter) = (Arc::clone(&self.0), self.1.clone());
         Box::pin(async move {
             let (metadata, _, body) = request.into_parts();
             let headers = metadata.into_headers();
+            // It may have come out of a decompression.
+            meter.cover(body.len()).map_err(|error| grpc_status(&error))?;
             let batch = Batch::protobuf(body);
-            push(&*door.push, &headers, door.config.multitenancy, "OTLP gRPC", batch)
+            push(&door, &headers, Transport::Grpc, batch)
                 .await
                 .map(tonic::Response::new)
                 .map_err(|error| grpc_status(&error))

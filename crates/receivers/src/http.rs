@@ -3,7 +3,6 @@
 //! What must stay true: statuses, content types and texts are those that a Collector's receiver gives.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use ::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use ::http::{HeaderMap, Method, Request, Response, StatusCode};
@@ -11,20 +10,18 @@ use axum::body::Body;
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
-use trackway_common::{ErrorKind, OverBudget};
+use trackway_common::ErrorKind;
 use trackway_distributor::PushError;
 
 use crate::answer::{http_error, http_success, respond};
 use crate::body::{Encoding, Format, decode, too_large};
 use crate::cors;
-use crate::export::{Batch, push};
-use crate::meter::{Meter, Metered, exhausted};
+use crate::export::{Batch, Transport, push};
+use crate::meter::{Broken, Meter, Metered};
 use crate::route::Door;
 
 /// The one path.
 const TRACES: &str = "/v1/traces";
-/// How long a body may take to arrive.
-const BODY: Duration = Duration::from_secs(60);
 /// From here on, decompression and conversion are moved off the threads that serve connections: some milliseconds.
 const LARGE: usize = 64 << 10;
 
@@ -60,8 +57,8 @@ async fn traces(door: &Door, headers: &HeaderMap, body: Incoming) -> Response<Bo
         let (memory, limit) = (&door.config.memory, door.config.max_body_bytes);
         // Held until the push is done.
         let meter = Meter::new(memory, headers, format == Format::Json, limit).await?;
-        let batch = receive(door, headers, meter.body(body, |over| over), format).await?;
-        push(&*door.push, headers, door.config.multitenancy, "OTLP HTTP", batch).await
+        let batch = receive(door, headers, (body, &meter), format).await?;
+        push(door, headers, Transport::Http, batch).await
     };
     match answer.await {
         Ok(answer) => http_success(&answer, format),
@@ -72,7 +69,7 @@ async fn traces(door: &Door, headers: &HeaderMap, body: Incoming) -> Response<Bo
 async fn receive(
     door: &Door,
     headers: &HeaderMap,
-    body: Metered<OverBudget>,
+    (body, meter): (Incoming, &Meter),
     format: Format,
 ) -> Result<Batch, PushError> {
     let encoding = Encoding::parse(headers)?;
@@ -82,27 +79,26 @@ async fn receive(
     if announced.is_some_and(|length| length > limit) {
         return Err(too_large(limit));
     }
-    let body = read(body, limit).await?;
+    let body = read(meter.body(body, |broken| broken), limit).await?;
     let as_it_is = matches!((encoding, format), (Encoding::Identity, Format::Protobuf(_)));
     if body.len() < LARGE || as_it_is {
-        return decode(body, encoding, format, limit);
+        return decode(body, encoding, format, limit, meter);
     }
-    let decoded = tokio::task::spawn_blocking(move || decode(body, encoding, format, limit)).await;
+    let meter = meter.clone();
+    let decoded = tokio::task::spawn_blocking(move || decode(body, encoding, format, limit, &meter)).await;
     decoded.unwrap_or_else(|error| Err(PushError::new(ErrorKind::Internal, error.to_string())))
 }
 
 /// Reads a body of at most so many bytes.
-pub(crate) async fn read(body: Metered<OverBudget>, limit: usize) -> Result<Bytes, PushError> {
-    let body = tokio::time::timeout(BODY, Limited::new(body, limit).collect()).await;
-    match body {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large(limit)),
-        Ok(Err(error)) => {
-            if let Some(over) = error.downcast_ref::<OverBudget>() {
-                return Err(exhausted(over));
+pub(crate) async fn read(body: Metered<Broken>, limit: usize) -> Result<Bytes, PushError> {
+    match Limited::new(body, limit).collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(too_large(limit)),
+        Err(error) => match error.downcast::<Broken>() {
+            Ok(broken) => Err((*broken).into()),
+            Err(error) => {
+                Err(PushError::new(ErrorKind::Invalid, format!("the body could not be read: {error}")))
             }
-            Err(PushError::new(ErrorKind::Invalid, format!("the body could not be read: {error}")))
-        }
-        Err(_) => Err(PushError::new(ErrorKind::Deadline, format!("the body took longer than {BODY:?}"))),
+        },
     }
 }

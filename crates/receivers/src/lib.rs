@@ -51,6 +51,8 @@ pub struct OtlpConfig {
     pub multitenancy: bool,
     /// The budget for what is being received (`trackway.memory.limit`).
     pub memory: MemoryPool,
+    /// Where spans are counted.
+    pub counts: Arc<Counts>,
 }
 
 /// Which web pages may send spans from a browser.
@@ -74,6 +76,7 @@ impl Default for OtlpConfig {
             cors: CorsConfig::default(),
             multitenancy: false,
             memory: MemoryPool::unlimited(),
+            counts: Arc::default(),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! A listener that speaks HTTP/1.1 and HTTP/2 without TLS on one port, for any service. The query API uses it too.
 //!
 //! What must stay true: a connection that says nothing, or says it slowly, is closed in time; there are never more
-//! connections than [`MAX_CONNECTIONS`]; on shutdown requests that have begun are finished, within [`DRAIN`].
+//! connections than [`MAX_CONNECTIONS`], or than half of the files that the process may open; on shutdown requests that have begun are finished, within [`DRAIN`].
 
 use std::convert::Infallible;
 use std::error::Error;
@@ -24,8 +24,8 @@ use tower::Service;
 
 use crate::seldom::Seldom;
 
-/// Most connections at a time on one listener; more wait to be accepted.
-pub const MAX_CONNECTIONS: usize = 8192;
+/// Most connections at a time on one listener; more wait to be accepted. An idle one costs some 10 kB.
+pub const MAX_CONNECTIONS: usize = 16_384;
 /// How long a new connection may say nothing.
 pub const FIRST_BYTE: Duration = Duration::from_secs(30);
 /// How long the headers of an HTTP/1.1 request may take, and how long a connection may idle before them. As long as
@@ -62,7 +62,7 @@ where
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     let graceful = GracefulShutdown::new();
-    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let slots = Arc::new(Semaphore::new(most_connections()));
     let tls_seen = Arc::new(Seldom::default());
     // Dropped last: when this function is left, or its future dropped, the connections go with it.
     let cut = CancellationToken::new();
@@ -105,6 +105,13 @@ where
         tracing::warn!("some requests took longer than {DRAIN:?} after the shutdown and were cut off");
     }
     Ok(())
+}
+
+/// The other half is for what is stored, and for the other listeners.
+fn most_connections() -> usize {
+    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let files = files.and_then(|files| usize::try_from(files).ok()).unwrap_or(usize::MAX);
+    MAX_CONNECTIONS.min(files / 2)
 }
 
 async fn accept_failed(error: &io::Error, shutdown: &CancellationToken) {

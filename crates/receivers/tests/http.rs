@@ -197,8 +197,10 @@ async fn browsers_ask_first() {
         yes.header("access-control-allow-headers").ends_with("Content-Type, X-Requested-With, X-Scope-OrgID")
     );
     assert_eq!((yes.header("access-control-max-age"), yes.header("vary")), ("60", "Origin"));
+    assert_eq!(yes.header("access-control-allow-credentials"), "true", "a beacon has them");
     let no = ask("http://evil.example").await;
     assert_eq!((no.status, no.header("access-control-allow-origin")), (403, ""));
+    assert_eq!(no.header("access-control-allow-credentials"), "");
     let text = "origin http://evil.example refused; allow it in distributor.receivers.otlp.protocols.http.cors.allowed_origins\n";
     assert_eq!(no.text(), text);
     let headers = [JSON, ("origin", "http://localhost:1")];

@@ -108,6 +108,8 @@ pub struct Appended {
     pub truncated: u32,
     /// Spans refused, in order.
     pub refused: Vec<Refused>,
+    /// Whether it was a copy of a request that is stored already: what is in it was received before.
+    pub again: bool,
 }
 
 /// The request as a whole cannot be read.

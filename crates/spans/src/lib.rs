@@ -11,7 +11,6 @@ mod cursor;
 mod encode;
 mod facts;
 mod ipc;
-mod lines;
 mod merge;
 mod narrow;
 mod needs;
@@ -30,7 +29,6 @@ pub use cursor::{AppendError, Appended, Limits, Refusal, Refused, append_request
 pub use encode::{encode_trace, encode_traces_by_id, put_resource, put_scope};
 pub use facts::TraceFacts;
 pub use ipc::{IPC_VERSION, IpcError, read_ipc, write_ipc};
-pub use lines::span_lines;
 pub use merge::{copied_among, fingerprints, keep_spans, merge_places, merge_traces};
 pub use narrow::narrowed;
 pub use needs::{AttrNeed, Columns, Needs, OneOf, Prune, PruneOn, TextTest, trace_ids_of};

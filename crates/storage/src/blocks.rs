@@ -12,7 +12,7 @@ use trackway_common::{OverBudget, TenantId};
 use trackway_vparquet::meta::BlockMeta;
 use uuid::Uuid;
 
-use crate::catalog::BlockEntry;
+use crate::entry::BlockEntry;
 use crate::ids::IdIndexes;
 use crate::index::IndexWrites;
 use crate::redact::Redactions;
@@ -73,6 +73,9 @@ pub struct Upload<'a> {
     /// `index`.
     pub index: Vec<u8>,
 }
+
+/// The folder in which tenants' own settings lie, where they are kept in the same bucket.
+const OWN_SETTINGS: &str = "overrides";
 
 /// Blocks of all tenants in an object store.
 #[derive(Clone, Debug)]
@@ -305,7 +308,22 @@ impl BlockStore {
         let prefix = (!self.prefix.as_ref().is_empty()).then_some(&self.prefix);
         let listed = self.store.list_with_delimiter(prefix).await.map_err(failed)?;
         let names = listed.common_prefixes.iter().filter_map(|path| path.filename());
-        Ok(names.filter_map(|name| TenantId::new(name).ok()).collect())
+        let mut tenants: Vec<TenantId> = names.filter_map(|name| TenantId::new(name).ok()).collect();
+        if let Some(place) = tenants.iter().position(|tenant| tenant.as_str() == OWN_SETTINGS)
+            && !self.has_blocks(&tenants[place]).await?
+        {
+            tenants.remove(place);
+        }
+        Ok(tenants)
+    }
+
+    /// Whether a folder at the top is a tenant's and not what tenants set for themselves.
+    async fn has_blocks(&self, tenant: &TenantId) -> Result<bool, StoreError> {
+        let folder = self.tenant_path(tenant);
+        let failed = |source| StoreError::Store { action: "list", path: folder.to_string(), source };
+        let listed = self.store.list_with_delimiter(Some(&folder)).await.map_err(failed)?;
+        let mut names = listed.common_prefixes.iter().filter_map(|path| path.filename());
+        Ok(names.any(|name| Uuid::parse_str(name).is_ok()))
     }
 
     /// Reads the `meta.json` of a block.

@@ -9,138 +9,15 @@ use std::sync::Arc;
 use futures::StreamExt;
 use jiff::Timestamp;
 use parking_lot::{Mutex, RwLock};
-use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex as AsyncMutex;
 use trackway_common::TenantId;
-use trackway_vparquet::meta::{BlockMeta, Format};
 use uuid::Uuid;
 
 use crate::blocks::{BlockStore, StoreError};
-use crate::commits::{self, Commit, CommitError, Known};
+use crate::commits::{Commit, CommitError, Known};
+use crate::entry::{BlockEntry, UnreadableBlock};
+use crate::found::{Found, Looked, Polled};
 use crate::listing::Listing;
-
-/// Records of an ingester's log whose spans are in a block: `trackwayLog` in `meta.json`, which Tempo ignores.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LogRanges {
-    /// Which log.
-    pub log: Uuid,
-    /// First and last sequence of each run, ascending.
-    pub ranges: Vec<(u64, u64)>,
-}
-
-impl LogRanges {
-    /// From any sequences.
-    pub fn new(log: Uuid, mut sequences: Vec<u64>) -> Self {
-        sequences.sort_unstable();
-        sequences.dedup();
-        let mut ranges: Vec<(u64, u64)> = Vec::new();
-        for sequence in sequences {
-            match ranges.last_mut() {
-                Some((_, last)) if *last + 1 == sequence => *last = sequence,
-                _ => ranges.push((sequence, sequence)),
-            }
-        }
-        Self { log, ranges }
-    }
-
-    /// The records of several blocks together, by log, without those up to which `released` says that nobody will read
-    /// them again.
-    pub fn joined<'r>(
-        lists: impl IntoIterator<Item = &'r Self>,
-        released: impl Fn(Uuid) -> Option<u64>,
-    ) -> Vec<Self> {
-        let mut by_log: BTreeMap<Uuid, Vec<(u64, u64)>> = BTreeMap::new();
-        for list in lists {
-            let of_use = |range: &&(u64, u64)| released(list.log).is_none_or(|released| range.1 > released);
-            by_log.entry(list.log).or_default().extend(list.ranges.iter().filter(of_use));
-        }
-        let joined = by_log.into_iter().map(|(log, mut ranges)| {
-            ranges.sort_unstable();
-            ranges.dedup_by(|next, range| {
-                let touches = next.0 <= range.1.saturating_add(1);
-                range.1 = if touches { range.1.max(next.1) } else { range.1 };
-                touches
-            });
-            Self { log, ranges }
-        });
-        joined.filter(|list| !list.ranges.is_empty()).collect()
-    }
-
-    /// Whether a record of the log is among them.
-    pub fn contains(&self, sequence: u64) -> bool {
-        let at = self.ranges.partition_point(|(_, last)| *last < sequence);
-        self.ranges.get(at).is_some_and(|(first, _)| *first <= sequence)
-    }
-}
-
-/// A block that exists. Serialised, it is its `meta.json`, with what Trackway adds to it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct BlockEntry {
-    /// What it says about itself.
-    #[serde(flatten, with = "shared")]
-    pub meta: Arc<BlockMeta>,
-    /// The records of logs that it was made of, as far as it is known and still of use.
-    #[serde(
-        rename = "trackwayLog",
-        default,
-        skip_serializing_if = "Vec::is_empty",
-        deserialize_with = "one_or_many"
-    )]
-    pub log: Vec<LogRanges>,
-}
-
-/// A value that is shared, as the value.
-mod shared {
-    use std::sync::Arc;
-
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    pub(super) fn serialize<T: Serialize, S: Serializer>(value: &Arc<T>, to: S) -> Result<S::Ok, S::Error> {
-        T::serialize(value, to)
-    }
-
-    pub(super) fn deserialize<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
-        from: D,
-    ) -> Result<Arc<T>, D::Error> {
-        T::deserialize(from).map(Arc::new)
-    }
-}
-
-/// A list, or the one entry that stood there before there could be several.
-fn one_or_many<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<LogRanges>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum OneOrMany {
-        One(LogRanges),
-        Many(Vec<LogRanges>),
-    }
-    Ok(match OneOrMany::deserialize(from)? {
-        OneOrMany::One(ranges) => vec![ranges],
-        OneOrMany::Many(ranges) => ranges,
-    })
-}
-
-/// A block that lies in the store and cannot be read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UnreadableBlock {
-    /// Which one.
-    pub id: Uuid,
-    /// What is wrong with it, and where it lies.
-    pub problem: String,
-    /// Its format, when that is what is wrong.
-    pub format: Option<String>,
-    /// Its first and last second, when it says so.
-    pub range: Option<(Timestamp, Timestamp)>,
-}
-
-impl UnreadableBlock {
-    /// Whether something between two times (Unix nanoseconds, `None` for all time) may be in it.
-    pub fn may_overlap(&self, range: Option<(u64, u64)>) -> bool {
-        let (Some((first, last)), Some((start, end))) = (self.range, range) else { return true };
-        // Times in `meta.json` may be cut to whole seconds.
-        first.as_nanosecond() <= i128::from(end) && last.as_nanosecond() + 1_000_000_000 >= i128::from(start)
-    }
-}
 
 /// A commit that was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -231,19 +108,6 @@ impl TenantBlocks {
     }
 }
 
-/// What a look at the store found.
-#[derive(Clone, Debug, Default)]
-pub struct Polled {
-    /// Blocks found that were not known.
-    pub added: usize,
-    /// Blocks that cannot be read, as far as the look before did not find the same.
-    pub unreadable: Vec<UnreadableBlock>,
-    /// Tenants that could not be looked at, with the reason; what was known of them stays.
-    pub failed: Vec<(TenantId, String)>,
-    /// What was found in the folders of the others.
-    pub looked: Vec<(TenantId, Looked)>,
-}
-
 /// How the store is looked at.
 #[derive(Clone, Copy, Debug)]
 pub struct PollOptions {
@@ -251,15 +115,6 @@ pub struct PollOptions {
     pub blocks_at_once: usize,
     /// Tenants that are looked at at once.
     pub tenants_at_once: usize,
-}
-
-/// What lies in a tenant's folder, with what is to be done there.
-#[derive(Clone, Debug, Default)]
-pub struct Looked {
-    /// What lies there.
-    pub listing: Listing,
-    /// Commits of which something is left to be done, and whether the block that each added is one still.
-    pub unfinished: Vec<(Commit, bool)>,
 }
 
 impl Catalog {
@@ -456,93 +311,9 @@ impl Catalog {
 /// Looks at a tenant in a row that others make futile by merging its blocks meanwhile.
 const LOOKS_MAX: usize = 8;
 
-/// What is different from what was known before.
-#[derive(Debug, Default)]
-struct Found {
-    blocks: Vec<BlockEntry>,
-    unreadable: Vec<UnreadableBlock>,
-    gone: Vec<Uuid>,
-    /// Whether something was not there any more, and no commit says what took its place.
-    missed: bool,
-}
-
-impl Found {
-    async fn by(
-        store: &BlockStore,
-        tenant: &TenantId,
-        before: &[BlockEntry],
-        (listing, known): (&Listing, &Known),
-        concurrency: usize,
-    ) -> Result<Self, StoreError> {
-        let before: HashSet<Uuid> = before.iter().map(|entry| entry.meta.block_id).collect();
-        let listed = commits::live(listing, known);
-        let mut found = Self::default();
-        // The mark of one that is not covered by the commits that were read later says that it has expired.
-        let is_marked = |id: &Uuid| listing.blocks.get(id).is_some_and(|files| files.compacted);
-        let mut new: HashSet<Uuid> = listed.difference(&before).copied().collect();
-        for entry in known.added().filter(|entry| !before.contains(&entry.meta.block_id)) {
-            let id = entry.meta.block_id;
-            // The commit says what its `meta.json` would, which may not be read now: its inputs are out of sight already.
-            if new.remove(&id) || (!is_marked(&id) && store.is_there(tenant, known, id).await?) {
-                found.blocks.push(entry.clone());
-            } else if !is_marked(&id) {
-                found.missed = true;
-            }
-        }
-        found.read(store, tenant, new.into_iter().collect(), concurrency).await;
-        for id in before.difference(&listed) {
-            // A listing may be older than the block, and a block that a commit added may have no `meta.json` yet.
-            if known.covers(*id) {
-                found.gone.push(*id);
-            } else if !store.is_there(tenant, known, *id).await? {
-                found.gone.push(*id);
-                found.missed = true;
-            }
-        }
-        Ok(found)
-    }
-
-    /// Reads what these blocks say of themselves.
-    async fn read(&mut self, store: &BlockStore, tenant: &TenantId, ids: Vec<Uuid>, concurrency: usize) {
-        let metas = futures::stream::iter(ids).map(|id| async move { (id, store.meta(tenant, id).await) });
-        let mut metas = metas.buffer_unordered(concurrency.max(1));
-        while let Some((id, meta)) = metas.next().await {
-            let unreadable = |problem: String| UnreadableBlock { id, problem, format: None, range: None };
-            match meta {
-                Ok(entry) if Format::readable(&entry.meta.format).is_some() => self.blocks.push(entry),
-                Ok(entry) => self.unreadable.push(UnreadableBlock {
-                    range: Some((entry.meta.start_time, entry.meta.end_time)),
-                    format: Some(entry.meta.format.clone()),
-                    ..unreadable(format!(
-                        "{tenant}/{id}: blocks in {} are not read by this version",
-                        entry.meta.format
-                    ))
-                }),
-                Err(error) if error.is_not_found() => self.missed = true,
-                Err(error) => self.unreadable.push(unreadable(error.to_string())),
-            }
-        }
-    }
-}
-
-impl BlockEntry {
-    /// `meta.json` of the block, with what Trackway adds to it.
-    pub fn meta_json(&self) -> Vec<u8> {
-        serde_json::to_vec(self).unwrap_or_default()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sequences_become_runs() {
-        let log = LogRanges::new(Uuid::nil(), vec![7, 3, 4, 5, 9, 4]);
-        assert_eq!(log.ranges, [(3, 5), (7, 7), (9, 9)]);
-        let held: Vec<u64> = (0..12).filter(|sequence| log.contains(*sequence)).collect();
-        assert_eq!(held, [3, 4, 5, 7, 9]);
-    }
 
     #[test]
     fn a_block_replaces_its_inputs_once() {

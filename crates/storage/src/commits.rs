@@ -20,7 +20,7 @@ use trackway_common::TenantId;
 use uuid::Uuid;
 
 use crate::blocks::{BlockStore, StoreError};
-use crate::catalog::BlockEntry;
+use crate::entry::BlockEntry;
 use crate::listing::Listing;
 
 /// How old a commit must be to be forgotten, at least: no listing is that far behind.

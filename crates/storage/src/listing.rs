@@ -13,7 +13,7 @@ use trackway_common::TenantId;
 use uuid::Uuid;
 
 use crate::blocks::{BlockStore, StoreError};
-use crate::catalog::BlockEntry;
+use crate::entry::BlockEntry;
 use crate::ids::{self, IdIndex};
 use crate::redact::{self, Named};
 

@@ -6,6 +6,7 @@
 mod azure;
 mod check;
 mod config;
+mod counted;
 mod credentials;
 mod dress;
 mod explain;
@@ -68,6 +69,8 @@ impl OpenError {
 pub struct StoreMetrics {
     /// Second, third, … requests that were sent because the first took long.
     pub hedged: AtomicU64,
+    /// All requests.
+    requests: Arc<counted::Requests>,
 }
 
 impl StoreMetrics {
@@ -77,6 +80,7 @@ impl StoreMetrics {
         let help = "Additional requests sent because the first took long.";
         let count = self.hedged.load(Ordering::Relaxed);
         out.push_str(&format!("# HELP {name} {help}\n# TYPE {name} counter\n{name} {count}\n"));
+        self.requests.write(out);
     }
 }
 
@@ -150,6 +154,7 @@ pub async fn open(config: &StoreConfig, environment: Environment<'_>) -> Result<
             return Err(OpenError::new(&hdfs.section, "endpoint", problem));
         }
     };
+    opened.store = Arc::new(counted::Counted::new(opened.store, Arc::clone(&opened.metrics.requests)));
     if hedge.is_on() {
         opened.store = Arc::new(Hedged::new(opened.store, hedge, metrics));
     }

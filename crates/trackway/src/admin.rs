@@ -7,33 +7,42 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
-use trackway_api::{Admin, ConfigMode, HomeInfo, StoredBlocks, TenantLimits, TenantOverrides};
+use trackway_api::{Admin, ConfigMode, HomeInfo, OwnOverrides, StoredBlocks, TenantLimits, TenantOverrides};
 use trackway_cache::Caches;
 use trackway_common::{Clock, ErrorKind, MemoryPool, RequestCtx, TenantId};
 use trackway_compactor::Compactor;
 use trackway_config::{Config, YamlMode};
+use trackway_distributor::Distributor;
 use trackway_ingester::Ingester;
 use trackway_kafka::KafkaMetrics;
 use trackway_querier::service::QueryError;
 use trackway_querier::{Querier, RedactionRequest};
 use trackway_receivers::Counts;
 use trackway_storage::stores::OpenStore;
+use trackway_tail::{Tail, TailError, Tails};
 
 use crate::memory;
 use crate::overrides::TenantSettings;
 use crate::poll_metrics::PollMetrics;
+use crate::user_overrides::UserOverrides;
 
 /// The process, for its API.
 #[derive(Debug)]
 pub(crate) struct Process {
     /// What tenants may do.
     pub(crate) tenants: Arc<TenantSettings>,
+    /// What tenants set for themselves, if they may.
+    pub(crate) own_overrides: Option<Arc<UserOverrides>>,
     /// Its configuration.
     pub(crate) config: Config,
     /// Its compactor, unless it only reads.
     pub(crate) compactor: Option<Arc<Compactor>>,
     /// What answers its questions.
     pub(crate) querier: Querier,
+    /// What takes spans in.
+    pub(crate) distributor: Arc<Distributor>,
+    /// Who watches spans arrive.
+    pub(crate) tails: Arc<Tails>,
     /// Its ingester.
     pub(crate) ingester: Arc<Ingester>,
     /// Whether it is ready.
@@ -52,7 +61,7 @@ pub(crate) struct Process {
     pub(crate) memory: MemoryPool,
     /// What was read from Kafka.
     pub(crate) kafka: Arc<KafkaMetrics>,
-    /// What came in by Jaeger, Zipkin and Kafka.
+    /// What came in by each receiver.
     pub(crate) received: Arc<Counts>,
     /// Where it is reached, for the first page.
     pub(crate) addresses: Vec<(String, String)>,
@@ -111,15 +120,34 @@ impl Admin for Process {
     }
 
     fn runtime_config_yaml(&self, diff: bool) -> String {
-        self.tenants.runtime_yaml(diff)
+        let own = self.own_overrides.as_ref().map(|own| own.all_yaml()).unwrap_or_default();
+        self.tenants.runtime_yaml(diff) + &own
     }
 
     fn tenants_with_overrides(&self) -> Vec<TenantOverrides> {
-        self.tenants.tenants()
+        let mut all = self.tenants.tenants();
+        for tenant in self.own_overrides.iter().flat_map(|own| own.names()) {
+            match all.iter_mut().find(|known| known.name == tenant.as_str()) {
+                Some(known) => known.user_configurable = true,
+                None => all.push(TenantOverrides {
+                    name: tenant.to_string(),
+                    runtime: false,
+                    user_configurable: true,
+                }),
+            }
+        }
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        all
     }
 
     fn tenant_overrides(&self, tenant: &str) -> TenantLimits {
-        self.tenants.of_tenant(tenant)
+        let own = self.own_overrides.as_ref().zip(TenantId::new(tenant).ok());
+        let user_configurable = own.map(|(own, tenant)| own.yaml(&tenant)).unwrap_or_default();
+        TenantLimits { user_configurable, ..self.tenants.of_tenant(tenant) }
+    }
+
+    fn own_overrides(&self) -> Option<&dyn OwnOverrides> {
+        self.own_overrides.as_deref().map(|own| own as &dyn OwnOverrides)
     }
 
     fn flush(&self, tenant: Option<TenantId>) -> BoxFuture<'_, Result<(), QueryError>> {
@@ -147,6 +175,14 @@ impl Admin for Process {
         self.shown(tenant, id)
     }
 
+    fn tail(&self, tenants: &[TenantId], query: &str) -> Result<Tail, TailError> {
+        self.tails.open(tenants, query)
+    }
+
+    fn usage_metrics(&self) -> Option<String> {
+        self.distributor.usage_metrics()
+    }
+
     fn shutdown(&self) {
         self.stop.cancel();
     }
@@ -155,6 +191,10 @@ impl Admin for Process {
         let mut text = String::new();
         self.ingester.metrics.write(&mut text);
         self.tenants.write_metrics(&mut text);
+        if let Some(own) = &self.own_overrides {
+            own.write_metrics(&mut text);
+        }
+        self.distributor.write_metrics(&mut text);
         self.received.write(&mut text);
         self.kafka.write(&mut text);
         if let Some(bucket) = &self.bucket {
@@ -165,16 +205,19 @@ impl Admin for Process {
         memory::write_metrics(&self.memory, &mut text);
         self.caches.write_metrics(&mut text);
         self.write_redaction_metrics(&mut text);
-        let name = "tempo_ingester_live_traces";
-        let _ = writeln!(text, "# HELP {name} Traces that are being received.\n# TYPE {name} gauge");
-        for (tenant, traces) in self.ingester.live_traces() {
-            let _ = writeln!(text, "{name}{{tenant=\"{tenant}\"}} {traces}");
+        let live = self.ingester.live_traces();
+        for name in ["tempo_ingester_live_traces", "tempo_live_store_live_traces"] {
+            let _ = writeln!(text, "# HELP {name} Traces that are being received.\n# TYPE {name} gauge");
+            for (tenant, traces) in &live {
+                let _ = writeln!(text, "{name}{{tenant=\"{tenant}\"}} {traces}");
+            }
         }
         let (spans, bytes) = self.ingester.live();
         if let Some(compactor) = &self.compactor {
             compactor.metrics.write(&mut text);
         }
         for (name, help, value) in [
+            ("trackway_tails", "Tails that are open.", self.tails.count()),
             ("trackway_live_spans", "Spans that are not in a block yet.", spans),
             ("trackway_head_bytes", "Bytes of spans in memory.", bytes),
         ] {

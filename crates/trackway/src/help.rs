@@ -21,6 +21,7 @@ Commands
   demo                           send traces of a simulated web shop
   search QUERY                   find traces by TraceQL, as a table
   trace ID                       show one trace as a waterfall
+  tail [QUERY]                   show spans as they arrive
   redact ID | --query QUERY      remove traces or spans, from every answer and from storage
   blocks set-replication-factor  rewrite meta.json of blocks in a local folder
   Each has its own --help.

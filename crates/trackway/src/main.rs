@@ -6,6 +6,7 @@ mod allocator;
 mod blocklist;
 mod caches;
 mod cli;
+mod files;
 mod foreign;
 mod help;
 mod kafka;
@@ -19,6 +20,7 @@ mod redact;
 mod server;
 mod settings;
 mod store;
+mod user_overrides;
 mod welcome;
 
 use std::io::Write;
@@ -28,6 +30,7 @@ use trackway_config::{Config, Flags};
 
 fn main() -> ExitCode {
     allocator::keep_together();
+    files::allow_many();
     trackway_storage::stores::install_crypto_provider();
     let args: Vec<String> = std::env::args().skip(1).collect();
     if let Some(code) = cli::run(&args) {

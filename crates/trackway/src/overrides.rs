@@ -11,11 +11,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use trackway_api::{TenantLimits, TenantOverrides};
 use trackway_common::TenantId;
 use trackway_config::sections::{Limits as Configured, RateStrategy};
-use trackway_config::{Config, TenantFile, expand_env, limits_yaml, runtime_yaml, tenant_limits};
+use trackway_config::{
+    Config, TenantFile, expand_env, limits_yaml, runtime_yaml, tenant_limits, unset_limits,
+};
 use trackway_overrides::{Limits, Overrides};
 
 use crate::settings;
@@ -166,6 +169,31 @@ impl TenantSettings {
         *self.state.lock() = State { text, tenants, problem: None };
     }
 
+    /// What a tenant might set for itself, as the operator set it.
+    pub(crate) fn what_users_may_set(&self, tenant: &TenantId) -> Value {
+        self.configured(tenant.as_str(), user_json)
+    }
+
+    /// Whether the operator set, for this tenant, something that it might set itself. Processors do not count.
+    pub(crate) fn sets_what_users_may(&self, tenant: &TenantId) -> bool {
+        let without_processors = |mut shown: Value| {
+            shown["metrics_generator"]["processors"] = Value::Null;
+            shown
+        };
+        let set = without_processors(self.what_users_may_set(tenant));
+        let as_unset =
+            [unset_limits(), Configured::default()].map(|limits| without_processors(user_json(&limits)));
+        let differs = |key: &str| as_unset.iter().all(|unset| unset[key] != set[key]);
+        ["forwarders", "cost_attribution", "metrics_generator"].into_iter().any(differs)
+    }
+
+    /// Asks about what is configured for a tenant.
+    fn configured<T>(&self, tenant: &str, ask: impl FnOnce(&Configured) -> T) -> T {
+        let state = self.state.lock();
+        let own = state.tenants.get(tenant).or_else(|| state.tenants.get(WILDCARD));
+        ask(own.unwrap_or(&self.config.overrides.defaults))
+    }
+
     /// For `/status/runtime_config`.
     pub(crate) fn runtime_yaml(&self, diff: bool) -> String {
         runtime_yaml(&self.config.overrides.defaults, &self.state.lock().tenants, diff)
@@ -181,14 +209,9 @@ impl TenantSettings {
 
     /// For `/status/overrides/{tenant}`.
     pub(crate) fn of_tenant(&self, tenant: &str) -> TenantLimits {
-        let state = self.state.lock();
-        let own = state.tenants.get(tenant);
-        let counts = own.or_else(|| state.tenants.get(WILDCARD)).unwrap_or(&self.config.overrides.defaults);
-        TenantLimits {
-            user_configurable: String::new(),
-            runtime: limits_yaml(counts),
-            is_general: own.is_none(),
-        }
+        let runtime = self.configured(tenant, limits_yaml);
+        let is_general = !self.state.lock().tenants.contains_key(tenant);
+        TenantLimits { user_configurable: String::new(), runtime, is_general }
     }
 
     /// Appends metrics in Prometheus's text format, by Tempo's names.
@@ -264,7 +287,30 @@ fn limits(config: &Config, configured: &Configured) -> Limits {
         compaction_window: configured.compaction.compaction_window.as_std(),
         compaction_disabled: configured.compaction.compaction_disabled,
         dedicated: settings::dedicated(config, &configured.storage.parquet_dedicated_columns),
+        cost_dimensions: Arc::new(configured.cost_attribution.dimensions.clone()),
+        cost_max_cardinality: configured.cost_attribution.max_cardinality,
     }
+}
+
+/// What a tenant might set for itself, as the operator set it: the shape is that of `/api/overrides`.
+fn user_json(configured: &Configured) -> Value {
+    let generator = &configured.metrics_generator;
+    json!({
+        "forwarders": configured.forwarders,
+        "cost_attribution": {"dimensions": configured.cost_attribution.dimensions},
+        "metrics_generator": {
+            "processors": generator.processors,
+            "disable_collection": generator.disable_collection,
+            "collection_interval": generator.collection_interval.to_string(),
+            "trace_id_label_name": generator.trace_id_label_name,
+            "ingestion_time_range_slack": generator.ingestion_time_range_slack.to_string(),
+            "generate_native_histograms": generator.generate_native_histograms,
+            "native_histogram_max_bucket_number": generator.native_histogram_max_bucket_number,
+            "native_histogram_bucket_factor": generator.native_histogram_bucket_factor,
+            "native_histogram_min_reset_duration": generator.native_histogram_min_reset_duration.to_string(),
+            "span_name_sanitization": generator.span_name_sanitization,
+        },
+    })
 }
 
 #[cfg(test)]

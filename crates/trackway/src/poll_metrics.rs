@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use parking_lot::Mutex;
-use trackway_common::TenantId;
+use trackway_common::{Histogram, TenantId};
 use trackway_storage::{BlockStore, Polled};
 
 /// Upper bounds of the durations' buckets, in seconds.
-const BOUNDS: [f64; 11] = [0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0];
+static BOUNDS: [f64; 11] = [0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0];
 
 /// Counts since the process started.
 #[derive(Debug)]
@@ -21,14 +21,12 @@ pub(crate) struct PollMetrics {
     store: BlockStore,
     /// Whether this process writes the indexes of the tenants.
     builds: bool,
+    durations: Histogram,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// Looks by bucket; the last one is for those that took longer than all bounds.
-    durations: [u64; BOUNDS.len() + 1],
-    seconds: f64,
     /// Looks that failed, by tenant; where not even the tenants could be listed, by none.
     errors: BTreeMap<String, u64>,
     /// When the index of each tenant was written, as the last look found it.
@@ -37,7 +35,7 @@ struct State {
 
 impl PollMetrics {
     pub(crate) fn new(store: BlockStore, builds: bool) -> Self {
-        Self { store, builds, state: Mutex::default() }
+        Self { store, builds, durations: Histogram::new(&BOUNDS), state: Mutex::default() }
     }
 
     /// Counts a look at the store; `None` is one that failed.
@@ -47,10 +45,7 @@ impl PollMetrics {
             *state.errors.entry(String::new()).or_default() += 1;
             return;
         };
-        let seconds = took.as_secs_f64();
-        let bucket = BOUNDS.iter().position(|bound| seconds <= *bound).unwrap_or(BOUNDS.len());
-        state.durations[bucket] += 1;
-        state.seconds += seconds;
+        self.durations.record(took);
         for (tenant, _) in &polled.failed {
             *state.errors.entry(tenant.to_string()).or_default() += 1;
         }
@@ -69,13 +64,7 @@ impl PollMetrics {
         let state = self.state.lock();
         let name = "tempodb_blocklist_poll_duration_seconds";
         head(out, name, "histogram", "Time that a look at the store for blocks took.");
-        let mut count = 0;
-        let bounds = BOUNDS.iter().map(ToString::to_string).chain(["+Inf".to_owned()]);
-        for (looks, bound) in state.durations.iter().zip(bounds) {
-            count += looks;
-            let _ = writeln!(out, "{name}_bucket{{le=\"{bound}\"}} {count}");
-        }
-        let _ = writeln!(out, "{name}_sum {}\n{name}_count {count}", state.seconds);
+        self.durations.write(out, name, "");
         let name = "tempodb_blocklist_poll_errors_total";
         head(
             out,

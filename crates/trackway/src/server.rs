@@ -18,6 +18,7 @@ use trackway_ingester::Ingester;
 use trackway_overrides::Overrides;
 use trackway_querier::Querier;
 use trackway_storage::{BlockCatalog, BlockReader, Catalog, CpuPool};
+use trackway_tail::Tails;
 
 use crate::admin::Process;
 use crate::blocklist::{BlockList, Work};
@@ -25,6 +26,7 @@ use crate::foreign::Foreign;
 use crate::lock::FolderLock;
 use crate::overrides::TenantSettings;
 use crate::store::Blocks;
+use crate::user_overrides::UserOverrides;
 use crate::welcome::Welcome;
 use crate::{address, allocator, caches, kafka, leftovers, logging, memory, settings, store};
 
@@ -133,6 +135,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let _lock = if config.trackway.read_only { None } else { Some(FolderLock::take(&wal)?) };
     let cpu = CpuPool::new(config.trackway.query.threads as usize)?;
     let Blocks { store, bucket } = store::open(&config, &*random).await?;
+    let own_overrides = UserOverrides::open(&config, &tenants).await?;
     let memory = memory::budget(&config);
     allocator::fit(memory.limit());
     let opened = caches::open(&config, &memory, &clock, bucket.is_some()).await?;
@@ -161,8 +164,18 @@ async fn serve(config: Config) -> anyhow::Result<()> {
 
     let stop = CancellationToken::new();
     let querier = Querier::new(Arc::clone(&ingester), reader, Arc::clone(&clock), settings::querier(&config));
+    let tails = Arc::new(Tails::new(memory.clone(), Arc::clone(&clock)));
+    let distributor = Arc::new(Distributor::new(
+        Arc::clone(&ingester),
+        settings::distributor(&config),
+        Arc::clone(&tails),
+        Arc::clone(&clock),
+    ));
     let process = Arc::new(Process {
+        distributor,
+        tails,
         tenants: Arc::clone(&tenants),
+        own_overrides,
         compactor: work.as_ref().map(Work::compactor),
         querier: querier.clone(),
         ingester: Arc::clone(&ingester),
@@ -188,6 +201,9 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         parts.loops.spawn(work.clone().run(polled, parts.stop_loops.clone()));
     }
     parts.loops.spawn(tenants.run(parts.stop_loops.clone()));
+    if let Some(own) = &process.own_overrides {
+        parts.loops.spawn(Arc::clone(own).run(parts.stop_loops.clone()));
+    }
     parts.loops.spawn(block_list.run(work, parts.stop_loops.clone()));
     // Before anybody is told that it is ready, and may stop it.
     let signals = Signals::listen();
@@ -313,13 +329,10 @@ impl Parts {
         for listener in [ports.http, ports.grpc] {
             parts.api.spawn(trackway_api::serve(listener, router.clone(), parts.stop_api.clone()));
         }
-        let push: Arc<dyn Push> = Arc::new(Distributor::new(
-            Arc::clone(&process.ingester),
-            settings::distributor(config),
-            Arc::clone(&process.clock),
-        ));
+        let push: Arc<dyn Push> = Arc::clone(&process.distributor) as Arc<dyn Push>;
         for listener in ports.otlp {
-            let (otlp, push) = (settings::otlp(config, &process.memory), Arc::clone(&push));
+            let (otlp, push) =
+                (settings::otlp(config, &process.memory, &process.received), Arc::clone(&push));
             parts.receivers.spawn(trackway_receivers::serve(
                 listener,
                 otlp,
@@ -351,6 +364,8 @@ impl Parts {
         tokio::time::sleep(process.config.shutdown_delay.as_std()).await;
         self.stop_receivers.cancel();
         while self.receivers.join_next().await.is_some() {}
+        // What is to be seen has been seen; a listener waits for those who still watch.
+        process.tails.close();
         process.ingester.stop_taking();
         self.stop_loops.cancel();
         while self.loops.join_next().await.is_some() {}

@@ -9,11 +9,12 @@ use trackway_common::MemoryPool;
 use trackway_compactor::Config as CompactorConfig;
 use trackway_config::sections::{Azure, Backend, Gcs, S3, WalSync};
 use trackway_config::{Config, GoDuration, sections};
-use trackway_distributor::{DistributorConfig, LogSpans};
+use trackway_distributor::usage::UsageConfig;
+use trackway_distributor::{DistributorConfig, LogSpans, MetricSpans};
 use trackway_ingester::Config as IngesterConfig;
 use trackway_overrides::Overrides;
 use trackway_querier::QuerierConfig;
-use trackway_receivers::{CorsConfig, OtlpConfig};
+use trackway_receivers::{CorsConfig, Counts, OtlpConfig};
 use trackway_storage::stores::{
     AzureConfig, AzureLogin, BucketLookup, GcsConfig, HdfsConfig, Hedge, Hidden, Retry, S3Config, Sse,
     StoreConfig, TlsConfig,
@@ -126,9 +127,9 @@ pub(crate) fn store(config: &Config) -> StoreConfig {
     let trace = &config.storage.trace;
     match trace.backend {
         Backend::Local => StoreConfig::Local { folder: config.blocks_path() },
-        Backend::S3 => StoreConfig::S3(Box::new(s3(&trace.s3))),
-        Backend::Gcs => StoreConfig::Gcs(gcs(&trace.gcs)),
-        Backend::Azure => StoreConfig::Azure(azure(&trace.azure)),
+        Backend::S3 => StoreConfig::S3(Box::new(s3(&trace.s3, "storage.trace"))),
+        Backend::Gcs => StoreConfig::Gcs(gcs(&trace.gcs, "storage.trace")),
+        Backend::Azure => StoreConfig::Azure(azure(&trace.azure, "storage.trace")),
         Backend::Hdfs => StoreConfig::Hdfs(HdfsConfig {
             section: "storage.trace.hdfs".to_owned(),
             endpoint: trace.hdfs.endpoint.clone(),
@@ -141,9 +142,26 @@ pub(crate) fn store(config: &Config) -> StoreConfig {
     }
 }
 
-fn s3(s3: &S3) -> S3Config {
+/// Where tenants' own settings are stored. What is configured has been checked.
+pub(crate) fn user_overrides_store(config: &Config) -> StoreConfig {
+    let client = &config.overrides.user_configurable_overrides.client;
+    let section = "overrides.user_configurable_overrides.client";
+    match client.backend.as_str() {
+        "s3" => StoreConfig::S3(Box::new(s3(&client.s3, section))),
+        "gcs" => StoreConfig::Gcs(gcs(&client.gcs, section)),
+        "azure" => StoreConfig::Azure(azure(&client.azure, section)),
+        "local" => StoreConfig::Local { folder: PathBuf::from(&client.local.path) },
+        // Not among the blocks: Tempo would take the folder for a tenant's.
+        _ if config.storage.trace.backend == Backend::Local => {
+            StoreConfig::Local { folder: PathBuf::from(&config.trackway.data_path) }
+        }
+        _ => store(config),
+    }
+}
+
+fn s3(s3: &S3, section: &str) -> S3Config {
     S3Config {
-        section: "storage.trace.s3".to_owned(),
+        section: format!("{section}.s3"),
         bucket: s3.bucket.clone(),
         prefix: s3.prefix.clone(),
         endpoint: s3.endpoint.clone(),
@@ -187,9 +205,9 @@ fn s3(s3: &S3) -> S3Config {
     }
 }
 
-fn gcs(gcs: &Gcs) -> GcsConfig {
+fn gcs(gcs: &Gcs, section: &str) -> GcsConfig {
     GcsConfig {
-        section: "storage.trace.gcs".to_owned(),
+        section: format!("{section}.gcs"),
         bucket: gcs.bucket_name.clone(),
         prefix: gcs.prefix.clone(),
         endpoint: gcs.endpoint.clone(),
@@ -202,7 +220,7 @@ fn gcs(gcs: &Gcs) -> GcsConfig {
     }
 }
 
-fn azure(azure: &Azure) -> AzureConfig {
+fn azure(azure: &Azure, section: &str) -> AzureConfig {
     let login = if azure.use_federated_token {
         AzureLogin::FederatedToken
     } else if azure.use_managed_identity {
@@ -213,7 +231,7 @@ fn azure(azure: &Azure) -> AzureConfig {
         AzureLogin::Key(Hidden::new(azure.storage_account_key.expose()))
     };
     AzureConfig {
-        section: "storage.trace.azure".to_owned(),
+        section: format!("{section}.azure"),
         account: azure.storage_account_name.clone(),
         container: azure.container_name.clone(),
         prefix: azure.prefix.clone(),
@@ -229,6 +247,7 @@ fn azure(azure: &Azure) -> AzureConfig {
 pub(crate) fn distributor(config: &Config) -> DistributorConfig {
     let received = &config.distributor.log_received_spans;
     let discarded = &config.distributor.log_discarded_spans;
+    let usage = &config.distributor.usage.cost_attribution;
     DistributorConfig {
         log_received_spans: LogSpans {
             enabled: received.enabled,
@@ -240,12 +259,20 @@ pub(crate) fn distributor(config: &Config) -> DistributorConfig {
             include_all_attributes: discarded.include_all_attributes,
             filter_by_status_error: discarded.filter_by_status_error,
         },
+        metric_received_spans: MetricSpans {
+            enabled: config.distributor.metric_received_spans.enabled,
+            root_only: config.distributor.metric_received_spans.root_only,
+        },
+        usage: usage.enabled.then(|| UsageConfig {
+            max_cardinality: usage.max_cardinality,
+            stale: usage.stale_duration.as_std(),
+        }),
         retry_after: config.distributor.retry_after_on_resource_exhausted.positive(),
     }
 }
 
 /// Settings of the OTLP receivers.
-pub(crate) fn otlp(config: &Config, memory: &MemoryPool) -> OtlpConfig {
+pub(crate) fn otlp(config: &Config, memory: &MemoryPool, counts: &Arc<Counts>) -> OtlpConfig {
     let addresses = config.resolve_addresses();
     let defaults = OtlpConfig::default();
     let receivers = &config.distributor.receivers;
@@ -262,6 +289,7 @@ pub(crate) fn otlp(config: &Config, memory: &MemoryPool) -> OtlpConfig {
         cors: cors.map(self::cors).unwrap_or_default(),
         multitenancy: config.multitenancy_enabled,
         memory: memory.clone(),
+        counts: Arc::clone(counts),
     }
 }
 

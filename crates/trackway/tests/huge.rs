@@ -10,7 +10,7 @@ mod support;
 use std::path::Path;
 
 use support::requests::{now, of_service, own_spans, own_trace, request, span_at};
-use support::{Ports, Server};
+use support::{Ports, Server, memory};
 use trackway_golden::http;
 
 const TRACE: u128 = 0x7777_0000_0000_0000_0000_0000_0000_0007;
@@ -54,18 +54,6 @@ fn poison() -> Vec<(u128, Vec<u8>)> {
         one(3, now(), &[("large", "y".repeat(20_000_000))]),
         one(4, now(), &many),
     ]
-}
-
-/// Memory that the process has now (`VmRSS`), or most that it has had (`VmHWM`), in MiB.
-fn memory(server: &Server, which: &str) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).expect("a process");
-    let line = status.lines().find_map(|line| line.strip_prefix(which)).expect("its memory");
-    line.trim_start_matches(':')
-        .trim()
-        .strip_suffix(" kB")
-        .and_then(|kib| kib.parse::<u64>().ok())
-        .expect("a number")
-        / 1024
 }
 
 fn start(folder: &Path, ports: Ports) -> Server {

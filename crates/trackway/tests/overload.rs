@@ -10,7 +10,7 @@ mod support;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use support::Server;
+use support::{Server, memory};
 use trackway_golden::http;
 use trackway_loadgen::Workload;
 
@@ -18,9 +18,10 @@ use trackway_loadgen::Workload;
 const SENDERS: u64 = 12;
 /// Traces that a sender makes at a time.
 const TRACES: u64 = 400;
-const BUDGET: u64 = 256 << 20;
+/// In MiB.
+const BUDGET: u64 = 256;
 /// What the process takes besides: its code, stacks, connections, and what the allocator keeps.
-const BESIDES: u64 = 160 << 20;
+const BESIDES: u64 = 160;
 const START: u64 = 1_790_000_000_000_000_000;
 
 /// Questions of all kinds, large ones among them.
@@ -86,12 +87,6 @@ fn ask(server: &Server, stop: &AtomicBool) -> (u64, u64) {
     (answered, refused)
 }
 
-fn peak(server: &Server) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).expect("a process");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("its peak");
-    line.trim().strip_suffix(" kB").and_then(|kib| kib.parse::<u64>().ok()).expect("a number") * 1024
-}
-
 #[test]
 fn nothing_dies_and_nothing_is_lost_when_there_is_too_much() {
     let seconds = std::env::var("TRACKWAY_OVERLOAD_SECONDS").ok().and_then(|text| text.parse().ok());
@@ -130,10 +125,10 @@ fn nothing_dies_and_nothing_is_lost_when_there_is_too_much() {
         rounds
     });
     let (spans, refusals) = (sent.spans.into_inner(), sent.refusals.into_inner());
-    let peak_bytes = peak(&server);
-    println!("{spans} spans sent, {refusals} refusals, peak {} MiB", peak_bytes >> 20);
+    let peak = memory(&server, "VmHWM");
+    println!("{spans} spans sent, {refusals} refusals, peak {peak} MiB");
     println!("{}", String::from_utf8_lossy(&server.get("/status/memory").body));
-    assert!(peak_bytes <= BUDGET + BESIDES, "{} MiB", peak_bytes >> 20);
+    assert!(peak <= BUDGET + BESIDES, "{peak} MiB");
     // All of it is found, in whatever it lies.
     let question = "/api/metrics/query?q=%7B%20%7D%20%7C%20count_over_time()&start=1789990000&end=1790010000";
     // Merges go on, and questions give way to them.

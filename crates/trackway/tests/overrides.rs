@@ -228,11 +228,11 @@ async fn rates(server: &Server, protocol: Protocol) {
     for part in [limit, &at, "ingestion.rate_limit_bytes"] {
         assert!(why.contains(part), "{protocol:?}: {why}");
     }
-    // What is larger than any burst would be refused for ever: nobody is told to come back.
+    // What is larger than any burst would be refused for ever, but Tempo answers no differently.
     let Answer::Refused(code, why, retry) = protocol.send(server, "above", &[(1, 5)]).await else {
         panic!("{protocol:?}")
     };
-    assert_eq!((code, retry), (protocol.code(413), None), "{why}");
+    assert_eq!((code, retry), (protocol.code(429), Some(5)), "{why}");
     for part in ["RATE_LIMITED: batch size", &protocol.tenant("above"), "ingestion.burst_size_bytes"] {
         assert!(why.contains(part), "{protocol:?}: {why}");
     }
@@ -321,6 +321,12 @@ fn the_file_of_tenants_is_read_again_and_a_broken_one_changes_nothing() {
     ] {
         assert!(said.contains(part), "{said}");
     }
+
+    // What is checked of the defaults is checked of entries.
+    std::fs::write(&path, "overrides:\n  a:\n    metrics_generator: {processors: [span-metric]}\n").unwrap();
+    let (code, said) = run(&[&format!("-config.file={}", file.display())]);
+    let part = "overrides.a.metrics_generator.processors is \"span-metric\"; did you mean span-metrics?";
+    assert!(code == Some(1) && said.contains(part) && said.contains("tenants.yaml:3"), "{said}");
 
     let mut server = start(folder.path(), &format!("overrides:\n{}", entry("a", "max_bytes_per_trace: 70")));
     let pages = |server: &Server, accept: &str, page: &str| {

@@ -37,8 +37,8 @@ section! {
 section! {
     /// `overrides.user_configurable_overrides.client:`.
     UserOverridesClient {
-        backend: String = String::new(), "`local`, `s3`, `gcs` or `azure`; empty is the storage's.";
-        confirm_versioning: bool = true, "Demand versioning of the bucket.";
+        backend: String = String::new(), "`local`, `s3`, `gcs` or `azure`; empty is the storage's bucket, or `trackway.data_path`.";
+        confirm_versioning: bool = true, "Accepted; a change is always made on the version that it names, which needs no versioning of the bucket.";
         local: LocalStore = LocalStore::default(), "The folder.";
         s3: S3 = S3::default(), "Amazon S3, or what speaks like it.";
         gcs: Gcs = Gcs::default(), "Google Cloud Storage.";

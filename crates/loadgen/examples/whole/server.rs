@@ -167,9 +167,7 @@ overrides:
     ingestion:
       rate_limit_bytes: 2000000000
       burst_size_bytes: 2000000000
-      max_traces_per_user: 0
-    global:
-      max_bytes_per_trace: 0
+      max_traces_per_user: 10000000
 usage_report:
   reporting_enabled: false
 "

@@ -14,7 +14,7 @@ use super::IdIndex;
 use super::format::{self, ENTRIES_MAX, Entry, Fingerprint, Head};
 use super::plan::{Step, There, plan};
 use crate::blocks::{BlockStore, StoreError};
-use crate::catalog::BlockEntry;
+use crate::entry::BlockEntry;
 use crate::reader::BlockReader;
 
 /// Buckets of an index that are read at once when it goes into another one: 1.5 MiB.

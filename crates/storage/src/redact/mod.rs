@@ -25,7 +25,7 @@ use tokio::sync::Notify;
 use trackway_common::{TenantId, TraceId};
 use uuid::Uuid;
 
-use crate::catalog::LogRanges;
+use crate::entry::LogRanges;
 pub use hidden::{Hidden, Which};
 pub(crate) use objects::FOLDER;
 pub use objects::Named;
@@ -145,6 +145,11 @@ impl Redactions {
         self.tenants.read().get(tenant).map_or(0, |of| of.version)
     }
 
+    /// Changes whenever the version of any tenant does.
+    pub fn changes(&self) -> u64 {
+        self.versions.load(Ordering::Acquire)
+    }
+
     /// All of a tenant, oldest first.
     pub fn all(&self, tenant: &TenantId) -> Vec<Arc<Redaction>> {
         let tenants = self.tenants.read();
@@ -226,7 +231,7 @@ impl Redactions {
             None => targets.is_empty(),
         };
         if !same {
-            of.version = self.versions.fetch_add(1, Ordering::Relaxed) + 1;
+            of.version = self.versions.fetch_add(1, Ordering::AcqRel) + 1;
             of.hidden = Hidden::new(targets, of.version).map(Arc::new);
         }
         let hiding = tenants.values().filter(|of| of.hidden.is_some()).count();

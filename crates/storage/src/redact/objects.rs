@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::{REPORTS_MAX, Redaction, Removal, Which};
 use crate::blocks::{BlockStore, StoreError};
-use crate::catalog::LogRanges;
+use crate::entry::LogRanges;
 
 /// The folder of redactions in the folder of what Tempo does not know.
 pub(crate) const FOLDER: &str = "redactions";

@@ -19,6 +19,11 @@ impl BlockReader {
         self.store().redactions().version(tenant)
     }
 
+    /// Changes whenever that of any tenant does.
+    pub fn redactions_changes(&self) -> u64 {
+        self.store().redactions().changes()
+    }
+
     /// What is hidden of a tenant.
     pub fn hidden(&self, tenant: &TenantId) -> Option<Arc<Hidden>> {
         self.store().redactions().hidden(tenant)

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use serde_json::Value;
 use trackway_common::{SystemClock, TenantId};
-use trackway_loadgen::{Answer, Endpoint, HttpClient, HttpError};
+use trackway_loadgen::{Answer, Endpoint, HttpClient, HttpError, Streamed};
 
 use super::say;
 use super::term::clean;
@@ -21,7 +21,7 @@ pub(super) struct ApiArgs {
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:3200")]
     pub(super) api: String,
     /// The tenant whose traces to look at (several: a|b); only where multitenancy is on
-    #[arg(long, value_name = "TENANT", value_parser = parse_tenants)]
+    #[arg(long, visible_alias = "org-id", value_name = "TENANT", value_parser = parse_tenants)]
     pub(super) tenant: Option<String>,
 }
 
@@ -71,6 +71,12 @@ impl Api {
     pub(super) async fn get(&mut self, target: &str) -> Result<Answer> {
         let target = format!("{}{target}", self.base);
         self.http.get(&SystemClock::default(), &target, &self.accept).await.map_err(no_answer)
+    }
+
+    /// Gets a path whose answer goes on line by line.
+    pub(super) async fn stream(&mut self, target: &str) -> Result<Streamed> {
+        let target = format!("{}{target}", self.base);
+        self.http.stream(&target, &self.accept).await.map_err(no_answer)
     }
 
     /// Posts JSON to a path.

@@ -12,6 +12,7 @@ mod redact;
 mod search;
 mod send;
 mod table;
+mod tail;
 mod term;
 mod time;
 mod trace;
@@ -44,11 +45,12 @@ enum Command {
     Trace(trace::TraceArgs),
     Blocks(blocks::BlocksArgs),
     Redact(redact::RedactArgs),
+    Tail(tail::TailArgs),
 }
 
 /// Runs a client command; `None` when the arguments (without the program's name) ask for none, but for a server.
 pub(crate) fn run(args: &[String]) -> Option<ExitCode> {
-    if !matches!(args.first()?.as_str(), "demo" | "search" | "trace" | "blocks" | "redact") {
+    if !matches!(args.first()?.as_str(), "demo" | "search" | "trace" | "tail" | "blocks" | "redact") {
         return None;
     }
     let named = std::iter::once("trackway").chain(args.iter().map(String::as_str));
@@ -66,6 +68,7 @@ pub(crate) fn run(args: &[String]) -> Option<ExitCode> {
         Command::Trace(args) => block_on(trace::run(args)),
         Command::Blocks(args) => blocks::run(&args),
         Command::Redact(args) => block_on(redact::run(args)),
+        Command::Tail(args) => block_on(tail::run(args)),
     };
     Some(match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -130,6 +133,7 @@ mod tests {
             (vec!["search"], "Example: trackway search '{ status = error }'"),
             (vec!["trace"], "Example: trackway trace 5f1c"),
             (vec!["redact"], "Example: trackway redact 5f1c"),
+            (vec!["tail"], "Example: trackway tail '{ status = error }'"),
             (vec!["blocks"], "Example: trackway blocks set-replication-factor 0"),
             (vec!["blocks", "set-replication-factor"], "Example: trackway blocks set-replication-factor 0"),
         ] {

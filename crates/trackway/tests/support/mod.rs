@@ -6,12 +6,15 @@
 
 pub mod dice;
 pub mod golden;
+pub mod jaeger;
 pub mod python;
+pub mod receivers;
 pub mod requests;
+pub mod spans;
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -47,16 +50,20 @@ pub struct Ports {
 impl Ports {
     /// Ports that are free now.
     pub fn free() -> Self {
-        // Not those that the system gives to whoever connects to somebody, and in each process others first.
-        static NEXT: OnceLock<AtomicU32> = OnceLock::new();
-        let next = NEXT.get_or_init(|| AtomicU32::new(std::process::id().wrapping_mul(64)));
-        let port = || loop {
-            let port = 10_000 + (next.fetch_add(1, Ordering::Relaxed) % 22_000) as u16;
-            if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-                return port;
-            }
-        };
-        Self { http: port(), grpc: port(), otlp_grpc: port(), otlp_http: port() }
+        Self { http: free_port(), grpc: free_port(), otlp_grpc: free_port(), otlp_http: free_port() }
+    }
+}
+
+/// A port that is free now, for TCP and for UDP: not one of those that the system gives to whoever connects to somebody,
+/// and in each process others first.
+pub fn free_port() -> u16 {
+    static NEXT: OnceLock<AtomicU32> = OnceLock::new();
+    let next = NEXT.get_or_init(|| AtomicU32::new(std::process::id().wrapping_mul(64)));
+    loop {
+        let port = 10_000 + (next.fetch_add(1, Ordering::Relaxed) % 22_000) as u16;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() && UdpSocket::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
     }
 }
 
@@ -301,6 +308,18 @@ pub fn run(args: &[&str]) -> (Option<i32>, String) {
     let output = child.wait_with_output().expect("its output");
     let text = [output.stdout, output.stderr].concat();
     (output.status.code(), String::from_utf8_lossy(&text).into_owned())
+}
+
+/// Memory that the process has now (`VmRSS`), or most that it has had (`VmHWM`), in MiB.
+pub fn memory(server: &Server, which: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).expect("a process");
+    let line = status.lines().find_map(|line| line.strip_prefix(which)).expect("its memory");
+    line.trim_start_matches(':')
+        .trim()
+        .strip_suffix(" kB")
+        .and_then(|kib| kib.parse::<u64>().ok())
+        .expect("a number")
+        / 1024
 }
 
 /// Says by name that a test cannot be run here, and why. Not by a macro, whose text is kept back when a test passes.
