@@ -114,6 +114,7 @@ impl Config {
         self.check_caches(&mut found);
         self.check_user_overrides(&mut found);
         self.check_queries(&mut found);
+        self.check_kafka(&mut found);
         self.check_trackway(&mut found);
         found.limits("overrides.defaults", &self.overrides.defaults);
         found.problems

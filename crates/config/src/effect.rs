@@ -114,6 +114,8 @@ const WITHOUT_EFFECT: &[(&str, &[&str])] = &[
     ("distributor.artificial_delay", &[]),
     ("distributor.receivers.jaeger.protocols.thrift_compact.socket_buffer_size", &[]),
     ("distributor.receivers.jaeger.protocols.thrift_binary.socket_buffer_size", &[]),
+    ("distributor.receivers.kafka.message_marking.on_error", &[]),
+    ("distributor.receivers.kafka.error_backoff.max_elapsed_time", &[]),
 ];
 
 impl Config {

@@ -13,6 +13,7 @@ mod table;
 mod addresses;
 mod bytesize;
 mod check;
+mod check_kafka;
 mod check_tls;
 mod config;
 mod duration;

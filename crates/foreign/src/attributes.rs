@@ -17,7 +17,7 @@ pub(crate) enum Value<'a> {
     Bool(bool),
     Int(i64),
     Double(f64),
-    Bytes(&'a [u8]),
+    Bytes(Cow<'a, [u8]>),
 }
 
 impl Value<'_> {

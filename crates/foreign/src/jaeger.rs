@@ -3,15 +3,18 @@
 //! What must stay true: both forms of one span become the same OTLP, but for what only the Collector's translation of
 //! protobuf knows (scopes and trace state in tags).
 
+mod json;
 mod proto;
 mod thrift;
 
-pub use proto::post_spans;
+pub use json::span_json;
+pub use proto::{post_spans, span};
 pub(crate) use thrift::Stopped;
 pub use thrift::{call, http_body};
 
+use crate::Error;
 use crate::attributes::{Attributes, Value};
-use crate::otlp::{Event, Link, Span, kind, status};
+use crate::otlp::{Event, Link, Request, Span, kind, scope, status};
 
 /// The service name that a Collector writes for a resource that has none.
 const NO_SERVICE: &str = "OTLPResourceNoServiceName";
@@ -148,6 +151,31 @@ fn is_http_error(code: i64, kind: u8) -> bool {
         100..400 => false,
         _ => true,
     }
+}
+
+/// Adds a span of protobuf, or of its JSON form, below the resource of its process.
+fn add(
+    span: &mut Span<'_>,
+    references: &[Reference],
+    process: &[u8],
+    request: &mut Request,
+) -> Result<(), Error> {
+    if is_blank(span, references) {
+        return Ok(());
+    }
+    let scope = take_scope(span);
+    complete(span, references);
+    if let Some(state) = span.attributes.take("w3c.tracestate") {
+        span.trace_state = state.as_text().to_owned().into();
+    }
+    let at = request.resource(process);
+    request.span(at, &scope, span)
+}
+
+fn take_scope(span: &mut Span<'_>) -> Vec<u8> {
+    let Some(name) = span.attributes.take("otel.scope.name") else { return Vec::new() };
+    let version = span.attributes.take("otel.scope.version");
+    scope(name.as_text(), version.as_ref().map_or("", Value::as_text))
 }
 
 /// Whether a client sent a span that says nothing at all; such are passed over.

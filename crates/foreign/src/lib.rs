@@ -1,5 +1,5 @@
-//! What senders write that do not speak OTLP, turned into OTLP at the door: Jaeger (Thrift and protobuf) and Zipkin
-//! (v1 and v2; JSON, Thrift and protobuf).
+//! What senders write that do not speak OTLP, turned into OTLP at the door: Jaeger (Thrift, protobuf and its JSON), Zipkin
+//! (v1 and v2; JSON, Thrift and protobuf), and what records of Kafka hold.
 //!
 //! The rules of the translation are those of the OpenTelemetry Collector, which Tempo uses, so that a span has the same
 //! name, kind, status and attributes whichever way it came. No I/O here: bytes in, the bytes of an
@@ -14,11 +14,13 @@
 mod attributes;
 pub mod jaeger;
 mod otlp;
+mod record;
 mod thrift;
 pub mod zipkin;
 
 use trackway_spans::wire::WireError;
 
+pub use record::{HEADER_PREFIX, RecordEncoding, with_headers};
 pub use thrift::Protocol;
 
 /// How deep objects and arrays may stand in each other in a JSON body.

@@ -88,6 +88,7 @@ impl Ingester {
         if replayed.records > 0 {
             tracing::info!(records = replayed.records, bytes = replayed.bytes, "replayed the log");
         }
+        self.recent.renew(self.clock.now());
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! Servers that tests speak with: an S3 in this process that fails on demand, and real ones (MinIO, Azurite, HDFS,
-//! memcached, Redis) that
-//! are started on loopback where they are installed. And programs that send with real client libraries.
+//! memcached, Redis, Kafka) that are started on loopback where they are installed. And programs that send with real
+//! client libraries.
 //!
 //! For tests only: nothing that is shipped depends on this crate.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // helpers of tests are tests
@@ -9,6 +9,7 @@
 mod authority;
 mod azure;
 mod caches;
+mod kafka;
 mod process;
 mod programs;
 mod real;
@@ -16,6 +17,7 @@ mod s3;
 
 pub use authority::Authority;
 pub use caches::{CacheServer, RedisCluster};
+pub use kafka::Kafka;
 pub use process::{Peer, free_port};
 pub use programs::{chromium, programs};
 pub use real::{Azurite, Hdfs, Minio, skipped};

@@ -62,7 +62,8 @@ pub struct Counts {
 }
 
 impl Counts {
-    pub(crate) fn spans(&self, receiver: &'static str, transport: &'static str, accepted: u64, refused: u64) {
+    /// Counts spans of a receiver and its transport.
+    pub fn spans(&self, receiver: &'static str, transport: &'static str, accepted: u64, refused: u64) {
         let mut spans = self.spans.lock();
         let counts = spans.entry((receiver, transport)).or_default();
         counts.0 += accepted;

@@ -30,6 +30,7 @@ use trackway_distributor::Push;
 pub use counts::Counts;
 pub use foreign::{ForeignConfig, ForeignProtocol, serve_foreign};
 pub use listen::{Listen, PingPolicy};
+pub use seldom::Seldom;
 pub use trackway_foreign::Protocol as ThriftProtocol;
 pub use udp::{UdpConfig, serve_udp};
 

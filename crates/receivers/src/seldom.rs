@@ -10,13 +10,13 @@ const QUIET: Duration = Duration::from_secs(60);
 
 /// Remembers when something was last said.
 #[derive(Debug, Default)]
-pub(crate) struct Seldom {
+pub struct Seldom {
     last: Mutex<Option<Instant>>,
 }
 
 impl Seldom {
     /// Whether it may be said again; if so, it counts as said.
-    pub(crate) fn due(&self) -> bool {
+    pub fn due(&self) -> bool {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         let due = last.is_none_or(|then| now.duration_since(then) >= QUIET);

@@ -15,6 +15,7 @@ use trackway_config::{Config, YamlMode};
 use trackway_distributor::Distributor;
 use trackway_forward::Forwarders;
 use trackway_ingester::Ingester;
+use trackway_kafka::KafkaMetrics;
 use trackway_querier::service::QueryError;
 use trackway_querier::{Querier, RedactionRequest};
 use trackway_receivers::Counts;
@@ -61,6 +62,8 @@ pub(crate) struct Process {
     pub(crate) memory: MemoryPool,
     /// Where copies of spans go.
     pub(crate) forwarders: Option<Arc<Forwarders>>,
+    /// What was read from Kafka.
+    pub(crate) kafka: Arc<KafkaMetrics>,
     /// What came in by each receiver.
     pub(crate) received: Arc<Counts>,
     /// Where it is reached, for the first page.
@@ -199,6 +202,7 @@ impl Admin for Process {
         if let Some(forwarders) = &self.forwarders {
             forwarders.write_metrics(&mut text);
         }
+        self.kafka.write(&mut text);
         if let Some(bucket) = &self.bucket {
             bucket.metrics.write(&mut text);
         }

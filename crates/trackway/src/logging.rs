@@ -16,7 +16,10 @@ pub(crate) fn start(config: &Config) {
     // What libraries of caches have to say is said by us: they are caches.
     let caches =
         "foyer=off,foyer_memory=off,foyer_storage=off,hickory_resolver=off,hickory_net=off,redis=off";
-    let filter = EnvFilter::new(format!("{level},hyper=warn,h2=warn,tower=warn,tonic=warn,{caches}"));
+    // What happens to the brokers is said by the receiver, once.
+    let brokers = "krafka=off";
+    let filter =
+        EnvFilter::new(format!("{level},hyper=warn,h2=warn,tower=warn,tonic=warn,{caches},{brokers}"));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // A second start in one process (tests) keeps the first.
     let _ = if config.server.log_format == "json" {

@@ -10,6 +10,7 @@ mod files;
 mod foreign;
 mod health;
 mod help;
+mod kafka;
 mod leftovers;
 mod listen;
 mod lock;

@@ -29,7 +29,7 @@ use crate::overrides::TenantSettings;
 use crate::store::Blocks;
 use crate::user_overrides::UserOverrides;
 use crate::welcome::Welcome;
-use crate::{address, allocator, caches, leftovers, listen, logging, memory, settings, store};
+use crate::{address, allocator, caches, kafka, leftovers, listen, logging, memory, settings, store};
 
 /// Runs the server until it is told to stop.
 pub(crate) fn run(config: Config) -> anyhow::Result<()> {
@@ -53,7 +53,7 @@ fn refuse_what_is_not_there(config: &Config) -> anyhow::Result<()> {
     if !config.unsupported_receivers.is_empty() {
         tracing::warn!(
             receivers = config.unsupported_receivers.join(", "),
-            "these receivers are not supported yet and are left out; OTLP, Jaeger and Zipkin are taken"
+            "these receivers are not supported yet and are left out; OTLP, Jaeger, Zipkin and Kafka are taken"
         );
     }
     if !config.ignored.is_empty() {
@@ -160,6 +160,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         addresses: facts(&config, &ports),
         received: Arc::default(),
         forwarders,
+        kafka: Arc::default(),
         polls: block_list.metrics(),
         clock: Arc::clone(&clock),
         memory,
@@ -336,6 +337,9 @@ impl Parts {
             parts.receivers.spawn(trackway_receivers::serve(listener, listen, otlp, push, stop));
         }
         ports.foreign.serve(process, &push, &mut parts.receivers, &parts.stop_receivers);
+        if !config.trackway.read_only {
+            kafka::serve(process, &push, &mut parts.receivers, &parts.stop_receivers);
+        }
         let (memory, stop) = (process.memory.clone(), parts.stop_loops.clone());
         let caches = process.caches.clone();
         parts.loops.spawn(async move {

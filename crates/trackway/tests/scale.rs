@@ -141,7 +141,7 @@ fn tenants_send(tenants: u64, rounds: u64, is_paced: bool) -> (f64, u64) {
         sent.as_secs_f64() / spans * 1e6,
     );
     let shown = |tenant: u64| {
-        let path = format!("/api/search?q=%7B%7D&limit=3");
+        let path = "/api/search?q=%7B%7D&limit=3";
         let answer = trackway_golden::http::request(
             &server.api,
             "GET",

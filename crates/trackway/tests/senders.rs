@@ -117,13 +117,9 @@ fn jaeger_over_grpc() {
     };
     post_spans(7, POST_SPANS).unwrap();
     let found = spans(&server, 7);
-
-    use serde_json::{Value, json};
-    use support::jaeger::{
-        JaegerBatch, JaegerProcess, JaegerReference, JaegerSpan, JaegerTag, POST_SPANS, PostSpans, Seconds,
-    };
-    use support::receivers::start;
-    use support::spans::{Span, of_trace};
+    let expected = format!("cart add 0000000000000001 PRODUCER {start} 20");
+    assert_eq!(found, [(expected, json!({"n": 5}))]);
+    assert_eq!(post_spans(0, POST_SPANS).unwrap_err().code(), tonic::Code::InvalidArgument);
     assert_eq!(post_spans(7, "/a/b").unwrap_err().code(), tonic::Code::Unimplemented);
     server.stop();
 }

@@ -132,6 +132,14 @@ impl RecentHashes {
         known.order.iter().map(|(received, hash, sequence)| (*hash, *received, *sequence)).collect()
     }
 
+    /// Counts the stored requests as received at `now`, after a replay: while nobody was there to acknowledge, whoever
+    /// keeps what is not acknowledged (a queue that is read) could not send it again, and does now.
+    pub fn renew(&self, now: UnixNanos) {
+        for (received, ..) in &mut self.known.lock().order {
+            *received = now.max(*received);
+        }
+    }
+
     /// How many requests are known.
     pub fn len(&self) -> usize {
         self.known.lock().by_hash.len()

@@ -77,6 +77,18 @@ fn it_is_bounded_in_number_and_time() {
     assert!(matches!(recent.check_or_insert(1, 5), Admission::Seen(_)));
 }
 
+#[test]
+fn time_away_does_not_count() {
+    let recent = RecentHashes::new(10, Duration::from_nanos(100));
+    for n in 0..3 {
+        assert!(recent.remember(n, 1000 + n as u64, Sequence(1)));
+    }
+    recent.renew(5000);
+    assert!((0..3).all(|n| matches!(recent.check_or_insert(n, 5100), Admission::Seen(_))));
+    let _ = new(recent.check_or_insert(0, 5101));
+    assert_eq!(recent.len(), 0);
+}
+
 #[tokio::test]
 async fn replay_fills_it_and_leaves_duplicates_out() {
     let disk = SimulatedStorage::new();

@@ -1,7 +1,7 @@
 //! Top-level blocks without a counterpart, and the servers' keys.
 
 use super::generator::GENERATOR;
-use super::{BLOCK, CLIENT, GRPC_CLIENT, KAFKA, TLS, WAL};
+use super::{BLOCK, CLIENT, GRPC_CLIENT, TLS, WAL};
 use crate::table::Ignored;
 use crate::table::Shape::{Any, Block, Bool, Dur, Inline, Int, List, Map, Num, Str};
 
@@ -132,7 +132,6 @@ pub(crate) const ROOT: &[Ignored] = &[
     ("live_store_client", Block(CLIENT)),
     ("backend_scheduler_client", Block(&[("grpc_client_config", Block(GRPC_CLIENT))])),
     ("metrics_generator", Block(GENERATOR)),
-    ("ingest", Block(&[("enabled", Bool), ("kafka", Block(KAFKA))])),
     (
         "block_builder",
         Block(&[

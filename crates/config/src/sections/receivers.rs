@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::bytesize::ByteSize;
 use crate::duration::GoDuration;
-use crate::sections::{Jaeger, JaegerGrpc, JaegerThriftHttp, Zipkin, ZipkinHttp};
+use crate::sections::{Jaeger, JaegerGrpc, JaegerThriftHttp, Kafka, Zipkin, ZipkinHttp};
 use crate::table::Shape::{Any, Dur, Int, List, Str};
 use crate::values::{Raw, Secret};
 
@@ -14,7 +14,7 @@ section! {
         otlp: Option<Otlp> = None, "OTLP over gRPC and HTTP.";
         jaeger: Option<Jaeger> = None, "Jaeger over gRPC, HTTP and UDP.";
         zipkin: Option<Zipkin> = None, "Zipkin v1 and v2 over HTTP.";
-        kafka: Option<Raw> = None, "Kafka; kept as written.";
+        kafka: Option<Kafka> = None, "Records of Kafka.";
         opencensus: Option<Raw> = None, "OpenCensus, which Tempo has dropped; kept as written.";
     }
     ignored &[]
@@ -218,16 +218,15 @@ http_connections!(OtlpHttp, JaegerThriftHttp, Zipkin, ZipkinHttp);
 impl Receivers {
     /// The receivers that are configured and cannot be run, by name.
     pub fn unsupported(&self) -> Vec<&'static str> {
-        [("kafka", &self.kafka), ("opencensus", &self.opencensus)]
-            .into_iter()
-            .filter(|(_, raw)| raw.is_some())
-            .map(|(name, _)| name)
-            .collect()
+        self.opencensus.iter().map(|_| "opencensus").collect()
     }
 
     /// Whether anything but OTLP is configured.
     fn has_others(&self) -> bool {
-        self.jaeger.is_some() || self.zipkin.is_some() || !self.unsupported().is_empty()
+        self.jaeger.is_some()
+            || self.zipkin.is_some()
+            || self.kafka.is_some()
+            || !self.unsupported().is_empty()
     }
 
     /// OTLP over gRPC as it is to be served, or `None`.

@@ -7,10 +7,10 @@ use std::borrow::Cow;
 use trackway_spans::wire::{Field, Reader, WireError};
 
 use crate::attributes::{Attributes, Value};
-use crate::otlp::{Event, Request, Span, scope};
+use crate::otlp::{Event, Request, Span};
 use crate::{Error, Options, Translated};
 
-use super::{RefType, Reference, complete, is_blank, resource};
+use super::{RefType, Reference, add, resource};
 
 type Result<T> = std::result::Result<T, WireError>;
 
@@ -55,24 +55,21 @@ fn batch(message: &[u8], request: &mut Request) -> std::result::Result<(), Error
                 continue;
             }
         };
-        if is_blank(&span, &references) {
-            continue;
-        }
-        let scope = take_scope(&mut span);
-        complete(&mut span, &references);
-        if let Some(state) = span.attributes.take("w3c.tracestate") {
-            span.trace_state = state.as_text().to_owned().into();
-        }
-        let at = request.resource(own.as_ref().unwrap_or(&process));
-        request.span(at, &scope, &span)?;
+        add(&mut span, &references, own.as_ref().unwrap_or(&process), request)?;
     }
     Ok(())
 }
 
-fn take_scope(span: &mut Span<'_>) -> Vec<u8> {
-    let Some(name) = span.attributes.take("otel.scope.name") else { return Vec::new() };
-    let version = span.attributes.take("otel.scope.version");
-    scope(name.as_text(), version.as_ref().map_or("", Value::as_text))
+/// One `api_v2.Span`, as Jaeger's collector writes it to Kafka.
+///
+/// # Errors
+/// When the bytes are no such message.
+pub fn span(message: &[u8], options: &Options) -> std::result::Result<Translated, Error> {
+    let (mut span, mut references) = (Span::default(), Vec::new());
+    let process = read_span(message, &mut span, &mut references).map_err(Error::NoUsableSpan)?;
+    let mut request = Request::new(options);
+    add(&mut span, &references, &process.unwrap_or_default(), &mut request)?;
+    request.finish()
 }
 
 fn read_process(message: &[u8]) -> Result<Vec<u8>> {
@@ -205,7 +202,7 @@ fn tag<'a>(message: &'a [u8], into: &mut Attributes<'a>) -> Result<()> {
         1 => Value::Bool(boolean),
         2 => Value::Int(integer),
         3 => Value::Double(double),
-        4 => Value::Bytes(bytes),
+        4 => Value::Bytes(bytes.into()),
         other => Value::Text(format!("<Unknown Jaeger TagType {other}>").into()),
     };
     into.put(key, value);

@@ -250,7 +250,7 @@ fn tags<'a>(reader: &mut Reader<'a>, into: &mut Attributes<'a>) -> Result<()> {
             1 => Value::Double(double),
             2 => Value::Bool(boolean),
             3 => Value::Int(long),
-            4 => Value::Bytes(bytes),
+            4 => Value::Bytes(bytes.into()),
             other => Value::Text(format!("<Unknown Jaeger TagType {other}>").into()),
         };
         into.put(key, value);

@@ -1,5 +1,7 @@
 //! Calls to Jaeger's receiver, and its messages as far as they are used here.
 
+use tonic::codegen::http::uri::PathAndQuery;
+
 use super::receivers::Receivers;
 
 /// The one method of Jaeger's receiver.
@@ -16,7 +18,7 @@ impl Receivers {
         let channel = tonic::transport::Endpoint::from_shared(address).unwrap().connect().await.unwrap();
         let mut client = tonic::client::Grpc::new(channel);
         client.ready().await.unwrap();
-        let path = tonic::codegen::http::uri::PathAndQuery::from_static(path);
+        let path = PathAndQuery::from_static(path);
         let codec = tonic_prost::ProstCodec::<PostSpans, ()>::default();
         client.unary(request, path, codec).await.map(|_| ())
     }
