@@ -1,14 +1,34 @@
 //! What a process before had begun to write and did not finish: its local files name the blocks, and what of them lies in
 //! the store is of no use. Others' blocks on their way in look the same there, but are not named here.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use tokio::task::JoinError;
+use trackway_config::Config;
+use trackway_config::sections::Backend;
 use trackway_storage::{BlockCatalog, BlockStore, Catalog, Polled};
 use uuid::Uuid;
 
-/// Deletes what is in the store of blocks that files in these folders name and that never came to be. That it fails is no
-/// harm: it is deleted when it is a day old.
-pub(crate) async fn delete(folders: &[&Path], store: &BlockStore, catalog: &Catalog, polled: &Polled) {
+use crate::settings;
+
+/// Deletes it. That it fails is no harm: it is deleted when it is a day old.
+pub(crate) async fn delete(
+    config: &Config,
+    store: &BlockStore,
+    catalog: &Catalog,
+    polled: &Polled,
+) -> Result<(), JoinError> {
+    let folders = [config.wal_path().join("building"), settings::compactor(config).folder];
+    delete_named(&folders, store, catalog, polled).await;
+    if config.storage.trace.backend == Backend::Local {
+        let blocks = config.blocks_path();
+        tokio::task::spawn_blocking(move || delete_staged(&blocks)).await?;
+    }
+    Ok(())
+}
+
+/// Deletes what is in the store of blocks that files in these folders name and that never came to be.
+async fn delete_named(folders: &[PathBuf], store: &BlockStore, catalog: &Catalog, polled: &Polled) {
     for id in folders.iter().flat_map(|folder| named_in(folder)) {
         for (tenant, looked) in &polled.looked {
             let files = looked.listing.blocks.get(&id);
@@ -28,7 +48,7 @@ pub(crate) async fn delete(folders: &[&Path], store: &BlockStore, catalog: &Cata
 
 /// Deletes files `<name>#<number>` below a folder of blocks, which are what is there of an object until it is whole, with
 /// the folders that have nothing else. No listing shows them.
-pub(crate) fn delete_staged(folder: &Path) {
+fn delete_staged(folder: &Path) {
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {

@@ -128,12 +128,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let block_list = BlockList::new(&config, &catalog, &store, &clock);
     let polled = block_list.look().await?;
     if !config.trackway.read_only {
-        let folders = [&*wal.join("building"), &*settings::compactor(&config).folder];
-        leftovers::delete(&folders, &store, &catalog, &polled).await;
-        if bucket.is_none() {
-            let blocks = config.blocks_path();
-            tokio::task::spawn_blocking(move || leftovers::delete_staged(&blocks)).await?;
-        }
+        leftovers::delete(&config, &store, &catalog, &polled).await?;
     }
     let ingester =
         open_ingester(&config, wal, reader.clone(), &catalog, (&clock, &random), &tenants.overrides).await?;

@@ -145,7 +145,7 @@ fn tenants_send(tenants: u64, rounds: u64, is_paced: bool) -> (f64, u64) {
         let answer = trackway_golden::http::request(
             &server.api,
             "GET",
-            &path,
+            path,
             &headers(&format!("tenant-{tenant}")),
             None,
         );
