@@ -64,7 +64,7 @@ mod tests {
     #[test]
     fn durations_are_counted_up_to_their_bounds() {
         let histogram = Histogram::new(&[0.1, 1.0]);
-        [100, 101, 1000, 5000].map(|millis| histogram.record(Duration::from_millis(millis)));
+        [100, 101, 1000, 5000].iter().for_each(|millis| histogram.record(Duration::from_millis(*millis)));
         let mut text = String::new();
         histogram.write(&mut text, "x", "");
         assert_eq!(
