@@ -58,8 +58,13 @@ impl Metrics {
         Self { registry, durations, queries, tenants: Mutex::default() }
     }
 
-    /// Counts a question of a tenant, or of several in one, if `route` answers any.
+    /// Counts a question of a tenant that was answered, or that nobody waited for, if `route` answers any.
     pub(crate) fn asked(&self, route: &str, tenant: &str, status: &str) {
+        let result = match status {
+            "200" | "success" => "completed",
+            "499" | "cancel" => "canceled",
+            _ => return,
+        };
         let Some(op) = op_of(route) else { return };
         {
             let mut tenants = self.tenants.lock();
@@ -70,7 +75,6 @@ impl Metrics {
                 tenants.insert(tenant.to_owned());
             }
         }
-        let result = if matches!(status, "499" | "cancel") { "canceled" } else { "completed" };
         self.queries.get_or_create(&Query { tenant: tenant.to_owned(), op, result }).inc();
     }
 

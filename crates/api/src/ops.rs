@@ -92,12 +92,13 @@ fn section(state: &ApiState, page: &str, mode: &str) -> Result<String, String> {
 /// Answers `/metrics`.
 pub(crate) async fn metrics(State(state): State<ApiState>) -> Response {
     let (name, config) = ("tempo_build_info", &state.config);
-    let mut out = format!(
+    let build = format!(
         "# HELP {name} The version of Tempo that clients are told, and this build.\n# TYPE {name} gauge\n\
          {name}{{branch=\"main\",goversion=\"\",revision=\"{}\",version=\"{}\"}} 1\n",
         config.revision, config.tempo_version
     );
-    for part in [state.admin.metrics_text(), state.metrics.text()] {
+    let mut out = String::new();
+    for part in [state.admin.metrics_text(), build, state.metrics.text()] {
         out.push_str(part.trim_end().trim_end_matches(METRICS_END).trim_end());
         if !out.is_empty() && !out.ends_with('\n') {
             out.push('\n');

@@ -32,6 +32,7 @@ impl From<TailError> for ApiError {
             TailError::Query(_) => ErrorKind::Invalid,
             TailError::TooMany(..) => ErrorKind::Exhausted,
             TailError::Stopping => ErrorKind::Unavailable,
+            TailError::ReadOnly => ErrorKind::Unsupported,
         };
         QueryError::new(kind, error.to_string()).into()
     }

@@ -206,6 +206,11 @@ impl MemoryPool {
         self.fit_without_caches(user, bytes).inspect_err(|_| self.refused(user))
     }
 
+    /// The same for what can be done without: caches are left alone, and that there is no room is nobody's refusal.
+    pub fn try_reserve(&self, user: MemoryUser, bytes: usize) -> Option<Reservation> {
+        self.fit(user, bytes).ok()
+    }
+
     fn refused(&self, user: MemoryUser) {
         self.user(user).refusals.fetch_add(1, Ordering::Relaxed);
     }

@@ -9,7 +9,7 @@ use crate::addresses::split;
 use crate::bytesize::ByteSize;
 use crate::config::Config;
 use crate::problem::{Origin, Problem, nearest};
-use crate::sections::{Backend, DedicatedColumn, Limits};
+use crate::sections::{Backend, DedicatedColumn, ForeignKind, Limits};
 
 /// The values of `target`.
 pub(crate) const TARGETS: &[&str] = &[
@@ -50,6 +50,9 @@ const PROCESSORS: &[&str] = &[
     "local-blocks",
 ];
 
+/// Most tasks that `workers` may ask for, of a receiver's port or of a tenant's queue.
+const MAX_WORKERS: u32 = 256;
+
 /// The processors of the metrics-generator that Tempo has.
 pub fn processors() -> &'static [&'static str] {
     PROCESSORS
@@ -80,8 +83,18 @@ impl<'a> Findings<'a> {
         for processor in &limits.metrics_generator.processors {
             self.one_of(&format!("{above}.metrics_generator.processors"), processor, PROCESSORS);
         }
+        self.workers(
+            &format!("{above}.metrics_generator.forwarder.workers"),
+            limits.metrics_generator.forwarder.workers,
+        );
         let key = format!("{above}.storage.parquet_dedicated_columns");
         check_columns(&key, &limits.storage.parquet_dedicated_columns, self);
+    }
+
+    fn workers(&mut self, key: &str, workers: u32) {
+        if workers > MAX_WORKERS {
+            self.add(key, format!("{key} is {workers}; use {MAX_WORKERS} at the most"));
+        }
     }
 
     pub(crate) fn one_of(&mut self, key: &str, value: &str, choices: &[&str]) {
@@ -196,6 +209,10 @@ impl Config {
                 let key = format!("{}.endpoint", receiver.key);
                 let message = format!("{key} is \"{endpoint}\"; write host:port, such as 0.0.0.0:{port}");
                 found.add(&key, message);
+            }
+            if let ForeignKind::JaegerThriftCompact(of) | ForeignKind::JaegerThriftBinary(of) = receiver.kind
+            {
+                found.workers(&format!("{}.workers", receiver.key), of.workers);
             }
         }
         if let Some(listen) = &self.trackway.listen {

@@ -8,6 +8,7 @@ const MECHANISMS: &[&str] = &["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"];
 const STRATEGIES: &[&str] = &["", "range", "roundrobin", "cooperative-sticky"];
 const RECEIVER: &str = "distributor.receivers.kafka";
 const INGEST: &str = "ingest.kafka";
+const ALL_SAFE: &str = "all that are safe are offered, and no others";
 /// What the protocol can say.
 const FETCH_MAX: u64 = i32::MAX as u64;
 
@@ -155,6 +156,12 @@ fn tls_of(tls: &KafkaTls, block: &str, found: &mut Findings<'_>) {
         let text = format!("{key} is \"{}\"; only 1.2 is supported, which allows 1.3, too", tls.min_version);
         found.add(&key, text);
     }
+    let lists = [("cipher_suites", &tls.cipher_suites), ("curve_preferences", &tls.curve_preferences)];
+    for (name, list) in lists.into_iter().filter(|(_, list)| !list.is_empty()) {
+        let key = format!("{block}.{name}");
+        let set = list.join(", ");
+        found.add(&key, format!("{key} is {set}, which is not supported; remove it: {ALL_SAFE}"));
+    }
     if !["", "1.3"].contains(&tls.max_version.as_str()) {
         let key = format!("{block}.max_version");
         found.add(&key, format!("{key} is \"{}\", which is not supported; remove it", tls.max_version));
@@ -193,6 +200,56 @@ fn ingest(kafka: &IngestKafka, found: &mut Findings<'_>) {
         };
         login(&sasl, INGEST, ("sasl_mechanism", "sasl_username", "sasl_password"), found);
     }
+    if kafka.tls_enabled {
+        ingest_tls(kafka, found);
+    }
     let (cert, key) = (("tls_cert_path", &*kafka.tls_cert_path), ("tls_key_path", &*kafka.tls_key_path));
     pair(INGEST, cert, key, found);
+}
+
+/// What would be stricter than what is done.
+fn ingest_tls(kafka: &IngestKafka, found: &mut Findings<'_>) {
+    let (key, oldest) = (format!("{INGEST}.tls_min_version"), kafka.tls_min_version.as_str());
+    if oldest == "VersionTLS13" {
+        let way = "which is not supported; use VersionTLS12, which allows 1.3, too";
+        found.add(&key, format!("{key} is \"{oldest}\", {way}"));
+    } else if !oldest.is_empty() {
+        found.one_of(&key, oldest, &["VersionTLS10", "VersionTLS11", "VersionTLS12"]);
+    }
+    if !kafka.tls_cipher_suites.is_empty() {
+        let key = format!("{INGEST}.tls_cipher_suites");
+        let set = &kafka.tls_cipher_suites;
+        found.add(&key, format!("{key} is \"{set}\", which is not supported; remove it: {ALL_SAFE}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_would_be_stricter_than_what_is_done_is_refused() {
+        let ingest = |key: &str| format!("ingest: {{kafka: {{topic: t, tls_enabled: true, {key}}}}}");
+        let receiver = |key: &str| format!("distributor: {{receivers: {{kafka: {{tls: {{{key}}}}}}}}}");
+        for (yaml, refused) in [
+            (ingest("tls_min_version: VersionTLS12, tls_cipher_suites: ''"), None),
+            (ingest("tls_min_version: VersionTLS13"), Some("ingest.kafka.tls_min_version")),
+            (ingest("tls_min_version: '1.2'"), Some("ingest.kafka.tls_min_version")),
+            (ingest("tls_cipher_suites: TLS_AES_128_GCM_SHA256"), Some("ingest.kafka.tls_cipher_suites")),
+            (receiver("cipher_suites: [], curve_preferences: []"), None),
+            (receiver("cipher_suites: [TLS_A]"), Some("distributor.receivers.kafka.tls.cipher_suites")),
+            (
+                receiver("curve_preferences: [P256]"),
+                Some("distributor.receivers.kafka.tls.curve_preferences"),
+            ),
+        ] {
+            let problems = Config::from_yaml("tempo.yaml", &yaml).map(|config| config.validate());
+            let keys: Vec<String> = problems
+                .unwrap_or_else(|error| error.problems)
+                .into_iter()
+                .map(|problem| problem.key)
+                .collect();
+            assert_eq!(keys, refused.into_iter().collect::<Vec<_>>(), "{yaml}");
+        }
+    }
 }

@@ -107,3 +107,21 @@ fn nearest_origin(origins: &BTreeMap<String, Origin>, key: &str) -> Origin {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn workers_have_a_limit() {
+        for (workers, refused) in [(0, false), (256, false), (257, true), (100_000_000, true)] {
+            let text =
+                format!("overrides: {{a: {{metrics_generator: {{forwarder: {{workers: {workers}}}}}}}}}");
+            let read = tenant_limits("tenants.yaml", &text, &Limits::default());
+            let key = "overrides.a.metrics_generator.forwarder.workers";
+            let keys =
+                read.err().map(|error| error.problems.into_iter().map(|problem| problem.key).collect());
+            assert_eq!(keys, refused.then(|| vec![key.to_owned()]), "{workers}");
+        }
+    }
+}

@@ -14,7 +14,16 @@ impl Config {
         self.warn_columns(&mut found);
         self.warn_queries(&mut found);
         self.warn_user_overrides(&mut found);
+        self.warn_connections(&mut found);
         found.problems
+    }
+
+    fn warn_connections(&self, found: &mut Findings<'_>) {
+        for connections in self.connections() {
+            if let Some(message) = connections.cut_idle_timeout() {
+                found.add(&format!("{}.idle_timeout", connections.key), message);
+            }
+        }
     }
 
     /// Tenants' own settings in the folder of blocks: Tempo takes every folder there for a tenant.
@@ -58,7 +67,7 @@ impl Config {
         }
         for receiver in &self.unsupported_receivers {
             let key = format!("distributor.receivers.{receiver}");
-            found.add(&key, format!("{key} is not supported yet; otlp, jaeger and zipkin are served"));
+            found.add(&key, format!("{key} is not supported yet; otlp, jaeger, zipkin and kafka are served"));
         }
         for key in ["log_received_traces", "log_discarded_traces"] {
             let full = format!("distributor.{key}");
@@ -200,6 +209,29 @@ impl Config {
             let key = "query_frontend.mcp_server.enabled";
             let message = format!("{key} is true; language models that connect see the traces");
             found.add(key, message);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_timeout_that_http1_does_not_keep_is_named() {
+        for (http, warned) in [
+            ("", false),
+            ("idle_timeout: 2m", false),
+            ("idle_timeout: 3m", true),
+            ("idle_timeout: 3m, read_header_timeout: 3m", false),
+            ("idle_timeout: 30s, read_header_timeout: 10s", true),
+            ("idle_timeout: 3m, keep_alives_enabled: false", false),
+        ] {
+            let yaml = format!("distributor: {{receivers: {{otlp: {{protocols: {{http: {{{http}}}}}}}}}}}");
+            let warnings = Config::from_yaml("tempo.yaml", &yaml).map(|config| config.warnings());
+            let key = "distributor.receivers.otlp.protocols.http.idle_timeout";
+            let found = warnings.map(|all| all.into_iter().any(|warning| warning.key == key));
+            assert_eq!(found, Ok(warned), "{http}");
         }
     }
 }

@@ -38,6 +38,8 @@ pub struct PushError {
     pub message: String,
     /// When to come back, where that would help.
     pub retry_after: Option<Duration>,
+    /// Whether the same request will be refused at any time, whatever `kind` says for Tempo's sake.
+    pub never: bool,
 }
 
 impl Kinded for PushError {
@@ -49,7 +51,7 @@ impl Kinded for PushError {
 impl PushError {
     /// An error without a time to come back.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), retry_after: None }
+        Self { kind, message: message.into(), retry_after: None, never: false }
     }
 }
 

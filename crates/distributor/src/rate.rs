@@ -90,6 +90,16 @@ impl Rates {
     }
 }
 
+impl Rates {
+    /// Puts the bytes of a request back that came to nothing, or was there before.
+    pub(crate) fn give_back(&self, tenant: &TenantId, bytes: u64) {
+        if let Some(bucket) = self.buckets.lock().get_mut(tenant) {
+            // What is above the size is gone when it is looked at next.
+            bucket.left = bucket.left.saturating_add(u128::from(bytes) * BYTE);
+        }
+    }
+}
+
 /// Forgets tenants when there are as many as may be.
 fn make_room(buckets: &mut HashMap<TenantId, Bucket>, now: Duration) {
     if buckets.len() < TENANTS_MAX {

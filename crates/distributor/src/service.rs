@@ -40,6 +40,9 @@ const DISTRIBUTORS: u64 = 1;
 const WHERE: &str =
     "in overrides.defaults, or in the tenant's entry of the file overrides.per_tenant_override_config";
 
+/// Spans that were refused of which the reason is told.
+const REASONS_TOLD: usize = 8;
+
 /// When to come back where the configuration does not say.
 const COME_BACK: Duration = Duration::from_secs(1);
 
@@ -135,7 +138,9 @@ impl Distributor {
             ),
         };
         let message = format!("RATE_LIMITED: {what}. the setting is {setting} {WHERE}");
-        Err(PushError { kind: ErrorKind::Exhausted, message, retry_after: self.retry_after(tenant) })
+        let retry_after = self.retry_after(tenant);
+        let never = over == OverRate::Always;
+        Err(PushError { retry_after, never, ..PushError::new(ErrorKind::Exhausted, message) })
     }
 
     /// When a tenant's senders are told to come back.
@@ -147,6 +152,9 @@ impl Distributor {
     async fn take(&self, request: PushRequest) -> Result<PushResponse, PushError> {
         self.limit_rate(&request)?;
         let appended = self.ingester.push(request.tenant.clone(), request.body.clone()).await;
+        if appended.as_ref().map_or(true, |appended| appended.again) {
+            self.rates.give_back(&request.tenant, request.body.len() as u64);
+        }
         let appended = appended.map_err(|error| self.refusal(&error, &request.tenant))?;
         self.announce(&request);
         self.watch(&request, &appended);
@@ -163,7 +171,11 @@ impl Distributor {
             true => format!("{reason} of tenant {tenant} {WHERE}"),
             false => reason.to_string(),
         };
-        let refused = appended.refused.iter().map(|refused| (refused.ordinal, told(refused.reason)));
+        // A request may have half a million of them, and a sender reads a few.
+        let refused = appended.refused.iter().enumerate().map(|(place, refused)| {
+            let text = if place < REASONS_TOLD { told(refused.reason) } else { String::new() };
+            (refused.ordinal, text)
+        });
         Ok(PushResponse { accepted: appended.spans, refused: refused.collect() })
     }
 
@@ -175,7 +187,7 @@ impl Distributor {
             _ if matches!(kind, ErrorKind::Exhausted | ErrorKind::Unavailable) => self.retry_after(tenant),
             _ => None,
         };
-        PushError { kind, message: error.to_string(), retry_after }
+        PushError { retry_after, ..PushError::new(kind, error.to_string()) }
     }
 
     fn announce(&self, request: &PushRequest) {

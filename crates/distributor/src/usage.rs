@@ -19,6 +19,10 @@ use crate::walk::{self, ResourceSpans};
 const SERIES_MAX: usize = 1_000_000;
 /// Tenants that are counted.
 const TENANTS_MAX: usize = 100_000;
+/// Attributes by which a tenant's bytes are told apart; of more, the first by name.
+pub const DIMENSIONS_MAX: usize = 32;
+/// Bytes of the labels of all series; beyond it all bytes of a tenant count together.
+const SERIES_BYTES_MAX: usize = 64 << 20;
 /// Bytes of a label's value; longer ones are cut.
 const VALUE_BYTES_MAX: usize = 2048;
 /// How often series are looked through for those that are stale.
@@ -97,10 +101,11 @@ impl Dimensions {
             name if name == "tenant" || name == "tracker" => format!("exported_{name}"),
             name => name,
         };
-        let mut labels: Vec<String> = configured.iter().map(|(from, to)| label(from, to)).collect();
+        let counted = || configured.iter().take(DIMENSIONS_MAX);
+        let mut labels: Vec<String> = counted().map(|(from, to)| label(from, to)).collect();
         labels.sort();
         labels.dedup();
-        let mappings = configured.iter().filter_map(|(from, to)| {
+        let mappings = counted().filter_map(|(from, to)| {
             let (scope, attribute) = scope_of(from);
             let label = labels.binary_search(&label(from, to)).ok()?;
             Some(Mapping { attribute: attribute.to_owned(), scope, label })
@@ -165,6 +170,8 @@ pub struct Usage {
 struct Counts {
     tenants: HashMap<TenantId, Tenant>,
     series: usize,
+    /// Of the keys of all series; their labels take about as much again.
+    bytes: usize,
     purged: Duration,
 }
 
@@ -172,6 +179,7 @@ struct Counts {
 struct Counting<'c> {
     tenant: &'c mut Tenant,
     series_in_all: &'c mut usize,
+    bytes_in_all: &'c mut usize,
     most: u64,
     now: Duration,
     key: Vec<u8>,
@@ -205,7 +213,7 @@ impl Usage {
             }
             counts.tenants.insert(tenant.clone(), Tenant::default());
         }
-        let Counts { tenants, series, .. } = &mut *counts;
+        let Counts { tenants, series, bytes, .. } = &mut *counts;
         let Some(tenant) = tenants.get_mut(tenant) else { return };
         let is_same = |known: &Dimensions| {
             Arc::ptr_eq(&known.configured, dimensions) || known.configured == *dimensions
@@ -214,7 +222,8 @@ impl Usage {
             Some(known) => known,
             None => Dimensions::new(dimensions),
         };
-        let mut counting = Counting { tenant, series_in_all: series, most, now, key: Vec::new() };
+        let mut counting =
+            Counting { tenant, series_in_all: series, bytes_in_all: bytes, most, now, key: Vec::new() };
         counting.request(&dimensions, request);
         counting.tenant.dimensions = Some(dimensions);
     }
@@ -260,7 +269,8 @@ impl Counts {
             tenant.series.retain(|_, series| now.saturating_sub(series.grew) < stale);
             !tenant.series.is_empty()
         });
-        self.series = self.tenants.values().map(|tenant| tenant.series.len()).sum();
+        let series = || self.tenants.values().flat_map(|tenant| tenant.series.keys());
+        (self.series, self.bytes) = (series().count(), series().map(|key| key.len()).sum());
     }
 }
 
@@ -320,7 +330,9 @@ impl Counting<'_> {
     fn add(&mut self, dimensions: &Dimensions, values: &[&[u8]], bytes: u64) {
         let mut key = std::mem::take(&mut self.key);
         dimensions.key(values, &mut key);
-        let full = self.tenant.series.len() as u64 >= self.most || *self.series_in_all >= SERIES_MAX;
+        let full = self.tenant.series.len() as u64 >= self.most
+            || *self.series_in_all >= SERIES_MAX
+            || *self.bytes_in_all + key.len() > SERIES_BYTES_MAX / 2;
         let overflow = vec![OVERFLOW; values.len()];
         let values = if full && !self.tenant.series.contains_key(&*key) {
             dimensions.key(&overflow, &mut key);
@@ -335,6 +347,7 @@ impl Counting<'_> {
             }
             None => {
                 *self.series_in_all += 1;
+                *self.bytes_in_all += key.len();
                 let values = values.iter().map(|value| String::from_utf8_lossy(value).into_owned()).collect();
                 let labels = Arc::clone(&dimensions.labels);
                 let series = Series { labels, values, bytes, grew: self.now };

@@ -15,6 +15,7 @@ mod attributes;
 pub mod jaeger;
 mod otlp;
 mod record;
+mod room;
 mod thrift;
 pub mod zipkin;
 

@@ -11,6 +11,7 @@ use trackway_spans::wire::{
 };
 
 use crate::attributes::Attributes;
+use crate::room::{GROUP, LEAST_ROOM, Room};
 use crate::{Error, MAX_REASONS, Options, Translated};
 
 /// Span kinds.
@@ -155,6 +156,9 @@ pub(crate) struct Request {
     resources: Vec<(Vec<u8>, OfResource)>,
     places: HashMap<Vec<u8>, usize>,
     bytes: usize,
+    /// What resources and scopes take beside that.
+    held: usize,
+    room: Room,
     /// Spans met, good or bad.
     met: usize,
     done: Translated,
@@ -171,9 +175,22 @@ impl Request {
             resources: Vec::new(),
             places: HashMap::new(),
             bytes: 0,
+            held: 0,
+            room: Room::new(options.max_output),
             met: 0,
             done: Translated::default(),
         }
+    }
+
+    /// The room for what is read next, a span or a process.
+    pub(crate) fn room(&self) -> &Room {
+        self.room.renew();
+        &self.room
+    }
+
+    /// What was read, unless there was no room for it: then that is the reason, whatever the reader says.
+    pub(crate) fn checked<T, E: Into<Error>>(&self, read: Result<T, E>) -> Result<T, Error> {
+        if self.room.is_full() { Err(Error::TooLarge(self.max_output)) } else { read.map_err(Into::into) }
     }
 
     /// Finds or adds a resource by its body.
@@ -191,6 +208,7 @@ impl Request {
         self.places.insert(body.to_vec(), place);
         self.resources.push((body.to_vec(), OfResource::default()));
         self.bytes += body.len();
+        self.held += body.len() + GROUP;
         ResourceAt(place)
     }
 
@@ -208,6 +226,7 @@ impl Request {
                     resource.places.insert(scope.to_vec(), place);
                     resource.scopes.push(OfScope { scope: scope.to_vec(), spans: Vec::new() });
                     self.bytes += scope.len();
+                    self.held += scope.len() + GROUP;
                     place
                 }
             },
@@ -216,17 +235,20 @@ impl Request {
         let before = out.len();
         put_message(out, 2, |out| span.write(out));
         self.bytes += out.len() - before;
-        if self.bytes > self.max_output { Err(Error::TooLarge(self.max_output)) } else { Ok(()) }
+        let fits = self.bytes <= self.max_output && self.held <= self.max_output.max(LEAST_ROOM);
+        if fits { self.checked(Ok::<_, Error>(())) } else { Err(Error::TooLarge(self.max_output)) }
     }
 
-    /// Counts a span that cannot be used.
+    /// Counts a span that cannot be used. One for which there was no room ends the request.
     #[cold]
-    pub(crate) fn refuse(&mut self, reason: impl Into<String>) {
+    pub(crate) fn refuse(&mut self, reason: impl Into<String>) -> Result<(), Error> {
+        self.checked(Ok::<_, Error>(()))?;
         if self.done.reasons.len() < MAX_REASONS {
             self.done.reasons.push((self.met, reason.into()));
         }
         self.met += 1;
         self.done.refused += 1;
+        Ok(())
     }
 
     /// The request, unless all of its spans were refused.

@@ -38,6 +38,9 @@ pub enum ThriftError {
     /// Nested deeper than any sender does on purpose.
     #[error("structs and lists are nested too deeply")]
     TooDeep,
+    /// One span takes more memory than it may.
+    #[error("a span is too large")]
+    TooLarge,
     /// Another type than this field must have.
     #[error("a field has another type than it must have")]
     WrongType,

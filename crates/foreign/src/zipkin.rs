@@ -182,10 +182,13 @@ fn json_spans(
             };
             reader.rewind(mark);
             reader.skip()?;
-            request.refuse(refuse);
-            Ok(())
+            request.refuse(refuse).map_err(|error| {
+                failed = Some(error);
+                Fail::syntax(reader.at(), "")
+            })
         })
     });
+    request.checked(Ok::<_, Error>(()))?;
     match (read.and_then(|()| reader.finish()), failed) {
         (_, Some(error)) => Err(error),
         (Err(fail), None) => Err(Error::Json(whole(&fail.into_error(&text).to_string()))),

@@ -11,7 +11,10 @@ use proptest::test_runner::{Config, RngSeed, TestRunner};
 use proptest::{collection, prelude::any};
 use trackway_foreign::{Error, Options, Protocol, Translated, jaeger, zipkin};
 use trackway_spans::peek_request;
+use trackway_spans::wire::put_bytes;
 
+/// As large as a body may be.
+const BODY: usize = 20 << 20;
 /// Cases of each kind of damage.
 const CASES: u32 = 2000;
 
@@ -94,4 +97,89 @@ fn damaged_requests() {
         });
         assert!(run.is_ok(), "{name}: {run:?}");
     }
+}
+
+/// What a receiver of such bodies lets become of them.
+fn as_received() -> Options {
+    Options { max_output: 2 * BODY + (64 << 10), ..options() }
+}
+
+/// A list of Thrift's binary protocol, of as many empty structs as a body can have.
+fn empty_structs(before: &[u8], field: u8) -> Vec<u8> {
+    let mut bytes = [before, &[15, 0, field, 12]].concat();
+    bytes.extend(i32::try_from(BODY).unwrap().to_be_bytes());
+    bytes.resize(bytes.len() + BODY + 3, 0);
+    bytes
+}
+
+/// The same of protobuf, below fields with these numbers.
+fn empty_messages(above: &[u32], field: u8) -> Vec<u8> {
+    let mut bytes = [field << 3 | 2, 0].repeat(BODY / 2);
+    for number in above {
+        let mut outer = Vec::new();
+        put_bytes(&mut outer, *number, &bytes);
+        bytes = outer;
+    }
+    bytes
+}
+
+fn empty_json(before: &str, element: &str, after: &str) -> Vec<u8> {
+    let elements = vec![element; BODY / (element.len() + 1)].join(",");
+    format!("{before}{elements}{after}").into_bytes()
+}
+
+#[test]
+fn what_is_nearly_nothing_on_the_wire_takes_no_memory_without_bound() {
+    let jaeger_thrift: Translate = |b, o| jaeger::http_body(b, Protocol::Binary, o);
+    let mut cases: Vec<(String, Translate, Vec<u8>)> = Vec::new();
+    let span = [12, 0, 1, 0, 15, 0, 2, 12, 0, 0, 0, 1];
+    for (what, field) in [("references", 6), ("tags", 10), ("logs", 11)] {
+        cases.push((format!("Jaeger Thrift, {what}"), jaeger_thrift, empty_structs(&span, field)));
+    }
+    cases.push(("Jaeger Thrift, tags of a process".to_owned(), jaeger_thrift, empty_structs(&[12, 0, 1], 2)));
+    for (what, field) in [("references", 4), ("tags", 8), ("logs", 9)] {
+        cases.push((format!("PostSpans, {what}"), jaeger::post_spans, empty_messages(&[1, 1], field)));
+        cases.push((format!("Jaeger protobuf, {what}"), jaeger::span, empty_messages(&[], field)));
+        let json = empty_json(&format!("{{\"{what}\":["), "{}", "]}");
+        cases.push((format!("Jaeger JSON, {what}"), jaeger::span_json, json));
+    }
+    let process = empty_messages(&[10, 1, 1], 2);
+    cases.push(("PostSpans, tags of a span's process".to_owned(), jaeger::post_spans, process));
+    for (what, field) in [("annotations", 6), ("tags", 8)] {
+        let thrift = empty_structs(&[12, 0, 0, 0, 1], field);
+        cases.push((format!("v1 Thrift, {what}"), zipkin::v1_thrift, thrift));
+    }
+    for what in ["annotations", "binaryAnnotations"] {
+        let json = empty_json(&format!("[{{\"{what}\":["), "{}", "]}]");
+        cases.push((format!("v1 JSON, {what}"), zipkin::v1_json, json));
+    }
+    let annotations = empty_json("[{\"annotations\":[", "{}", "]}]");
+    cases.push(("v2 JSON, annotations".to_owned(), zipkin::v2_json, annotations));
+    let tags = empty_json("[{\"tags\":{", "\"\":\"\"", "}}]");
+    cases.push(("v2 JSON, tags".to_owned(), zipkin::v2_json, tags));
+    for (what, field) in [("annotations", 10), ("tags", 11)] {
+        cases.push((format!("v2 protobuf, {what}"), zipkin::v2_proto, empty_messages(&[1], field)));
+    }
+    let mut event = Vec::new();
+    put_bytes(&mut event, 2, &empty_json("e|{", "\"\":1", "}|0"));
+    let (mut span, mut list) = (vec![0x1a, 8, 0, 0, 0, 0, 0, 0, 0, 1], Vec::new());
+    span.extend([0x0a, 8, 0, 0, 0, 0, 0, 0, 0, 1]);
+    put_bytes(&mut span, 10, &event);
+    put_bytes(&mut list, 1, &span);
+    cases.push(("v2 protobuf, attributes of an event".to_owned(), zipkin::v2_proto, list));
+    let options = as_received();
+    for (name, translate, bytes) in cases {
+        let done = translate(&bytes, &options).map(|translated| translated.spans);
+        assert_eq!(done, Err(Error::TooLarge(options.max_output)), "{name}");
+    }
+}
+
+#[test]
+fn what_one_span_took_is_there_for_the_next() {
+    // Each has a thousand tags; together they are more than one span may have.
+    let tags: Vec<String> = (0..1000).map(|tag| format!("\"k{tag}\":\"\"")).collect();
+    let span = format!("{{\"traceId\":\"1\",\"id\":\"2\",\"tags\":{{{}}}}}", tags.join(","));
+    let body = format!("[{}]", vec![span; 500].join(","));
+    let translated = zipkin::v2_json(body.as_bytes(), &as_received());
+    assert_eq!(translated.map(|translated| translated.spans), Ok(500));
 }

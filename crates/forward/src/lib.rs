@@ -11,6 +11,7 @@ mod send;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,16 +23,19 @@ use trackway_common::{MemoryPool, Random, TenantId};
 use trackway_overrides::{Limits, Overrides};
 
 pub use filter::{Filter, FilterError, reduce};
+pub use numbers::MAX_SERIES;
 pub use queue::MAX_QUEUE_BYTES;
 pub use send::{ATTEMPT, GIVE_UP};
 
-use numbers::{AllNumbers, add};
-use queue::{Forwarder, Queue};
+use numbers::{AllNumbers, Numbers, add};
+use queue::{Forwarder, Queue, Seldom};
 
 /// Requests that wait in one queue, unless the tenant's limits say otherwise.
 pub const QUEUE_SIZE: usize = 100;
 /// Requests of one queue that are sent at a time, unless the tenant's limits say otherwise.
 pub const WORKERS: usize = 2;
+/// Most workers of a queue, whatever the tenant's limits say.
+pub const MAX_WORKERS: usize = 256;
 /// Most queues; tenants beyond are not forwarded, and that is counted.
 pub const MAX_QUEUES: usize = 10_000;
 /// How long what waits may take at the shutdown.
@@ -86,9 +90,24 @@ impl ForwardError {
 struct OfTenant {
     limits: Arc<Limits>,
     queues: Vec<Arc<Queue>>,
+    /// Counts of forwarders that have no queue: unknown ones, and those beyond [`MAX_QUEUES`].
+    lost: Vec<Arc<Numbers>>,
+    /// Whether there was no room for any queue.
+    is_crowded: bool,
+    /// Looks since the last request.
+    idle: AtomicU32,
 }
 
 impl OfTenant {
+    fn push(&self, body: &Bytes, refused: &Arc<[u32]>) {
+        self.idle.store(0, Ordering::Relaxed);
+        self.queues.iter().for_each(|queue| queue.push(body, refused));
+        for numbers in &self.lost {
+            add(&numbers.pushes, 1);
+            add(&numbers.failures, 1);
+        }
+    }
+
     fn fits(&self, limits: &Arc<Limits>) -> bool {
         let wanted = |limits: &Limits| (limits.forwarder_queue_size, limits.forwarder_workers);
         Arc::ptr_eq(&self.limits, limits)
@@ -107,6 +126,8 @@ pub struct Forwarders {
     /// What was replaced, while it sends what it has.
     closing: Mutex<Vec<Arc<Queue>>>,
     warned: Mutex<Vec<(TenantId, String)>>,
+    /// When it was last said that there are too many queues.
+    too_many: Seldom,
     numbers: AllNumbers,
     none: Arc<[u32]>,
 }
@@ -142,6 +163,7 @@ impl Forwarders {
             tenants: RwLock::default(),
             closing: Mutex::default(),
             warned: Mutex::default(),
+            too_many: Seldom::default(),
             numbers: AllNumbers::default(),
             none: Arc::from([]),
         })))
@@ -155,48 +177,60 @@ impl Forwarders {
         }
         let refused: Arc<[u32]> = if refused.len() == 0 { Arc::clone(&self.none) } else { refused.collect() };
         if let Some(of) = self.tenants.read().get(tenant).filter(|of| of.fits(&limits)) {
-            return of.queues.iter().for_each(|queue| queue.push(body, &refused));
+            return of.push(body, &refused);
         }
         let mut tenants = self.tenants.write();
         if !tenants.get(tenant).is_some_and(|of| of.fits(&limits)) {
             let others: usize = tenants.values().map(|of| of.queues.len()).sum();
-            let opened = self.queues(tenant, &limits, others);
-            if let Some(old) = tenants.insert(tenant.clone(), OfTenant { limits, queues: opened }) {
+            let (queues, lost) = self.queues(tenant, &limits, others);
+            let is_crowded = others >= MAX_QUEUES;
+            let opened = OfTenant { limits, queues, lost, is_crowded, idle: AtomicU32::new(0) };
+            if let Some(old) = tenants.insert(tenant.clone(), opened) {
                 self.closing.lock().extend(old.queues);
             }
         }
         if let Some(of) = tenants.get(tenant) {
-            of.queues.iter().for_each(|queue| queue.push(body, &refused));
+            of.push(body, &refused);
         }
     }
 
-    fn queues(&self, tenant: &TenantId, limits: &Limits, others: usize) -> Vec<Arc<Queue>> {
+    /// Opens the queues of a tenant; and where is counted what could not get one.
+    fn queues(
+        &self,
+        tenant: &TenantId,
+        limits: &Limits,
+        others: usize,
+    ) -> (Vec<Arc<Queue>>, Vec<Arc<Numbers>>) {
         let or = |number: usize, default: usize| if number == 0 { default } else { number };
         let size = or(limits.forwarder_queue_size, QUEUE_SIZE);
-        let workers = or(limits.forwarder_workers, WORKERS);
-        let mut opened = Vec::new();
+        let workers = or(limits.forwarder_workers, WORKERS).min(MAX_WORKERS);
+        let (mut opened, mut lost) = (Vec::new(), Vec::new());
         for name in &limits.forwarders {
             let Some(forwarder) = self.forwarders.get(name) else {
-                self.unknown(tenant, name);
+                lost.push(self.unknown(tenant, name));
                 continue;
             };
             let numbers = self.numbers.of(&forwarder.name, tenant);
             if others + opened.len() >= MAX_QUEUES {
-                tracing::warn!(%tenant, "forwarder {name}: there are {MAX_QUEUES} queues already; nothing is forwarded");
-                add(&numbers.failures, 1);
+                if self.too_many.due() {
+                    tracing::warn!(
+                        %tenant,
+                        "forwarder {name}: there are {MAX_QUEUES} queues already; nothing is forwarded, \
+                         nor for other tenants without a queue (tempo_distributor_queue_pushes_failures_total)"
+                    );
+                }
+                lost.push(numbers);
                 continue;
             }
             let (memory, random) = (self.memory.clone(), &self.random);
             opened.push(Arc::new(Queue::open(forwarder, tenant, (size, workers), numbers, memory, random)));
         }
-        opened
+        (opened, lost)
     }
 
-    /// A tenant names a forwarder that is not there: counted, and said once.
-    fn unknown(&self, tenant: &TenantId, name: &str) {
+    /// A tenant names a forwarder that is not there: said once. Where it is counted.
+    fn unknown(&self, tenant: &TenantId, name: &str) -> Arc<Numbers> {
         let numbers = self.numbers.of(&Arc::from(name), tenant);
-        add(&numbers.pushes, 1);
-        add(&numbers.failures, 1);
         let mut warned = self.warned.lock();
         let what = (tenant.clone(), name.to_owned());
         if warned.len() < MAX_WARNED && !warned.contains(&what) {
@@ -209,6 +243,7 @@ impl Forwarders {
             );
             warned.push(what);
         }
+        numbers
     }
 
     /// Closes queues that are not wanted any more, until `stop`; then sends what waits, for [`DRAIN`] at the most.
@@ -247,10 +282,12 @@ impl Forwarders {
     fn outdated(&self) -> Vec<Arc<Queue>> {
         let mut tenants = self.tenants.write();
         let mut gone = std::mem::take(&mut *self.closing.lock());
+        let room = tenants.values().map(|of| of.queues.len()).sum::<usize>() < MAX_QUEUES;
         tenants.retain(|tenant, of| {
-            let idle =
-                of.queues.iter().map(|queue| queue.look()).min().is_none_or(|looks| looks >= IDLE_LOOKS);
-            let stays = !idle && of.fits(&self.overrides.for_tenant(tenant));
+            let idle = of.idle.fetch_add(1, Ordering::Relaxed) >= IDLE_LOOKS;
+            // Without any queue, and now there may be room for one.
+            let retries = room && of.is_crowded && of.queues.is_empty();
+            let stays = !idle && !retries && of.fits(&self.overrides.for_tenant(tenant));
             if !stays {
                 gone.append(&mut of.queues);
             }

@@ -36,13 +36,24 @@ pub(crate) fn add(number: &AtomicU64, by: u64) {
 /// A forwarder's name and a tenant.
 type Of = (Arc<str>, TenantId);
 
-/// All of them; they stay when their queue goes.
+/// Most forwarders and tenants that are counted one by one; those beyond are counted together.
+pub const MAX_SERIES: usize = 20_000;
+/// The name and the tenant that they are counted by.
+const OTHER: &str = "__overflow__";
+
+/// All of them, [`MAX_SERIES`] and one at the most; they stay when their queue goes.
 #[derive(Debug, Default)]
 pub(crate) struct AllNumbers(Mutex<BTreeMap<Of, Arc<Numbers>>>);
 
 impl AllNumbers {
     pub(crate) fn of(&self, name: &Arc<str>, tenant: &TenantId) -> Arc<Numbers> {
-        Arc::clone(self.0.lock().entry((Arc::clone(name), tenant.clone())).or_default())
+        let (mut all, of) = (self.0.lock(), (Arc::clone(name), tenant.clone()));
+        if let Some(numbers) = all.get(&of) {
+            return Arc::clone(numbers);
+        }
+        let other = || TenantId::new(OTHER).map(|tenant| (Arc::from(OTHER), tenant));
+        let of = if all.len() < MAX_SERIES { of } else { other().unwrap_or(of) };
+        Arc::clone(all.entry(of).or_default())
     }
 
     /// Appends them in Prometheus's text format.
@@ -131,6 +142,32 @@ fn sums(all: &BTreeMap<Of, Arc<Numbers>>, out: &mut String) {
         let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} counter");
         for (tenant, sum) in &tenants {
             let _ = writeln!(out, "{name}{{tenant=\"{tenant}\"}} {}", pick(sum));
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn those_beyond_the_limit_are_counted_together() {
+        let (all, name) = (AllNumbers::default(), Arc::from("f"));
+        let tenant = |number: usize| TenantId::new(&format!("t{number}")).unwrap();
+        for number in 0..MAX_SERIES + 100 {
+            add(&all.of(&name, &tenant(number)).pushes, 1);
+        }
+        assert_eq!(all.0.lock().len(), MAX_SERIES + 1);
+        add(&all.of(&name, &tenant(0)).pushes, 1);
+        let mut out = String::new();
+        all.write(&mut out);
+        for line in [
+            "tempo_distributor_queue_pushes_total{name=\"f\",tenant=\"t0\"} 2",
+            "tempo_distributor_queue_pushes_total{name=\"__overflow__\",tenant=\"__overflow__\"} 100",
+            "tempo_distributor_forwarder_pushes_total{tenant=\"__overflow__\"} 100",
+        ] {
+            assert!(out.lines().any(|found| found == line), "{line}");
         }
     }
 }

@@ -4,7 +4,7 @@
 //! in the memory budget; what is dropped is counted.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,6 +20,10 @@ use crate::send::Client;
 
 /// Most bytes that wait in one queue, or are being sent from it.
 pub const MAX_QUEUE_BYTES: usize = 64 << 20;
+/// Larger requests are filtered on threads that may be busy for a while.
+const FILTER_HERE: usize = 64 << 10;
+/// How often a request is there while it is filtered: whole, by resource and by scope.
+const COPIES: usize = 3;
 /// How long a repeated warning is kept quiet.
 const QUIET: Duration = Duration::from_secs(60);
 
@@ -64,16 +68,14 @@ pub(crate) struct Queue {
     entrance: mpsc::Sender<Waiting>,
     workers: SyncMutex<JoinSet<()>>,
     warned: Arc<Seldom>,
-    /// Looks since the last request.
-    idle: AtomicU32,
 }
 
 /// Remembers when something was last said.
 #[derive(Debug, Default)]
-struct Seldom(SyncMutex<Option<Instant>>);
+pub(crate) struct Seldom(SyncMutex<Option<Instant>>);
 
 impl Seldom {
-    fn due(&self) -> bool {
+    pub(crate) fn due(&self) -> bool {
         let (mut last, now) = (self.0.lock(), Instant::now());
         let due = last.is_none_or(|then| now.duration_since(then) >= QUIET);
         if due {
@@ -103,6 +105,7 @@ impl Queue {
                 tenant: tenant.clone(),
                 numbers: Arc::clone(&numbers),
                 random: Arc::clone(random),
+                memory: memory.clone(),
                 warned: Arc::clone(&warned),
             };
             tasks.spawn(worker.run(Arc::clone(&exit)));
@@ -116,14 +119,12 @@ impl Queue {
             entrance,
             workers: SyncMutex::new(tasks),
             warned,
-            idle: AtomicU32::new(0),
         }
     }
 
     /// Puts a request in, or drops it.
     pub(crate) fn push(&self, body: &Bytes, refused: &Arc<[u32]>) {
         add(&self.numbers.pushes, 1);
-        self.idle.store(0, Ordering::Relaxed);
         if let Err(why) = self.try_push(body, refused) {
             add(&self.numbers.failures, 1);
             if self.warned.due() {
@@ -134,11 +135,6 @@ impl Queue {
                 );
             }
         }
-    }
-
-    /// Looks at it: how often that was done since the last request.
-    pub(crate) fn look(&self) -> u32 {
-        self.idle.fetch_add(1, Ordering::Relaxed)
     }
 
     fn try_push(&self, body: &Bytes, refused: &Arc<[u32]>) -> Result<(), String> {
@@ -186,6 +182,7 @@ struct Worker {
     tenant: TenantId,
     numbers: Arc<Numbers>,
     random: Arc<dyn Random>,
+    memory: MemoryPool,
     warned: Arc<Seldom>,
 }
 
@@ -199,8 +196,10 @@ impl Worker {
     }
 
     async fn forward(&self, waiting: &Waiting) {
-        let Some(body) = reduce(&waiting.body, &self.forwarder.filter, &waiting.refused) else {
-            return add(&self.numbers.empty, 1);
+        let (body, _memory) = match self.reduced(waiting).await {
+            Ok((Some(body), memory)) => (body, memory),
+            Ok((None, _)) => return add(&self.numbers.empty, 1),
+            Err(why) => return self.give_up(&why),
         };
         let mut sending = JoinSet::new();
         for client in &self.forwarder.clients {
@@ -217,6 +216,31 @@ impl Worker {
             }
         }
         let Some(error) = failed else { return add(&self.numbers.sent, 1) };
+        self.give_up(&error);
+    }
+
+    /// What is to be sent of a request, and the memory of the copy if there is one.
+    async fn reduced(&self, waiting: &Waiting) -> Result<(Option<Bytes>, Option<Reservation>), String> {
+        let Waiting { body, refused, .. } = waiting;
+        if self.forwarder.filter.is_empty() && refused.is_empty() {
+            return Ok((Some(body.clone()), None));
+        }
+        let room = body.len().saturating_mul(COPIES);
+        let mut memory =
+            self.memory.reserve(MemoryUser::Forwarders, room).map_err(|over| over.to_string())?;
+        let left = if body.len() <= FILTER_HERE {
+            reduce(body, &self.forwarder.filter, refused)
+        } else {
+            let (forwarder, body, refused) = (Arc::clone(&self.forwarder), body.clone(), Arc::clone(refused));
+            let reducing = move || reduce(&body, &forwarder.filter, &refused);
+            tokio::task::spawn_blocking(reducing).await.map_err(|error| error.to_string())?
+        };
+        // Also the request itself may be handed back, or a copy that was given its full length.
+        memory.shrink_to(left.as_ref().map_or(0, |_| body.len()));
+        Ok((left, Some(memory)))
+    }
+
+    fn give_up(&self, error: &str) {
         add(&self.numbers.given_up, 1);
         if self.warned.due() {
             let (name, tenant) = (&self.forwarder.name, &self.tenant);

@@ -77,6 +77,16 @@ impl<V: Default> Generations<V> {
         self.current.entry(key).or_default()
     }
 
+    /// Forgets a trace.
+    pub(crate) fn remove(&mut self, key: Key) {
+        let places = [self.current.remove(&key).is_some(), self.old.remove(&key).is_some()];
+        if let Some(counts) = self.of_tenants.get_mut(&key.0) {
+            for (count, was_there) in counts.iter_mut().zip(places) {
+                *count = count.saturating_sub(u64::from(was_there));
+            }
+        }
+    }
+
     /// The value of a trace, if it is there, which is not seen by that.
     pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut V> {
         match self.current.get_mut(&key) {

@@ -34,8 +34,9 @@ struct State {
     next: u32,
     live: Generations<()>,
     sizes: Generations<u64>,
-    /// By the hash of the request.
-    remembered: VecDeque<(u128, Vec<Refused>)>,
+    /// By the hash of the request, and in the order in which they came.
+    remembered: HashMap<u128, Vec<Refused>>,
+    order: VecDeque<u128>,
     remembered_spans: usize,
 }
 
@@ -47,22 +48,28 @@ pub(crate) struct Judged<'l> {
     /// In order.
     pub(crate) refused: Vec<Refused>,
     added: Vec<(Key, u64)>,
+    /// Traces that were not live before.
+    new: Vec<Key>,
 }
 
 impl Judged<'_> {
     /// The request is durable.
     pub(crate) fn keep(mut self) -> Vec<Refused> {
         self.added.clear();
+        self.new.clear();
         std::mem::take(&mut self.refused)
     }
 }
 
 impl Drop for Judged<'_> {
     fn drop(&mut self) {
-        if self.added.is_empty() {
+        if self.added.is_empty() && self.new.is_empty() {
             return;
         }
         let mut state = self.limits.state.lock();
+        for key in &self.new {
+            state.live.remove(*key);
+        }
         for (key, bytes) in &self.added {
             if let Some(size) = state.sizes.get_mut(*key) {
                 *size = size.saturating_sub(*bytes);
@@ -79,7 +86,8 @@ impl TraceLimits {
             next: 0,
             live: Generations::new(idle, TRACES_MAX),
             sizes: Generations::new(kept.max(idle), TRACES_MAX),
-            remembered: VecDeque::new(),
+            remembered: HashMap::new(),
+            order: VecDeque::new(),
             remembered_spans: 0,
         };
         Self { state: Mutex::new(state) }
@@ -96,7 +104,7 @@ impl TraceLimits {
         request: &[u8],
         now: Duration,
     ) -> Result<Judged<'_>, AppendError> {
-        let mut judged = Judged { limits: self, refused: Vec::new(), added: Vec::new() };
+        let mut judged = Judged { limits: self, refused: Vec::new(), added: Vec::new(), new: Vec::new() };
         let most_traces = most_traces(limits);
         let most_bytes = limits.max_bytes_per_trace as u64;
         if most_traces.is_none() && most_bytes == 0 {
@@ -117,11 +125,16 @@ impl TraceLimits {
             let trace = run[0].1;
             let key = (number, trace);
             if let Some(limit) = most_traces
-                && !state.make_live(key, limit)
+                && state.live.see(key).is_none()
             {
-                let reason = Refusal::LiveTraces { limit };
-                judged.refused.extend(run.iter().map(|span| Refused { ordinal: span.0, reason }));
-                continue;
+                if state.live.count(key.0) < limit {
+                    state.live.see_or_add(key);
+                    judged.new.push(key);
+                } else {
+                    let reason = Refusal::LiveTraces { limit };
+                    judged.refused.extend(run.iter().map(|span| Refused { ordinal: span.0, reason }));
+                    continue;
+                }
             }
             if most_bytes == 0 {
                 continue;
@@ -149,19 +162,21 @@ impl TraceLimits {
             return;
         }
         let mut state = self.state.lock();
+        if state.remembered.insert(hash, refused.to_vec()).is_some() {
+            return;
+        }
         state.remembered_spans += refused.len();
-        state.remembered.push_back((hash, refused.to_vec()));
+        state.order.push_back(hash);
         while state.remembered_spans > REMEMBERED_MAX {
-            let Some((_, gone)) = state.remembered.pop_front() else { break };
-            state.remembered_spans -= gone.len();
+            let Some(oldest) = state.order.pop_front() else { break };
+            let gone = state.remembered.remove(&oldest).map_or(0, |gone| gone.len());
+            state.remembered_spans = state.remembered_spans.saturating_sub(gone);
         }
     }
 
-    /// What limits refused of a request the first time.
+    /// What limits refused of a request the first time, as far as it is remembered: not over a restart, and not of the oldest.
     pub(crate) fn refused_before(&self, hash: u128) -> Vec<Refused> {
-        let state = self.state.lock();
-        let known = state.remembered.iter().rev().find(|(known, _)| *known == hash);
-        known.map(|(_, refused)| refused.clone()).unwrap_or_default()
+        self.state.lock().remembered.get(&hash).cloned().unwrap_or_default()
     }
 
     /// Live traces by tenant at `now`.
@@ -196,17 +211,6 @@ impl State {
         self.next = self.next.wrapping_add(1);
         self.tenants.insert(tenant.clone(), self.next);
         self.next
-    }
-
-    /// Whether a trace is live or may become so.
-    fn make_live(&mut self, key: Key, limit: u64) -> bool {
-        if self.live.see(key).is_none() {
-            if self.live.count(key.0) >= limit {
-                return false;
-            }
-            self.live.see_or_add(key);
-        }
-        true
     }
 }
 
@@ -281,6 +285,20 @@ mod tests {
     }
 
     #[test]
+    fn what_fails_makes_no_trace_live() {
+        let limits = Limits { max_traces_per_user: 1, ..Limits::unlimited() };
+        let (tenant, traces) = (TenantId::single(), TraceLimits::new(IDLE, KEPT));
+        let judge = |trace| {
+            traces.judge(&tenant, &limits, &request(&[(trace, 30)]), Duration::from_secs(100)).unwrap()
+        };
+        drop(judge(1));
+        assert_eq!(refused(judge(2).keep()), []);
+        // One that was live before stays so.
+        drop(judge(2));
+        assert_eq!(refused(judge(1).keep()), [(0, "live_traces_exceeded")]);
+    }
+
+    #[test]
     fn what_was_refused_is_told_again() {
         let traces = TraceLimits::new(IDLE, KEPT);
         let refused = [Refused { ordinal: 3, reason: Refusal::LiveTraces { limit: 1 } }];
@@ -290,7 +308,7 @@ mod tests {
         for hash in 0..200_000 {
             traces.remember(hash, &refused);
         }
-        assert!(traces.state.lock().remembered.len() <= REMEMBERED_MAX);
+        assert!(traces.state.lock().order.len() <= REMEMBERED_MAX);
         assert_eq!(traces.refused_before(7), []);
     }
 }

@@ -295,9 +295,10 @@ impl Ingester {
 
     /// Counts refused spans, and marks the traces that are not whole any more.
     fn count_refused(&self, tenant: &TenantId, appended: &Appended) {
-        for refused in &appended.refused {
-            self.metrics.discarded(tenant, refused.reason.label(), 1);
-            if let Refusal::TraceTooLarge { trace, .. } = refused.reason {
+        for run in appended.refused.chunk_by(|one, next| one.reason == next.reason) {
+            let reason = run[0].reason;
+            self.metrics.discarded(tenant, reason.label(), run.len() as u64);
+            if let Refusal::TraceTooLarge { trace, .. } = reason {
                 self.cut.mark(tenant, trace);
             }
         }

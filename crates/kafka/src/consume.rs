@@ -1,37 +1,31 @@
 //! A member of a group: joins it, reads, commits what is durable, and begins anew when the brokers were away.
 //!
-//! What must stay true: the group is told often enough that the member is there, however slowly records are taken; before
-//! a partition goes to somebody else, what is durable of it is committed.
+//! What must stay true: the group is told often enough that the member is there, however slowly records are taken; a
+//! partition that cannot be read does not keep others from being read.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::io;
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use krafka::consumer::{
-    AutoOffsetReset, Consumer, ConsumerRebalanceListener, OffsetAndMetadata, PartitionAssignmentStrategy,
-    TopicPartition,
-};
+use krafka::consumer::{Consumer, ConsumerRecord};
 use krafka::{CloseOptions, Kafka, KrafkaError};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use trackway_distributor::Push;
 use trackway_receivers::Seldom;
 
-use crate::config::{KafkaConfig, Sharing, TenantOf};
-use crate::progress::{Place, Position, Progress};
-use crate::record::{Door, RECORD_BYTES_MAX};
+use crate::broken::Broken;
+use crate::client::{TEMPO_GROUP, commit, consumer};
+use crate::config::{KafkaConfig, TenantOf};
+use crate::listener::Listener;
+use crate::progress::{Place, Progress};
+use crate::record::{Door, alone, size};
 
 /// How long one look for records waits for them.
 const POLL: Duration = Duration::from_millis(250);
 /// How long is waited for room before the group is told that the member is there without taking more.
 const ROOM: Duration = Duration::from_secs(1);
-/// Records that one look takes.
-const RECORDS_AT_A_TIME: i32 = 500;
-/// What is on its way of a partition that goes to somebody else is waited for so long.
-const LET_GO: Duration = Duration::from_secs(10);
-/// A commit that takes longer is given up, and tried again with the next.
-const COMMIT: Duration = Duration::from_secs(10);
 /// A shutdown waits so long for a look that has begun, and then for leaving the group.
 const LAST_POLL: Duration = Duration::from_secs(2);
 const LEAVE: Duration = Duration::from_secs(20);
@@ -41,8 +35,6 @@ const SILENCE: Duration = Duration::from_secs(5);
 const AGAIN_MAX: Duration = Duration::from_secs(5);
 /// The first.
 const AGAIN: Duration = Duration::from_millis(250);
-/// A batch of records that becomes larger than this is not taken apart.
-const BATCH_BYTES_MAX: usize = 64 << 20;
 
 /// Reads until `shutdown`; then finishes what has begun, commits it and leaves the group.
 ///
@@ -132,7 +124,7 @@ impl Member {
     /// Reads until the shutdown, or until it makes no sense to go on with these connections.
     async fn read(&self, shutdown: &CancellationToken) -> Result<(), KrafkaError> {
         let (config, mut last_commit) = (&self.door.config, Instant::now());
-        let (mut is_away, mut last_sign) = (false, Instant::now());
+        let (mut is_away, mut last_sign, mut broken) = (false, Instant::now(), Broken::default());
         config.metrics.connected(config.setting, true);
         while !shutdown.is_cancelled() {
             if !self.progress.has_room() {
@@ -140,17 +132,8 @@ impl Member {
                 let _ = timeout(ROOM, self.room(shutdown)).await;
             }
             self.pause().await;
-            let looked = match self.poll(shutdown).await {
-                Ok(records) if records.is_empty() && last_sign.elapsed() >= SILENCE => self.look().await,
-                Ok(records) if records.is_empty() => Ok(false),
-                Ok(records) => {
-                    self.take(records);
-                    Ok(true)
-                }
-                Err(KrafkaError::Wakeup) => Ok(false),
-                Err(error) => Err(error),
-            };
-            match looked {
+            let is_silent = last_sign.elapsed() >= SILENCE;
+            match self.read_once(shutdown, is_silent, &mut broken).await {
                 Ok(false) => {}
                 Ok(true) => {
                     last_sign = Instant::now();
@@ -183,6 +166,28 @@ impl Member {
             }
         }
         Ok(())
+    }
+
+    /// Takes what is there; whether there was a sign of the brokers.
+    async fn read_once(
+        &self,
+        shutdown: &CancellationToken,
+        is_silent: bool,
+        broken: &mut Broken,
+    ) -> Result<bool, KrafkaError> {
+        match self.poll(shutdown).await {
+            Ok(records) if records.is_empty() && is_silent => self.look().await,
+            Ok(records) if records.is_empty() => Ok(false),
+            Ok(records) => {
+                self.take(records);
+                Ok(true)
+            }
+            Err(KrafkaError::Wakeup) => Ok(false),
+            Err(error) => match broken.pass_over(&error, &self.consumer, &self.progress, &self.door).await {
+                true => Ok(true),
+                false => Err(error),
+            },
+        }
     }
 
     /// Whether the brokers are there, and have the topics.
@@ -245,10 +250,7 @@ impl Member {
     }
 
     /// One look for records; a shutdown ends it soon.
-    async fn poll(
-        &self,
-        shutdown: &CancellationToken,
-    ) -> Result<Vec<krafka::consumer::ConsumerRecord>, KrafkaError> {
+    async fn poll(&self, shutdown: &CancellationToken) -> Result<Vec<ConsumerRecord>, KrafkaError> {
         let stopped = async {
             shutdown.cancelled().await;
             self.consumer.wakeup();
@@ -261,12 +263,11 @@ impl Member {
         }
     }
 
-    fn take(&self, records: Vec<krafka::consumer::ConsumerRecord>) {
+    fn take(&self, records: Vec<ConsumerRecord>) {
         for record in records {
             let place = (Arc::clone(&record.topic), record.partition);
-            let bytes = record.value.as_ref().map_or(0, |value| value.len());
-            let ticket = self.progress.take(place, record.offset, record.leader_epoch, bytes);
-            tokio::spawn(Arc::clone(&self.door).take(record, ticket));
+            let ticket = self.progress.take(place, record.offset, record.leader_epoch, size(&record));
+            tokio::spawn(Arc::clone(&self.door).take(alone(record), ticket));
         }
     }
 
@@ -301,141 +302,5 @@ impl Member {
             let setting = self.door.config.setting;
             tracing::info!("{setting}: the group was not left properly, and will notice by itself: {error}");
         }
-    }
-}
-
-/// The group in which Tempo 3's block builders say how far they are.
-pub const TEMPO_GROUP: &str = "block-builder";
-
-fn consumer(
-    kafka: &Kafka,
-    config: &KafkaConfig,
-    listener: Arc<Listener>,
-) -> krafka::consumer::ConsumerBuilder {
-    let fetching = config.fetching;
-    let strategies = match config.sharing {
-        Sharing::Any => {
-            vec![PartitionAssignmentStrategy::CooperativeSticky, PartitionAssignmentStrategy::Range]
-        }
-        Sharing::Range => vec![PartitionAssignmentStrategy::Range],
-        Sharing::RoundRobin => vec![PartitionAssignmentStrategy::RoundRobin],
-        Sharing::CooperativeSticky => vec![PartitionAssignmentStrategy::CooperativeSticky],
-    };
-    let reset = if config.from_beginning { AutoOffsetReset::Earliest } else { AutoOffsetReset::Latest };
-    let mut builder = kafka
-        .consumer(&config.group_id)
-        .enable_auto_commit(false)
-        .auto_offset_reset(reset)
-        .partition_assignment_strategies(strategies)
-        .session_timeout(config.session_timeout)
-        .heartbeat_interval(config.heartbeat_interval)
-        .fetch_min_bytes(fetching.min_bytes)
-        .fetch_max_bytes(fetching.max_bytes)
-        .max_partition_fetch_bytes(fetching.max_partition_bytes)
-        .fetch_max_wait(fetching.max_wait)
-        .max_poll_records(RECORDS_AT_A_TIME)
-        // Records of paused partitions must not keep others from being read; each has one fetch at the most.
-        .max_buffered_records(0)
-        .max_decompressed_size(BATCH_BYTES_MAX.max(RECORD_BYTES_MAX))
-        .metrics_push(false)
-        .rebalance_listener(listener);
-    if !config.group_instance_id.is_empty() {
-        builder = builder.group_instance_id(&config.group_instance_id);
-    }
-    if !config.rack_id.is_empty() {
-        builder = builder.client_rack(&config.rack_id);
-    }
-    builder
-}
-
-async fn commit(consumer: &Consumer, progress: &Progress, positions: &[Position]) -> Result<(), KrafkaError> {
-    if positions.is_empty() {
-        return Ok(());
-    }
-    let offsets = positions.iter().map(|Position { place: (topic, partition), offset, leader_epoch }| {
-        let offset = match leader_epoch {
-            Some(epoch) => OffsetAndMetadata::with_epoch(*offset, *epoch),
-            None => OffsetAndMetadata::new(*offset),
-        };
-        (TopicPartition::new(&**topic, *partition), offset)
-    });
-    let offsets: Vec<_> = offsets.collect();
-    match timeout(COMMIT, consumer.commit_offsets(offsets)).await {
-        Ok(Ok(())) => {
-            progress.committed(positions);
-            Ok(())
-        }
-        Ok(Err(error)) => Err(error),
-        Err(_) => Err(KrafkaError::Timeout { operation: "committing offsets".to_owned() }),
-    }
-}
-
-/// Is told which partitions come and go.
-struct Listener {
-    door: Arc<Door>,
-    progress: Arc<Progress>,
-    consumer: OnceLock<Weak<Consumer>>,
-}
-
-fn places(partitions: &[TopicPartition]) -> Vec<Place> {
-    partitions.iter().map(|place| (place.topic.as_str().into(), place.partition)).collect()
-}
-
-fn named(partitions: &[TopicPartition]) -> String {
-    let mut names: Vec<_> =
-        partitions.iter().map(|place| format!("{}/{}", place.topic, place.partition)).collect();
-    names.sort_unstable();
-    names.join(" ")
-}
-
-impl Listener {
-    fn forget(&self, places: &[Place]) {
-        self.progress.forget(places);
-        for (topic, partition) in places {
-            self.door.config.metrics.gone(topic, *partition);
-        }
-    }
-}
-
-impl ConsumerRebalanceListener for Listener {
-    async fn on_partitions_assigned(&self, partitions: &[TopicPartition]) {
-        if !partitions.is_empty() {
-            tracing::info!("{}: partitions that come: {}", self.door.config.setting, named(partitions));
-        }
-        self.forget(&places(partitions));
-    }
-
-    async fn on_partitions_revoked(&self, partitions: &[TopicPartition]) {
-        let places = places(partitions);
-        tracing::info!("{}: partitions that go: {}", self.door.config.setting, named(partitions));
-        self.progress.let_go(&places);
-        let idle = async {
-            while !self.progress.is_idle(&places) {
-                let _ = timeout(POLL, self.progress.changed()).await;
-            }
-        };
-        // What is not done by then is read again by whoever has them next.
-        let _ = timeout(LET_GO, idle).await;
-        let wanted: HashSet<&Place> = places.iter().collect();
-        let positions: Vec<Position> = self
-            .progress
-            .to_commit()
-            .into_iter()
-            .filter(|position| wanted.contains(&position.place))
-            .collect();
-        if let Some(consumer) = self.consumer.get().and_then(Weak::upgrade)
-            && let Err(error) = commit(&consumer, &self.progress, &positions).await
-        {
-            tracing::info!(
-                "{}: offsets of partitions that go cannot be committed, their records are read again: {error}",
-                self.door.config.setting
-            );
-        }
-        self.forget(&places);
-    }
-
-    async fn on_partitions_lost(&self, partitions: &[TopicPartition]) {
-        tracing::info!("{}: partitions that were lost: {}", self.door.config.setting, named(partitions));
-        self.forget(&places(partitions));
     }
 }

@@ -21,6 +21,8 @@ pub(crate) enum Passed {
     TooLarge,
     /// Its spans were refused for good.
     Refused,
+    /// Handling it failed, which is a mistake of ours.
+    Internal,
 }
 
 impl Passed {
@@ -30,6 +32,7 @@ impl Passed {
             Self::Malformed => "malformed",
             Self::TooLarge => "too_large",
             Self::Refused => "refused",
+            Self::Internal => "internal",
         }
     }
 }

@@ -55,6 +55,8 @@ struct Partition {
     stop: CancellationToken,
     /// Taken and not all done with, by offset.
     taken: VecDeque<Taken>,
+    /// Where it begins, if that is to be committed before anything is done.
+    start: Option<i64>,
     done: Option<(i64, Option<i32>)>,
     committed: Option<i64>,
     /// How many of them were told to come back later.
@@ -84,6 +86,13 @@ pub(crate) struct Ticket {
 }
 
 impl Progress {
+    /// Notes where a partition begins of which nothing was read and nothing is committed; that is committed then.
+    pub(crate) fn start(&self, place: Place, offset: i64) {
+        let mut state = self.state.lock();
+        let State { partitions, assignments, .. } = &mut *state;
+        of_place(partitions, assignments, &place).start = Some(offset);
+    }
+
     /// Notes a record that was read.
     pub(crate) fn take(
         self: &Arc<Self>,
@@ -94,10 +103,7 @@ impl Progress {
     ) -> Ticket {
         let mut state = self.state.lock();
         let State { partitions, assignments, records, bytes: held, .. } = &mut *state;
-        let partition = partitions.entry(place.clone()).or_insert_with(|| {
-            *assignments += 1;
-            Partition::new(*assignments)
-        });
+        let partition = of_place(partitions, assignments, &place);
         // Read again after a jump back: what was taken before is not waited for any more.
         if partition.taken.back().is_some_and(|last| last.offset >= offset) {
             partition.stop.cancel();
@@ -140,8 +146,10 @@ impl Progress {
         let mut state = self.state.lock();
         state.uncommitted = 0;
         let positions = state.partitions.iter().filter_map(|(place, partition)| {
-            let (last, leader_epoch) = partition.done?;
-            let offset = last + 1;
+            let (offset, leader_epoch) = match partition.done {
+                Some((last, leader_epoch)) => (last + 1, leader_epoch),
+                None => (partition.start?, None),
+            };
             (partition.committed != Some(offset)).then(|| Position {
                 place: place.clone(),
                 offset,
@@ -201,6 +209,7 @@ impl Partition {
             assignment,
             stop: CancellationToken::new(),
             taken: VecDeque::new(),
+            start: None,
             done: None,
             committed: None,
             pushed_back: 0,
@@ -247,6 +256,18 @@ impl Ticket {
             };
         }
     }
+}
+
+/// A partition, which begins with this if it is not there yet.
+fn of_place<'a>(
+    partitions: &'a mut HashMap<Place, Partition>,
+    assignments: &mut u64,
+    place: &Place,
+) -> &'a mut Partition {
+    partitions.entry(place.clone()).or_insert_with(|| {
+        *assignments += 1;
+        Partition::new(*assignments)
+    })
 }
 
 /// The partition of a ticket, unless it was assigned anew since.
@@ -319,6 +340,20 @@ mod tests {
         assert!(offsets(&progress).is_empty());
         again.done();
         assert_eq!(offsets(&progress), [3]);
+    }
+
+    #[test]
+    fn the_start_is_committed_until_something_is_done() {
+        let progress = Arc::new(Progress::default());
+        progress.start(place(0), 5);
+        let first = progress.take(place(0), 5, None, 1);
+        let start = Position { place: place(0), offset: 5, leader_epoch: None };
+        assert_eq!(progress.to_commit(), std::slice::from_ref(&start));
+        progress.committed(&[start]);
+        assert!(offsets(&progress).is_empty());
+        assert!(progress.done().is_empty());
+        first.done();
+        assert_eq!(offsets(&progress), [6]);
     }
 
     #[test]

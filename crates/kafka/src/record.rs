@@ -3,14 +3,14 @@
 //! What must stay true: a record is its own request, byte by byte the same each time it is read, because that is how one
 //! that is read again after a crash is known and not stored twice.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use krafka::consumer::ConsumerRecord;
-use tokio::sync::Mutex;
-use trackway_common::{ErrorKind, MemoryUser, Reservation, TenantError, TenantId};
+use parking_lot::Mutex;
+use trackway_common::{Clock, ErrorKind, MemoryUser, OverBudget, Reservation, TenantError, TenantId};
 use trackway_distributor::{Push, PushError, PushRequest, PushResponse};
 use trackway_foreign::{Error, Options, RecordEncoding, Translated, with_headers};
 use trackway_receivers::Seldom;
@@ -27,7 +27,7 @@ pub const RECORD_BYTES_MAX: usize = 32 << 20;
 const ROOM: usize = 3;
 /// From here on, translation is moved off the threads that serve connections: some milliseconds.
 const LARGE: usize = 64 << 10;
-/// Queues of records that wait; tenants share them.
+/// Tenants whose records wait; when there are more, those that wait no longer are forgotten.
 const TURNS: usize = 64;
 /// How long is waited for memory before it is told that nobody gives any back.
 const WAIT: Duration = Duration::from_secs(5);
@@ -41,14 +41,14 @@ pub(crate) struct Door {
     pub(crate) config: KafkaConfig,
     push: Arc<dyn Push>,
     /// Where records wait that were told to come back later: one of a tenant is tried at a time, in their order.
-    turns: Vec<Mutex<()>>,
+    turns: Mutex<HashMap<TenantId, Arc<tokio::sync::Mutex<()>>>>,
     bad: Seldom,
     partly: Seldom,
     slow: Seldom,
 }
 
 /// Why a record is passed over for good.
-struct Bad {
+pub(crate) struct Bad {
     why: Passed,
     message: String,
     /// Spans in it, as far as anybody can say.
@@ -56,7 +56,7 @@ struct Bad {
 }
 
 impl Bad {
-    fn new(why: Passed, message: impl Into<String>) -> Self {
+    pub(crate) fn new(why: Passed, message: impl Into<String>) -> Self {
         Self { why, message: message.into(), spans: 1 }
     }
 }
@@ -64,30 +64,35 @@ impl Bad {
 impl Door {
     pub(crate) fn new(config: KafkaConfig, push: Arc<dyn Push>) -> Self {
         let (bad, partly, slow) = Default::default();
-        Self { config, push, turns: (0..TURNS).map(|_| Mutex::default()).collect(), bad, partly, slow }
+        Self { config, push, turns: Mutex::default(), bad, partly, slow }
     }
 
     /// Sees a record through. When its partition is taken away meanwhile, it is given up.
-    pub(crate) async fn take(self: Arc<Self>, record: ConsumerRecord, mut ticket: Ticket) {
-        let (metrics, counts) = (&self.config.metrics, &self.config.counts);
+    pub(crate) async fn take(self: Arc<Self>, record: ConsumerRecord, ticket: Ticket) {
         let bytes = record.value.as_ref().map_or(0, Bytes::len);
-        match self.try_take(&record, &mut ticket).await {
-            Some(Ok(())) => metrics.record(&record.topic, record.partition, bytes, None),
+        let mut handled = Handled { door: &self, record: &record, ticket: Some(ticket) };
+        let Some(ticket) = handled.ticket.as_mut() else { return };
+        match self.try_take(&record, ticket).await {
+            Some(Ok(())) => self.config.metrics.record(&record.topic, record.partition, bytes, None),
             Some(Err(bad)) => {
-                metrics.record(&record.topic, record.partition, bytes, Some(bad.why));
-                counts.spans(KAFKA, KAFKA, 0, bad.spans as u64);
-                if self.bad.due() {
-                    let ConsumerRecord { topic, partition, offset, .. } = &record;
-                    tracing::warn!(
-                        %topic, partition, offset,
-                        "a record is passed over, others go on: {}; trackway_kafka_discarded_records_total counts them",
-                        bad.message
-                    );
-                }
+                self.pass_over(&record.topic, record.partition, record.offset, bytes, &bad);
             }
             None => return,
         }
-        ticket.done();
+        handled.done();
+    }
+
+    /// Counts and tells that a record is passed over.
+    pub(crate) fn pass_over(&self, topic: &str, partition: i32, offset: i64, bytes: usize, bad: &Bad) {
+        self.config.metrics.record(topic, partition, bytes, Some(bad.why));
+        self.config.counts.spans(KAFKA, KAFKA, 0, bad.spans as u64);
+        if self.bad.due() {
+            tracing::warn!(
+                %topic, partition, offset,
+                "a record is passed over, others go on: {}; trackway_kafka_discarded_records_total counts them",
+                bad.message
+            );
+        }
     }
 
     /// `None` when it was given up.
@@ -104,8 +109,12 @@ impl Door {
             let message = format!("{} bytes; at most {RECORD_BYTES_MAX} are taken", payload.len());
             return Some(Err(Bad::new(Passed::TooLarge, message)));
         }
-        let _room = self.memory(payload.len(), ticket).await?;
-        match self.translate(payload, self.headers(record)).await {
+        let _room = match self.memory(payload.len(), ticket).await? {
+            Ok(room) => room,
+            Err(bad) => return Some(Err(bad)),
+        };
+        let now = written_at(record.timestamp, &*self.config.clock);
+        match self.translate(payload, self.headers(record), now).await {
             Ok(payload) => self.hand_over(payload, tenant, ticket).await,
             Err(bad) => Some(Err(bad)),
         }
@@ -142,22 +151,31 @@ impl Door {
         self.config.headers.iter().filter_map(value).collect()
     }
 
-    /// Waits for memory as long as it takes: there is no sender to tell.
-    async fn memory(&self, payload: usize, ticket: &mut Ticket) -> Option<Reservation> {
+    /// Waits for memory as long as it takes: there is no sender to tell. What would never fit is passed over.
+    async fn memory(&self, payload: usize, ticket: &mut Ticket) -> Option<Result<Reservation, Bad>> {
         let needed = match self.config.encoding {
             RecordEncoding::OtlpProto => payload,
             _ => payload.saturating_mul(ROOM),
         };
+        let mut wait = self.config.backoff.initial;
         loop {
-            tokio::select! {
+            let over = tokio::select! {
                 () = ticket.stop.cancelled() => return None,
                 reserved = self.config.memory.wait(MemoryUser::Requests, needed, WAIT) => match reserved {
                     Ok(room) => {
                         ticket.push_back(false);
-                        return Some(room);
+                        return Some(Ok(room));
                     }
-                    Err(over) => self.wait_told(ticket, &over.to_string()),
+                    Err(over) => over,
                 },
+            };
+            if over.is_final() {
+                return Some(Err(never_fits(payload, over)));
+            }
+            self.wait_told(ticket, &over.to_string());
+            tokio::select! {
+                () = ticket.stop.cancelled() => return None,
+                () = tokio::time::sleep(wait) => wait = self.config.backoff.after(wait),
             }
         }
     }
@@ -170,12 +188,17 @@ impl Door {
         }
     }
 
-    async fn translate(&self, payload: Bytes, headers: Vec<(String, String)>) -> Result<Payload, Bad> {
-        let (encoding, clock) = (self.config.encoding, &self.config.clock);
+    async fn translate(
+        &self,
+        payload: Bytes,
+        headers: Vec<(String, String)>,
+        now: u64,
+    ) -> Result<Payload, Bad> {
+        let encoding = self.config.encoding;
         if encoding == RecordEncoding::OtlpProto && headers.is_empty() {
             return Ok(Payload { body: payload, refused: 0, reason: None });
         }
-        let options = Options { max_output: RECORD_BYTES_MAX, parse_string_tags: false, now: clock.now() };
+        let options = Options { max_output: RECORD_BYTES_MAX, parse_string_tags: false, now };
         let is_large = payload.len() >= LARGE;
         let translate = move || translate(encoding, &payload, &options, &headers);
         if !is_large {
@@ -206,13 +229,13 @@ impl Door {
                     self.count(&payload, &response);
                     return Some(Ok(()));
                 }
-                Err(error) if is_passing(error.kind) => {
+                Err(error) if !error.never && is_passing(error.kind) => {
                     self.wait_told(ticket, &error.message);
                     // The limit's own time to come back is for senders that do not know of each other. Here, whoever
                     // has waited longest is next.
                     let again = async {
                         match turn {
-                            None => turn = Some(self.turn(&tenant).lock().await),
+                            None => turn = Some(self.turn(&tenant).lock_owned().await),
                             Some(_) => {
                                 tokio::time::sleep(wait).await;
                                 wait = config.backoff.after(wait);
@@ -233,12 +256,13 @@ impl Door {
         }
     }
 
-    fn turn(&self, tenant: &TenantId) -> &Mutex<()> {
-        let mut hasher = DefaultHasher::new();
-        tenant.hash(&mut hasher);
-        let place = hasher.finish() % self.turns.len() as u64;
-        // Smaller than the number of them.
-        &self.turns[place as usize]
+    /// The queue of a tenant. There are never many more of them than [`TURNS`] and tenants of records that wait.
+    fn turn(&self, tenant: &TenantId) -> Arc<tokio::sync::Mutex<()>> {
+        let mut turns = self.turns.lock();
+        if turns.len() >= TURNS {
+            turns.retain(|_, turn| Arc::strong_count(turn) > 1);
+        }
+        Arc::clone(turns.entry(tenant.clone()).or_default())
     }
 
     fn count(&self, payload: &Payload, response: &PushResponse) {
@@ -254,8 +278,74 @@ impl Door {
     }
 }
 
+/// Sees to it that a record whose handling panics is passed over: what follows it could never be committed otherwise, and
+/// a record that is read again would panic again.
+struct Handled<'a> {
+    door: &'a Door,
+    record: &'a ConsumerRecord,
+    ticket: Option<Ticket>,
+}
+
+impl Handled<'_> {
+    fn done(mut self) {
+        if let Some(ticket) = self.ticket.take() {
+            ticket.done();
+        }
+    }
+}
+
+impl Drop for Handled<'_> {
+    fn drop(&mut self) {
+        // Without a panic it was given up, or the process ends.
+        if let Some(ticket) = self.ticket.take().filter(|_| std::thread::panicking()) {
+            let ConsumerRecord { topic, partition, offset, .. } = self.record;
+            let bad = Bad::new(Passed::Internal, "handling it panicked, which is a mistake of Trackway's");
+            self.door.pass_over(topic, *partition, *offset, 0, &bad);
+            ticket.done();
+        }
+    }
+}
+
+/// What a record keeps in memory.
+pub(crate) fn size(record: &ConsumerRecord) -> usize {
+    let length = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
+    let headers = record.headers.iter().map(|(name, value)| name.len() + length(value));
+    length(&record.key) + length(&record.value) + headers.sum::<usize>()
+}
+
+/// The record without what it was read with: the client's are slices of whole batches, which a small record that waits
+/// would keep in memory.
+pub(crate) fn alone(mut record: ConsumerRecord) -> ConsumerRecord {
+    let headers = record.headers.iter_mut().map(|(_, value)| value);
+    for bytes in [&mut record.key, &mut record.value].into_iter().chain(headers).flatten() {
+        *bytes = Bytes::copy_from_slice(bytes);
+    }
+    record
+}
+
+/// When a record was written, in nanoseconds: the same each time it is read. Records of ancient clients have no time.
+fn written_at(millis: i64, clock: &dyn Clock) -> u64 {
+    match u64::try_from(millis) {
+        Ok(millis) if millis > 0 => millis.saturating_mul(1_000_000),
+        _ => clock.now(),
+    }
+}
+
+fn never_fits(payload: usize, over: OverBudget) -> Bad {
+    let OverBudget { wanted, limit, .. } = over;
+    Bad::new(
+        Passed::TooLarge,
+        format!(
+            "{payload} bytes, which need {wanted} bytes of memory; that is more than requests may ever have of \
+             trackway.memory.limit ({limit} bytes), raise it"
+        ),
+    )
+}
+
 /// Whether a request that was refused so is to be sent again: whatever is not the fault of the request itself. A record is
-/// never passed over because we could not keep it.
+/// never passed over because we could not keep it. (Spans beyond a tenant's `max_traces_per_user` or `max_bytes_per_trace`
+/// are not refused so: they are in the answer of a request that was taken, which does not tell which of them would pass,
+/// and are counted and left out as those of any other sender.)
 fn is_passing(kind: ErrorKind) -> bool {
     !matches!(kind, ErrorKind::Invalid | ErrorKind::NotFound | ErrorKind::TooLarge | ErrorKind::Unsupported)
 }

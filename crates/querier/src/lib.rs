@@ -15,6 +15,7 @@ mod question;
 mod redact;
 mod search;
 pub mod service;
+mod shared_ids;
 mod tags;
 mod tally;
 mod trace;

@@ -18,6 +18,7 @@ use trackway_vparquet::meta::BlockMeta;
 use crate::fragments::{Places, Rows, Source, nanos};
 use crate::querier::{Querier, range_nanos};
 use crate::service::{Completeness, QueryError, TraceAnswer, TraceRequest};
+use crate::shared_ids::tell_apart;
 use crate::tally::{Tally, over_budget};
 
 /// Spans that are joined at the most. A trace that may have more is read in pieces.
@@ -50,8 +51,9 @@ impl Querier {
                     continue;
                 }
                 match source.join(vec![request.id], places, &Needs::everything(), &tally).await {
-                    Ok(joined) => {
+                    Ok(mut joined) => {
                         tally.count(|metrics| metrics.inspected_spans += joined.batch.len() as u64);
+                        tell_apart(&mut joined.batch);
                         answer.add(&joined.batch);
                     }
                     Err(error) => tally.skip(&error),

@@ -1,6 +1,7 @@
 //! How errors are told: one table from [`ErrorKind`] to gRPC and HTTP, and `google.rpc.Status` in each form.
 //!
-//! What must stay true: a sender is told to retry (429, 503, RetryInfo) exactly when a retry can help.
+//! What must stay true: a sender is told to retry (429, 503, RetryInfo) exactly when a retry can help; but a request
+//! larger than the burst gets 429 as from Tempo, without a time to come back.
 
 use ::http::{HeaderValue, Response, StatusCode, header};
 use axum::body::Body;

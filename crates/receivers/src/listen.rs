@@ -234,7 +234,8 @@ where
             () = self.shared.shutdown.cancelled() => return,
         };
         match begun {
-            Some(None) => self.speak(stream).await,
+            // In boxes: a connection takes as much as it needs, not as much as TLS would.
+            Some(None) => Box::pin(self.speak(stream)).await,
             Some(Some(tls)) => {
                 let handshake =
                     self.shared.secure.handshake(tls, stream, &self.peer, &self.shared.listen.key);
@@ -243,7 +244,7 @@ where
                     () = self.shared.shutdown.cancelled() => return,
                 };
                 if let Some(secured) = secured {
-                    self.speak(secured).await;
+                    Box::pin(self.speak(secured)).await;
                 }
             }
             None if self.shared.listen.tls.is_some() => {
@@ -262,10 +263,10 @@ where
         let Some(stream) = begun else { return };
         let activity = Arc::new(Activity::default());
         match self.shared.listen.pings {
-            None => self.converse(stream, &activity).await,
+            None => Box::pin(self.converse(stream, &activity)).await,
             Some(policy) => {
                 let guarded = PingGuard::new(stream, policy, Arc::clone(&activity));
-                self.converse(guarded, &activity).await;
+                Box::pin(self.converse(guarded, &activity)).await;
             }
         }
     }
@@ -282,14 +283,15 @@ where
             hyper::service::service_fn(move |request| {
                 let (busy, shared) = (activity.begin(), Arc::clone(&shared));
                 let answer = inner.clone().oneshot(request);
-                async move {
+                // In a box: an idle HTTP/1.1 connection has room for one.
+                Box::pin(async move {
                     let mut answer = answer.await?;
                     for (name, value) in &shared.listen.response_headers {
                         answer.headers_mut().insert(name, value.clone());
                     }
                     drop(busy);
                     Ok::<_, Infallible>(answer)
-                }
+                })
             })
         };
         let builder = builder(listen);

@@ -45,7 +45,11 @@ pub(crate) struct Meter {
 /// The error for a sender for whom there is no memory now.
 pub(crate) fn exhausted(over: &OverBudget) -> PushError {
     let retry_after = (!over.is_final()).then_some(COME_BACK);
-    PushError { kind: ErrorKind::Exhausted, message: over.to_string(), retry_after }
+    PushError {
+        retry_after,
+        never: over.is_final(),
+        ..PushError::new(ErrorKind::Exhausted, over.to_string())
+    }
 }
 
 /// Why a body is given up.

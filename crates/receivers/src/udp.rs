@@ -5,6 +5,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::UdpSocket;
 use tokio::sync::{Mutex, mpsc};
@@ -25,6 +26,11 @@ const ENOUGH: usize = 1 << 20;
 /// What a datagram may take while it is translated, beside its own bytes.
 const ROOM: usize = 4;
 
+/// Most tasks of one port, whatever is set.
+const MAX_WORKERS: usize = 256;
+/// How long after an error of the socket it is left alone, so that a lasting one costs next to nothing.
+const PAUSE: Duration = Duration::from_millis(10);
+
 /// How datagrams are received.
 #[derive(Clone, Debug)]
 pub struct UdpConfig {
@@ -34,7 +40,7 @@ pub struct UdpConfig {
     pub queue_size: usize,
     /// Largest datagram (`max_packet_size`).
     pub max_packet_size: usize,
-    /// Tasks that translate and hand over (`workers`).
+    /// Tasks that translate and hand over (`workers`), 256 at the most.
     pub workers: usize,
     /// The budget for what is being received.
     pub memory: MemoryPool,
@@ -73,7 +79,7 @@ pub async fn serve_udp(
         config,
     });
     let mut workers = JoinSet::new();
-    for _ in 0..shared.config.workers.max(1) {
+    for _ in 0..shared.config.workers.clamp(1, MAX_WORKERS) {
         workers.spawn(Arc::clone(&shared).work());
     }
     shared.receive(&socket, sender, &shutdown).await;
@@ -110,7 +116,7 @@ impl Shared {
                     if self.malformed.due() {
                         tracing::warn!("no datagram can be received: {error}");
                     }
-                    tokio::task::yield_now().await;
+                    tokio::time::sleep(PAUSE).await;
                 }
             }
         }

@@ -76,6 +76,8 @@ pub struct Upload<'a> {
 
 /// The folder in which tenants' own settings lie, where they are kept in the same bucket.
 const OWN_SETTINGS: &str = "overrides";
+/// What a tenant's own settings are in, in a folder of its name.
+pub(crate) const OWN_SETTINGS_FILE: &str = "overrides.json";
 
 /// Blocks of all tenants in an object store.
 #[derive(Clone, Debug)]
@@ -322,8 +324,18 @@ impl BlockStore {
         let folder = self.tenant_path(tenant);
         let failed = |source| StoreError::Store { action: "list", path: folder.to_string(), source };
         let listed = self.store.list_with_delimiter(Some(&folder)).await.map_err(failed)?;
-        let mut names = listed.common_prefixes.iter().filter_map(|path| path.filename());
-        Ok(names.any(|name| Uuid::parse_str(name).is_ok()))
+        for folder in &listed.common_prefixes {
+            if folder.filename().is_none_or(|name| Uuid::parse_str(name).is_err()) {
+                continue;
+            }
+            // A tenant may be called like a block.
+            let files = self.store.list_with_delimiter(Some(folder)).await.map_err(failed)?;
+            let mut names = files.objects.iter().filter_map(|file| file.location.filename());
+            if names.any(|name| name != OWN_SETTINGS_FILE) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Reads the `meta.json` of a block.

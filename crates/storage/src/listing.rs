@@ -12,6 +12,7 @@ use object_store::path::Path;
 use trackway_common::TenantId;
 use uuid::Uuid;
 
+use crate::blocks::OWN_SETTINGS_FILE;
 use crate::blocks::{BlockStore, StoreError};
 use crate::entry::BlockEntry;
 use crate::ids::{self, IdIndex};
@@ -90,6 +91,8 @@ impl BlockStore {
                 }
                 [OWN_FOLDER, redact::FOLDER, name] => listing.redactions.extend(Named::parse(name)),
                 ["index.json.gz" | "index.pb.zst"] => listing.index = written,
+                // What a tenant that is called like a block has set for itself.
+                [_, OWN_SETTINGS_FILE] => {}
                 [block, file] => {
                     let Ok(block) = block.parse() else { continue };
                     let files: &mut BlockFiles = listing.blocks.entry(block).or_default();

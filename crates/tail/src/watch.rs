@@ -59,6 +59,11 @@ pub enum TailError {
     /// The process stops.
     #[error("the server stops")]
     Stopping,
+    /// Nothing arrives here.
+    #[error(
+        "this process only reads (trackway.read_only): no spans arrive here; ask the process that takes them in"
+    )]
+    ReadOnly,
 }
 
 /// Where spans go for one watcher.
@@ -120,7 +125,7 @@ impl Tails {
         let spans = || u64::from(peek_request(request).unwrap_or_default());
         for sink in sinks {
             let fits = sink.waiting.load(Ordering::Acquire) + request.len() <= WAITING_BYTES_MAX;
-            let room = || self.memory.reserve(MemoryUser::Queries, request.len()).ok();
+            let room = || self.memory.try_reserve(MemoryUser::Queries, request.len());
             let (true, Ok(place)) = (fits, sink.queue.try_reserve()) else {
                 sink.passed_over.fetch_add(spans(), Ordering::AcqRel);
                 continue;

@@ -1,5 +1,6 @@
 //! What the API shows and does besides answering questions.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -128,19 +129,15 @@ impl Admin for Process {
     }
 
     fn tenants_with_overrides(&self) -> Vec<TenantOverrides> {
-        let mut all = self.tenants.tenants();
+        let by_name = |one: TenantOverrides| (one.name.clone(), one);
+        let mut all: BTreeMap<String, TenantOverrides> =
+            self.tenants.tenants().into_iter().map(by_name).collect();
         for tenant in self.own_overrides.iter().flat_map(|own| own.names()) {
-            match all.iter_mut().find(|known| known.name == tenant.as_str()) {
-                Some(known) => known.user_configurable = true,
-                None => all.push(TenantOverrides {
-                    name: tenant.to_string(),
-                    runtime: false,
-                    user_configurable: true,
-                }),
-            }
+            let name = tenant.to_string();
+            let none = || TenantOverrides { name: name.clone(), runtime: false, user_configurable: true };
+            all.entry(name.clone()).or_insert_with(none).user_configurable = true;
         }
-        all.sort_by(|a, b| a.name.cmp(&b.name));
-        all
+        all.into_values().collect()
     }
 
     fn tenant_overrides(&self, tenant: &str) -> TenantLimits {
@@ -179,6 +176,9 @@ impl Admin for Process {
     }
 
     fn tail(&self, tenants: &[TenantId], query: &str) -> Result<Tail, TailError> {
+        if self.config.trackway.read_only {
+            return Err(TailError::ReadOnly);
+        }
         self.tails.open(tenants, query)
     }
 

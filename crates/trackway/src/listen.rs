@@ -37,6 +37,9 @@ pub(crate) fn of_receiver(of: &Connections) -> anyhow::Result<Listen> {
     }
     built.headers = of.read_header_timeout.positive().unwrap_or(built.headers);
     built.max_idle = of.idle_timeout.positive();
+    if let Some(warning) = of.cut_idle_timeout() {
+        tracing::warn!("{warning}");
+    }
     built.single_request = of.single_request;
     if let Some(keepalive) = &of.keepalive {
         let server = &keepalive.server_parameters;

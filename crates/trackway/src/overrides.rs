@@ -4,7 +4,7 @@
 //! What must stay true: a file that cannot be read or understood changes nothing. At the start that is an error; later the
 //! last good one stays, the log says so once for each thing that is wrong, and a metric until it is mended.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -163,6 +163,17 @@ impl TenantSettings {
                 tenants = send_nothing.join(", "),
                 "these tenants can send nothing: an entry replaces the defaults, and theirs leaves out \
                  ingestion.rate_limit_bytes or ingestion.burst_size_bytes; set both"
+            );
+        }
+        // Where there are forwarders, they say and count which of them are missing.
+        let wanted: BTreeSet<&str> =
+            tenants.values().flat_map(|configured| &configured.forwarders).map(String::as_str).collect();
+        if self.config.distributor.forwarders.is_empty() && !wanted.is_empty() {
+            let forwarders = wanted.into_iter().collect::<Vec<_>>().join(", ");
+            tracing::warn!(
+                path,
+                forwarders,
+                "tenants have forwarders, and distributor.forwarders has none; nothing is forwarded"
             );
         }
         self.overrides.replace(own, others);

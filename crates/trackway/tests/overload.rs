@@ -18,6 +18,8 @@ use trackway_loadgen::Workload;
 const SENDERS: u64 = 12;
 /// Traces that a sender makes at a time.
 const TRACES: u64 = 400;
+/// Within which what was sent can be counted: merges of it all go before questions, and the machine may be busy.
+const AFTERWARDS: Duration = Duration::from_secs(300);
 /// In MiB.
 const BUDGET: u64 = 256;
 /// What the process takes besides: its code, stacks, connections, and what the allocator keeps.
@@ -133,7 +135,7 @@ fn nothing_dies_and_nothing_is_lost_when_there_is_too_much() {
     let question = "/api/metrics/query?q=%7B%20%7D%20%7C%20count_over_time()&start=1789990000&end=1790010000";
     // Merges go on, and questions give way to them.
     let mut counted = serde_json::Value::Null;
-    server.wait("an answer", |server| {
+    server.wait_for(AFTERWARDS, "an answer", |server| {
         let answer = server.get(question);
         counted = serde_json::from_slice(&answer.body).unwrap_or_default();
         assert!(matches!(answer.status, 200 | 429), "{}", String::from_utf8_lossy(&answer.body));

@@ -152,7 +152,7 @@ fn jaeger_proto(trace: u128, start: i64) -> PostSpans {
 fn zipkin_in_every_form() {
     let folder = tempfile::tempdir().unwrap();
     let (mut server, senders) = start(folder.path(), "");
-    server.expect_warning("1 of 3 spans by Zipkin v2 refused");
+    server.expect_warning("1 of 4 spans by Zipkin v2 refused");
     let start = now();
     let v2 = json!([
         {"traceId": "a", "id": "1", "kind": "CLIENT", "name": "get", "timestamp": start, "duration": 9,
@@ -160,14 +160,18 @@ fn zipkin_in_every_form() {
         {"traceId": "a", "id": "x"},
         {"traceId": "a", "id": "1", "kind": "SERVER", "name": "get", "timestamp": start + 2, "duration": 5,
          "shared": true, "localEndpoint": {"serviceName": "back"}},
+        {"traceId": "a", "id": "2", "parentId": "1", "name": "query", "timestamp": start + 3, "duration": 1,
+         "localEndpoint": {"serviceName": "back"}},
     ]);
     let body = serde_json::to_vec(&v2).unwrap();
     assert_eq!(post(senders.zipkin, "/api/v2/spans", "application/json", &body), (202, String::new()));
     let found = spans(&server, 0xa);
     let lines: Vec<&str> = found.iter().map(|(line, _)| line.as_str()).collect();
     let client = format!("front get - CLIENT {start} 9");
-    let server_side = format!("back get - SERVER {} 5", start + 2);
-    assert_eq!(lines, [server_side, client], "a client and a server may share an id");
+    // A client and a server may share an id. Whoever reads the trace gets the server's under one of its own, as from Tempo.
+    let server_side = format!("back get 0000000000000001 SERVER {} 5", start + 2);
+    let below = format!("back query 0000000000000003 INTERNAL {} 1", start + 3);
+    assert_eq!(lines, [server_side, below, client]);
 
     let mut proto = Vec::new();
     // A span with ids, a kind, a name, a time and a service.

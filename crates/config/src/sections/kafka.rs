@@ -3,7 +3,7 @@
 
 use crate::duration::GoDuration;
 use crate::sections::{mins, secs};
-use crate::table::Shape::{Any, Bool, Dur, Int, List, Num, Str};
+use crate::table::Shape::{Any, Bool, Dur, Int, Num, Str};
 use crate::values::{Raw, Secret};
 
 /// What `encoding` may name.
@@ -153,12 +153,12 @@ section! {
         key_pem: Secret = Secret::default(), "Not supported: write it to a file.";
         min_version: String = "1.2".to_owned(), "Oldest TLS version: 1.2; older ones are never spoken.";
         max_version: String = String::new(), "Not supported.";
+        cipher_suites: Vec<String> = Vec::new(), "Not supported: all that are safe are offered.";
+        curve_preferences: Vec<String> = Vec::new(), "Not supported: all that are safe are offered.";
         reload_interval: GoDuration = GoDuration::ZERO, "How often files are read again; 0 is never.";
     }
     ignored &[
         ("include_system_ca_certs_pool", Bool),
-        ("cipher_suites", List),
-        ("curve_preferences", List),
         ("tpm", Any),
     ]
 }
@@ -196,6 +196,8 @@ section! {
         tls_key_path: String = String::new(), "Its key, PEM.";
         tls_server_name: String = String::new(), "Name expected in the brokers' certificates.";
         tls_insecure_skip_verify: bool = false, "Take any certificate.";
+        tls_cipher_suites: String = String::new(), "Not supported: all that are safe are offered.";
+        tls_min_version: String = String::new(), "Oldest TLS version: `VersionTLS12`; older ones are never spoken.";
         consumer_group_offset_commit_interval: GoDuration = secs(1), "How often offsets are committed: always only after their spans are durable.";
     }
     ignored &[
@@ -210,8 +212,6 @@ section! {
         ("max_consumer_lag_at_startup", Dur),
         ("disable_kafka_telemetry", Bool),
         ("consumer_group_lag_metric_update_interval", Dur),
-        ("tls_cipher_suites", Str),
-        ("tls_min_version", Str),
     ]
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::bytesize::ByteSize;
 use crate::duration::GoDuration;
-use crate::sections::{Jaeger, JaegerGrpc, JaegerThriftHttp, Kafka, Zipkin, ZipkinHttp};
+use crate::sections::{Jaeger, JaegerGrpc, JaegerThriftHttp, Kafka, Zipkin, ZipkinHttp, mins};
 use crate::table::Shape::{Any, Dur, Int, List, Str};
 use crate::values::{Raw, Secret};
 
@@ -162,6 +162,24 @@ pub struct Connections {
     pub response_headers: BTreeMap<String, Secret>,
     /// What is asked for and does not exist here, by name.
     pub refused: Vec<&'static str>,
+}
+
+/// What `read_header_timeout` is where it is not set.
+const READ_HEADER_TIMEOUT: GoDuration = mins(2);
+
+impl Connections {
+    /// That idle connections of HTTP/1.1 are closed before `idle_timeout`, where that is so: the wait for the next request
+    /// is the wait for its headers.
+    pub fn cut_idle_timeout(&self) -> Option<String> {
+        let (key, idle, headers) = (self.key, self.idle_timeout, self.read_header_timeout);
+        let headers = if headers.positive().is_some() { headers } else { READ_HEADER_TIMEOUT };
+        (idle > headers && !self.single_request).then(|| {
+            format!(
+                "{key}.idle_timeout is {idle}, longer than {key}.read_header_timeout ({headers}), after which idle \
+                 connections of HTTP/1.1 are closed; raise {key}.read_header_timeout, or lower the other"
+            )
+        })
+    }
 }
 
 fn refused(auth: Option<&Raw>, middlewares: Option<&Raw>) -> Vec<&'static str> {

@@ -11,6 +11,7 @@ use trackway_otlpjson::scan::Reader;
 
 use crate::attributes::{Attributes, Value};
 use crate::otlp::{Event, Request, Span};
+use crate::room::{ATTRIBUTE, EVENT, LINK, Room};
 use crate::{Error, MAX_JSON_DEPTH, Options, Translated};
 
 use super::{RefType, Reference, add, resource};
@@ -23,10 +24,11 @@ pub fn span_json(body: &[u8], options: &Options) -> Result<Translated, Error> {
     let text = str::from_utf8(body).map_or_else(|_| String::from_utf8_lossy(body), Cow::Borrowed);
     let mut reader = Reader::new(&text, MAX_JSON_DEPTH);
     let (mut span, mut references) = (Span::default(), Vec::new());
-    let read = read_span(&mut reader, &mut span, &mut references);
-    let process = read.and_then(|process| reader.finish().map(|()| process));
-    let process = process.map_err(|fail| Error::Json(fail.into_error(&text).to_string()))?;
     let mut request = Request::new(options);
+    let read = read_span(&mut reader, &mut span, &mut references, request.room());
+    let process = read.and_then(|process| reader.finish().map(|()| process));
+    let process = process.map_err(|fail| Error::Json(fail.into_error(&text).to_string()));
+    let process = request.checked(process)?;
     add(&mut span, &references, &process, &mut request)?;
     request.finish()
 }
@@ -52,6 +54,7 @@ fn read_span<'a>(
     reader: &mut Reader<'a>,
     span: &mut Span<'a>,
     references: &mut Vec<Reference>,
+    room: &Room,
 ) -> Result<Vec<u8>, Fail> {
     let (mut start, mut duration, mut process) = (0_i64, 0_i64, Vec::new());
     reader.object(names, |reader, field| {
@@ -60,17 +63,19 @@ fn read_span<'a>(
             2 => span.span_id = span_id(reader)?,
             3 => span.name = reader.text("a name")?,
             4 => reader.array(|reader, _| {
+                room.take(LINK)?;
                 references.push(reference(reader)?);
                 Ok(())
             })?,
             6 => start = time(reader)?,
             7 => duration = length(reader)?,
-            8 => tags(reader, &mut span.attributes)?,
+            8 => tags(reader, &mut span.attributes, room)?,
             9 => reader.array(|reader, _| {
-                span.events.push(log(reader)?);
+                room.take(EVENT)?;
+                span.events.push(log(reader, room)?);
                 Ok(())
             })?,
-            _ => process = read_process(reader)?,
+            _ => process = read_process(reader, room)?,
         }
         Ok(())
     })?;
@@ -126,7 +131,7 @@ fn reference(reader: &mut Reader<'_>) -> Result<Reference, Fail> {
     Ok(reference)
 }
 
-fn read_process(reader: &mut Reader<'_>) -> Result<Vec<u8>, Fail> {
+fn read_process(reader: &mut Reader<'_>, room: &Room) -> Result<Vec<u8>, Fail> {
     let (mut service, mut attributes) = (Cow::Borrowed(""), Attributes::default());
     let names = |key: &[u8]| match key {
         b"serviceName" | b"service_name" => 1,
@@ -136,14 +141,14 @@ fn read_process(reader: &mut Reader<'_>) -> Result<Vec<u8>, Fail> {
     reader.object(names, |reader, field| {
         match field {
             1 => service = reader.text("a name")?,
-            _ => tags(reader, &mut attributes)?,
+            _ => tags(reader, &mut attributes, room)?,
         }
         Ok(())
     })?;
     Ok(resource(&service, attributes))
 }
 
-fn log<'a>(reader: &mut Reader<'a>) -> Result<Event<'a>, Fail> {
+fn log<'a>(reader: &mut Reader<'a>, room: &Room) -> Result<Event<'a>, Fail> {
     let mut event = Event::default();
     let names = |key: &[u8]| match key {
         b"timestamp" => 1,
@@ -153,15 +158,18 @@ fn log<'a>(reader: &mut Reader<'a>) -> Result<Event<'a>, Fail> {
     reader.object(names, |reader, field| {
         match field {
             1 => event.time = u64::try_from(time(reader)?).unwrap_or(0),
-            _ => tags(reader, &mut event.attributes)?,
+            _ => tags(reader, &mut event.attributes, room)?,
         }
         Ok(())
     })?;
     Ok(event)
 }
 
-fn tags<'a>(reader: &mut Reader<'a>, into: &mut Attributes<'a>) -> Result<(), Fail> {
-    reader.array(|reader, _| tag(reader, into))
+fn tags<'a>(reader: &mut Reader<'a>, into: &mut Attributes<'a>, room: &Room) -> Result<(), Fail> {
+    reader.array(|reader, _| {
+        room.take(ATTRIBUTE)?;
+        tag(reader, into)
+    })
 }
 
 fn tag<'a>(reader: &mut Reader<'a>, into: &mut Attributes<'a>) -> Result<(), Fail> {

@@ -8,6 +8,7 @@ use trackway_spans::wire::{Field, Reader, WireError};
 
 use crate::attributes::{Attributes, Value};
 use crate::otlp::{Event, Request, Span};
+use crate::room::{ATTRIBUTE, EVENT, LINK, Room};
 use crate::{Error, Options, Translated};
 
 use super::{RefType, Reference, add, resource};
@@ -37,7 +38,7 @@ fn batch(message: &[u8], request: &mut Request) -> std::result::Result<(), Error
     let (mut reader, mut process) = (Reader::new(message), Vec::new());
     while let Some((number, field)) = reader.next_field()? {
         if number == 2 {
-            process = read_process(field.bytes(2)?)?;
+            process = request.checked(read_process(field.bytes(2)?, request.room()))?;
         }
     }
     let (mut span, mut references) = (Span::default(), Vec::new());
@@ -48,10 +49,10 @@ fn batch(message: &[u8], request: &mut Request) -> std::result::Result<(), Error
         }
         span.clear();
         references.clear();
-        let own = match read_span(field.bytes(1)?, &mut span, &mut references) {
+        let own = match read_span(field.bytes(1)?, &mut span, &mut references, request.room()) {
             Ok(own) => own,
             Err(why) => {
-                request.refuse(why);
+                request.refuse(why)?;
                 continue;
             }
         };
@@ -66,19 +67,20 @@ fn batch(message: &[u8], request: &mut Request) -> std::result::Result<(), Error
 /// When the bytes are no such message.
 pub fn span(message: &[u8], options: &Options) -> std::result::Result<Translated, Error> {
     let (mut span, mut references) = (Span::default(), Vec::new());
-    let process = read_span(message, &mut span, &mut references).map_err(Error::NoUsableSpan)?;
     let mut request = Request::new(options);
+    let process = read_span(message, &mut span, &mut references, request.room());
+    let process = request.checked(process.map_err(Error::NoUsableSpan))?;
     add(&mut span, &references, &process.unwrap_or_default(), &mut request)?;
     request.finish()
 }
 
-fn read_process(message: &[u8]) -> Result<Vec<u8>> {
+fn read_process(message: &[u8], room: &Room) -> Result<Vec<u8>> {
     let (mut service, mut tags) = (Cow::Borrowed(""), Attributes::default());
     let mut reader = Reader::new(message);
     while let Some((number, field)) = reader.next_field()? {
         match number {
             1 => service = text(field, 1)?,
-            2 => tag(field.bytes(2)?, &mut tags)?,
+            2 => tag(field.bytes(2)?, &mut tags, room)?,
             _ => {}
         }
     }
@@ -90,6 +92,7 @@ fn read_span<'a>(
     message: &'a [u8],
     span: &mut Span<'a>,
     references: &mut Vec<Reference>,
+    room: &Room,
 ) -> std::result::Result<Option<Vec<u8>>, String> {
     let broken = |error: WireError| format!("the span is not the expected protobuf: {error}");
     let (mut start, mut duration, mut process) = (0_i64, 0_i64, None);
@@ -100,12 +103,18 @@ fn read_span<'a>(
             1 => span.trace_id = trace_id(bytes()?)?,
             2 => span.span_id = span_id(bytes()?)?,
             3 => span.name = text(field, 3).map_err(broken)?,
-            4 => references.push(read_reference(bytes()?)?),
+            4 => {
+                room.take(LINK)?;
+                references.push(read_reference(bytes()?)?);
+            }
             6 => start = time(bytes()?).map_err(broken)?,
             7 => duration = time(bytes()?).map_err(broken)?,
-            8 => tag(bytes()?, &mut span.attributes).map_err(broken)?,
-            9 => span.events.push(read_log(bytes()?).map_err(broken)?),
-            10 => process = Some(read_process(bytes()?).map_err(broken)?),
+            8 => tag(bytes()?, &mut span.attributes, room).map_err(broken)?,
+            9 => {
+                room.take(EVENT)?;
+                span.events.push(read_log(bytes()?, room).map_err(broken)?);
+            }
+            10 => process = Some(read_process(bytes()?, room).map_err(broken)?),
             _ => {}
         }
     }
@@ -149,13 +158,13 @@ fn read_reference(message: &[u8]) -> std::result::Result<Reference, String> {
     Ok(reference)
 }
 
-fn read_log(message: &[u8]) -> Result<Event<'_>> {
+fn read_log<'a>(message: &'a [u8], room: &Room) -> Result<Event<'a>> {
     let mut event = Event::default();
     let mut reader = Reader::new(message);
     while let Some((number, field)) = reader.next_field()? {
         match number {
             1 => event.time = u64::try_from(time(field.bytes(1)?)?).unwrap_or(0),
-            2 => tag(field.bytes(2)?, &mut event.attributes)?,
+            2 => tag(field.bytes(2)?, &mut event.attributes, room)?,
             _ => {}
         }
     }
@@ -180,7 +189,8 @@ fn text(field: Field<'_>, number: u32) -> Result<Cow<'_, str>> {
     field.bytes(number).map(String::from_utf8_lossy)
 }
 
-fn tag<'a>(message: &'a [u8], into: &mut Attributes<'a>) -> Result<()> {
+fn tag<'a>(message: &'a [u8], into: &mut Attributes<'a>, room: &Room) -> Result<()> {
+    room.take(ATTRIBUTE)?;
     let (mut key, mut kind) = (Cow::Borrowed(""), 0);
     let (mut string, mut boolean, mut integer, mut double, mut bytes) =
         (Cow::Borrowed(""), false, 0, 0.0, &[][..]);

@@ -2,6 +2,7 @@
 
 use crate::attributes::{Attributes, Value};
 use crate::otlp::{Event, Request, ResourceAt, Span};
+use crate::room::{ATTRIBUTE, EVENT, LINK, Room};
 use crate::thrift::{Protocol, Reader, ThriftError, Type};
 use crate::{Error, Options, Translated, zipkin};
 
@@ -22,7 +23,8 @@ pub fn http_body(
     options: &Options,
 ) -> std::result::Result<Translated, Error> {
     let mut request = Request::new(options);
-    batch(&mut Reader::new(body, protocol), &mut request)?;
+    let read = batch(&mut Reader::new(body, protocol), &mut request);
+    request.checked(read)?;
     request.finish()
 }
 
@@ -35,7 +37,7 @@ pub fn call(packet: &[u8], protocol: Protocol, options: &Options) -> std::result
     let name = reader.call()?;
     let mut request = Request::new(options);
     let mut failed = None;
-    match name {
+    let read = match name {
         b"emitBatch" => reader.fields(|reader, number, kind| match (number, kind) {
             (1, Type::Struct) => batch(reader, &mut request).or_else(|stopped| stopped.keep(&mut failed)),
             _ => reader.skip(kind),
@@ -49,8 +51,8 @@ pub fn call(packet: &[u8], protocol: Protocol, options: &Options) -> std::result
             let shown = &other[..other.len().min(64)];
             return Err(Error::UnknownCall(String::from_utf8_lossy(shown).into_owned()));
         }
-    }
-    .map_err(|error| failed.unwrap_or(Error::Thrift(error)))?;
+    };
+    request.checked(read.map_err(|error| failed.unwrap_or(Error::Thrift(error))))?;
     request.finish()
 }
 
@@ -97,7 +99,7 @@ fn batch<'a>(reader: &mut Reader<'a>, request: &mut Request) -> std::result::Res
     let mut failed = None;
     let read = reader.fields(|reader, number, kind| match (number, kind) {
         (1, Type::Struct) => {
-            process = Some(read_process(reader)?);
+            process = Some(read_process(reader, request.room())?);
             Ok(())
         }
         (2, Type::List) => match &process {
@@ -121,13 +123,13 @@ fn batch<'a>(reader: &mut Reader<'a>, request: &mut Request) -> std::result::Res
 }
 
 /// The body of the resource.
-fn read_process(reader: &mut Reader<'_>) -> Result<Vec<u8>> {
+fn read_process(reader: &mut Reader<'_>, room: &Room) -> Result<Vec<u8>> {
     let mut service = std::borrow::Cow::Borrowed("");
     let mut attributes = Attributes::default();
     reader.fields(|reader, number, kind| {
         match (number, kind) {
             (1, Type::Binary) => service = reader.text()?,
-            (2, Type::List) => tags(reader, &mut attributes)?,
+            (2, Type::List) => tags(reader, &mut attributes, room)?,
             _ => reader.skip(kind)?,
         }
         Ok(())
@@ -144,7 +146,7 @@ fn spans(reader: &mut Reader<'_>, request: &mut Request, at: ResourceAt) -> std:
         }
         span.clear();
         references.clear();
-        read_span(reader, &mut span, &mut references)?;
+        read_span(reader, &mut span, &mut references, request.room())?;
         if is_blank(&span, &references) {
             return Ok(());
         }
@@ -158,6 +160,7 @@ fn read_span<'a>(
     reader: &mut Reader<'a>,
     span: &mut Span<'a>,
     references: &mut Vec<Reference>,
+    room: &Room,
 ) -> Result<()> {
     let (mut high, mut low, mut start, mut duration) = (0, 0, 0_i64, 0_i64);
     reader.fields(|reader, number, kind| {
@@ -168,14 +171,16 @@ fn read_span<'a>(
             (4, Type::I64) => span.parent_id = reader.integer(kind)?.cast_unsigned(),
             (5, Type::Binary) => span.name = reader.text()?,
             (6, Type::List) => reader.list(|reader, _| {
+                room.take(LINK)?;
                 references.push(read_reference(reader)?);
                 Ok(())
             })?,
             (8, Type::I64) => start = reader.integer(kind)?,
             (9, Type::I64) => duration = reader.integer(kind)?,
-            (10, Type::List) => tags(reader, &mut span.attributes)?,
+            (10, Type::List) => tags(reader, &mut span.attributes, room)?,
             (11, Type::List) => reader.list(|reader, _| {
-                span.events.push(read_log(reader)?);
+                room.take(EVENT)?;
+                span.events.push(read_log(reader, room)?);
                 Ok(())
             })?,
             _ => reader.skip(kind)?,
@@ -213,12 +218,12 @@ fn read_reference(reader: &mut Reader<'_>) -> Result<Reference> {
     Ok(Reference { trace_id: trace_id(high, low), span_id, kind })
 }
 
-fn read_log<'a>(reader: &mut Reader<'a>) -> Result<Event<'a>> {
+fn read_log<'a>(reader: &mut Reader<'a>, room: &Room) -> Result<Event<'a>> {
     let mut event = Event::default();
     reader.fields(|reader, number, kind| {
         match (number, kind) {
             (1, Type::I64) => event.time = nanos(reader.integer(kind)?),
-            (2, Type::List) => tags(reader, &mut event.attributes)?,
+            (2, Type::List) => tags(reader, &mut event.attributes, room)?,
             _ => reader.skip(kind)?,
         }
         Ok(())
@@ -226,8 +231,9 @@ fn read_log<'a>(reader: &mut Reader<'a>) -> Result<Event<'a>> {
     Ok(event)
 }
 
-fn tags<'a>(reader: &mut Reader<'a>, into: &mut Attributes<'a>) -> Result<()> {
+fn tags<'a>(reader: &mut Reader<'a>, into: &mut Attributes<'a>, room: &Room) -> Result<()> {
     reader.list(|reader, _| {
+        room.take(ATTRIBUTE)?;
         let mut key = std::borrow::Cow::Borrowed("");
         let mut kind_of_value = 0;
         let (mut text, mut double, mut boolean, mut long, mut bytes) =

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use crate::attributes::{Attributes, Value};
 use crate::otlp::{Event, Request, Span, kind, resource};
+use crate::room::{ATTRIBUTE, EVENT};
 use crate::{Error, Options};
 
 use super::status::Status;
@@ -45,6 +46,11 @@ pub(super) struct Tag<'a> {
     pub(super) value: Value<'a>,
     pub(super) host: Option<Endpoint<'a>>,
 }
+
+/// What an annotation takes, and the event that becomes of it.
+pub(super) const ANNOTATION: usize = 2 * size_of::<Annotation<'static>>() + EVENT;
+/// What a tag takes, and the attribute that becomes of it.
+pub(super) const TAG: usize = 2 * size_of::<Tag<'static>>() + ATTRIBUTE;
 
 /// Adds a span to the request.
 pub(super) fn add(from: V1Span<'_>, request: &mut Request, options: &Options) -> Result<(), Error> {

@@ -5,9 +5,10 @@ use trackway_otlpjson::scan::Reader;
 
 use crate::attributes::Value;
 use crate::otlp::Request;
+use crate::room::Room;
 use crate::{Error, Options, Translated};
 
-use super::v1::{Annotation, Tag, V1Span, add};
+use super::v1::{ANNOTATION, Annotation, TAG, Tag, V1Span, add};
 use super::{OneSpan, json_endpoint, json_integer, json_spans, span_id, trace_id, value};
 
 /// A list of spans.
@@ -33,7 +34,7 @@ fn names(key: &[u8]) -> u32 {
 }
 
 fn span(reader: &mut Reader<'_>, request: &mut Request, options: &Options) -> Result<(), OneSpan> {
-    let mut span = V1Span::default();
+    let (mut span, room) = (V1Span::default(), request.room());
     let (mut trace, mut id, mut parent) = ("".into(), "".into(), "".into());
     reader.object(names, |reader, field| {
         match field {
@@ -43,8 +44,8 @@ fn span(reader: &mut Reader<'_>, request: &mut Request, options: &Options) -> Re
             4 => span.name = reader.text("a name")?,
             5 => span.timestamp = json_integer(reader)?,
             6 => span.duration = json_integer(reader)?,
-            7 => reader.array(|reader, _| annotation(reader, &mut span))?,
-            _ => reader.array(|reader, _| tag(reader, &mut span, options.parse_string_tags))?,
+            7 => reader.array(|reader, _| annotation(reader, &mut span, room))?,
+            _ => reader.array(|reader, _| tag(reader, &mut span, (room, options.parse_string_tags)))?,
         }
         Ok(())
     })?;
@@ -63,10 +64,11 @@ fn span(reader: &mut Reader<'_>, request: &mut Request, options: &Options) -> Re
     Ok(add(span, request, options)?)
 }
 
-fn annotation<'a>(reader: &mut Reader<'a>, span: &mut V1Span<'a>) -> Result<(), Fail> {
+fn annotation<'a>(reader: &mut Reader<'a>, span: &mut V1Span<'a>, room: &Room) -> Result<(), Fail> {
     if reader.null()? {
         return Ok(());
     }
+    room.take(ANNOTATION)?;
     let mut annotation = Annotation::default();
     let names = |key: &[u8]| match key {
         b"timestamp" => 1,
@@ -86,10 +88,11 @@ fn annotation<'a>(reader: &mut Reader<'a>, span: &mut V1Span<'a>) -> Result<(), 
     Ok(())
 }
 
-fn tag<'a>(reader: &mut Reader<'a>, span: &mut V1Span<'a>, parse: bool) -> Result<(), Fail> {
+fn tag<'a>(reader: &mut Reader<'a>, span: &mut V1Span<'a>, (room, parse): (&Room, bool)) -> Result<(), Fail> {
     if reader.null()? {
         return Ok(());
     }
+    room.take(TAG)?;
     let mut tag = Tag { key: "".into(), value: Value::Text("".into()), host: None };
     let names = |key: &[u8]| match key {
         b"key" => 1,

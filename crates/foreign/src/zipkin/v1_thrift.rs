@@ -8,11 +8,12 @@ use base64::prelude::BASE64_STANDARD;
 use crate::attributes::Value;
 use crate::jaeger::Stopped;
 use crate::otlp::Request;
+use crate::room::Room;
 use crate::thrift::{Protocol, Reader, ThriftError, Type};
 use crate::{Error, Options, Translated};
 
 use super::Endpoint;
-use super::v1::{Annotation, Tag, V1Span, add};
+use super::v1::{ANNOTATION, Annotation, TAG, Tag, V1Span, add};
 
 type Result<T> = std::result::Result<T, ThriftError>;
 
@@ -22,7 +23,8 @@ type Result<T> = std::result::Result<T, ThriftError>;
 /// When the body is no such list, or none of its spans can be used.
 pub fn v1_thrift(body: &[u8], options: &Options) -> std::result::Result<Translated, Error> {
     let mut request = Request::new(options);
-    v1_thrift_list(&mut Reader::new(body, Protocol::Binary), &mut request, options)?;
+    let read = v1_thrift_list(&mut Reader::new(body, Protocol::Binary), &mut request, options);
+    request.checked(read)?;
     request.finish()
 }
 
@@ -37,17 +39,17 @@ pub(crate) fn v1_thrift_list(
         if kind != Type::Struct {
             return Err(ThriftError::WrongType);
         }
-        let span = read_span(reader)?;
+        let span = read_span(reader, request.room())?;
         if span.span_id == 0 || span.trace_id == 0 {
-            request.refuse("a span has no trace id or no id");
-            return Ok(());
+            let refused = request.refuse("a span has no trace id or no id");
+            return refused.or_else(|error| Stopped::Other(error).keep(&mut failed));
         }
         add(span, request, options).or_else(|error| Stopped::Other(error).keep(&mut failed))
     });
     read.map_err(|error| failed.map_or(Stopped::Thrift(error), Stopped::Other))
 }
 
-fn read_span<'a>(reader: &mut Reader<'a>) -> Result<V1Span<'a>> {
+fn read_span<'a>(reader: &mut Reader<'a>, room: &Room) -> Result<V1Span<'a>> {
     let mut span = V1Span::default();
     let (mut high, mut low) = (0_u64, 0_u64);
     reader.fields(|reader, number, kind| {
@@ -57,10 +59,12 @@ fn read_span<'a>(reader: &mut Reader<'a>) -> Result<V1Span<'a>> {
             (4, Type::I64) => span.span_id = reader.integer(kind)?.cast_unsigned(),
             (5, Type::I64) => span.parent_id = reader.integer(kind)?.cast_unsigned(),
             (6, Type::List) => reader.list(|reader, _| {
+                room.take(ANNOTATION)?;
                 span.annotations.push(read_annotation(reader)?);
                 Ok(())
             })?,
             (8, Type::List) => reader.list(|reader, _| {
+                room.take(TAG)?;
                 span.tags.push(read_tag(reader)?);
                 Ok(())
             })?,

@@ -7,6 +7,7 @@ use trackway_otlpjson::scan::Reader;
 
 use crate::attributes::{Attributes, Value};
 use crate::otlp::{Event, Link, Request, Span, kind, resource, scope, status};
+use crate::room::{ATTRIBUTE, Room};
 use crate::{Error, MAX_JSON_DEPTH, MAX_LINKS, Options};
 
 use super::names::is_of_resource;
@@ -56,7 +57,8 @@ pub(super) fn add<'a>(from: V2Span<'a>, request: &mut Request, options: &Options
         known => known,
     };
     set_status(&mut span, &mut tags);
-    span.links = take_links(&mut tags);
+    let room = request.room();
+    span.links = take_links(&mut tags, room);
     let into = &mut span.attributes;
     if options.parse_string_tags {
         tags.take_all(
@@ -75,7 +77,7 @@ pub(super) fn add<'a>(from: V2Span<'a>, request: &mut Request, options: &Options
     if from.timestamp == 0 {
         into.put(NO_TIME, Value::Bool(true));
     }
-    span.events = from.annotations.into_iter().map(|(time, text)| event(time, text)).collect();
+    span.events = from.annotations.into_iter().map(|(time, text)| event(time, text, room)).collect();
     let at = request.resource(&resource);
     request.span(at, &scope, &span)
 }
@@ -147,19 +149,19 @@ fn add_endpoints<'a>(into: &mut Attributes<'a>, local: Endpoint<'a>, remote: End
 
 /// The links that a Collector wrote as tags: `otlp.link.0` and so on, `trace|span|state|{attributes}|dropped`. What is
 /// not written so stays a tag.
-fn take_links<'a>(tags: &mut Attributes<'a>) -> Vec<Link<'a>> {
+fn take_links<'a>(tags: &mut Attributes<'a>, room: &Room) -> Vec<Link<'a>> {
     let mut links = Vec::new();
     for number in 0..MAX_LINKS {
         let key = format!("otlp.link.{number}");
         let Some(Value::Text(text)) = tags.get(&key) else { break };
-        let Some(link) = link(text) else { continue };
+        let Some(link) = link(text, room) else { continue };
         links.push(link);
         tags.take(&key);
     }
     links
 }
 
-fn link(text: &str) -> Option<Link<'static>> {
+fn link(text: &str, room: &Room) -> Option<Link<'static>> {
     let mut parts = text.splitn(4, '|');
     let (trace, span, state) = (parts.next()?, parts.next()?, parts.next()?);
     let (attributes, dropped) = parts.next()?.rsplit_once('|')?;
@@ -167,36 +169,37 @@ fn link(text: &str) -> Option<Link<'static>> {
         trace_id: super::trace_id(trace).ok()?,
         span_id: super::span_id(span).ok()?,
         trace_state: Cow::Owned(state.to_owned()),
-        attributes: json_attributes(attributes)?,
+        attributes: json_attributes(attributes, room)?,
         dropped_attributes: dropped.parse().ok()?,
     })
 }
 
 /// An annotation; a Collector writes events as `name|{attributes}|dropped`.
-fn event<'a>(micros: i64, text: Cow<'a, str>) -> Event<'a> {
+fn event<'a>(micros: i64, text: Cow<'a, str>, room: &Room) -> Event<'a> {
     let time = nanos(micros);
-    match parts_of_event(&text) {
+    match parts_of_event(&text, room) {
         Some(event) => Event { time, ..event },
         None => Event { time, name: text, ..Event::default() },
     }
 }
 
-fn parts_of_event(text: &str) -> Option<Event<'static>> {
+fn parts_of_event(text: &str, room: &Room) -> Option<Event<'static>> {
     let (name, rest) = text.split_once('|')?;
     let (attributes, dropped) = rest.rsplit_once('|')?;
     Some(Event {
         name: Cow::Owned(name.to_owned()),
-        attributes: json_attributes(attributes)?,
+        attributes: json_attributes(attributes, room)?,
         dropped_attributes: dropped.parse().ok()?,
         ..Event::default()
     })
 }
 
 /// An object of texts, numbers and booleans; other values are left out, as in the Collector.
-fn json_attributes(text: &str) -> Option<Attributes<'static>> {
+fn json_attributes(text: &str, room: &Room) -> Option<Attributes<'static>> {
     let mut attributes = Attributes::default();
     let mut reader = Reader::new(text, MAX_JSON_DEPTH);
     let read = reader.entries(|reader, key| {
+        room.take(ATTRIBUTE)?;
         let key = key.into_owned();
         match reader.peek()? {
             b'"' => attributes.put(key, Value::Text(reader.text("a text")?.into_owned().into())),

@@ -5,6 +5,7 @@ use trackway_otlpjson::scan::Reader;
 
 use crate::attributes::Value;
 use crate::otlp::{Request, kind};
+use crate::room::{ATTRIBUTE, EVENT, Room};
 use crate::{Error, Options, Translated};
 
 use super::v2::{V2Span, add};
@@ -36,7 +37,7 @@ fn names(key: &[u8]) -> u32 {
 }
 
 fn span(reader: &mut Reader<'_>, request: &mut Request, options: &Options) -> Result<(), OneSpan> {
-    let mut span = V2Span::default();
+    let (mut span, room) = (V2Span::default(), request.room());
     let mut wrong_id = None;
     reader.object(names, |reader, field| {
         match field {
@@ -49,8 +50,8 @@ fn span(reader: &mut Reader<'_>, request: &mut Request, options: &Options) -> Re
             7 => span.duration = json_integer(reader)?,
             8 => span.local = json_endpoint(reader)?,
             9 => span.remote = json_endpoint(reader)?,
-            10 => reader.array(|reader, _| annotation(reader, &mut span))?,
-            _ => tags(reader, &mut span)?,
+            10 => reader.array(|reader, _| annotation(reader, &mut span, room))?,
+            _ => tags(reader, &mut span, room)?,
         }
         Ok(())
     })?;
@@ -87,10 +88,11 @@ fn kind_of(name: &str) -> u8 {
     }
 }
 
-fn annotation<'a>(reader: &mut Reader<'a>, span: &mut V2Span<'a>) -> Result<(), Fail> {
+fn annotation<'a>(reader: &mut Reader<'a>, span: &mut V2Span<'a>, room: &Room) -> Result<(), Fail> {
     if reader.null()? {
         return Ok(());
     }
+    room.take(EVENT)?;
     let (mut timestamp, mut value) = (0, "".into());
     let names = |key: &[u8]| match key {
         b"timestamp" => 1,
@@ -110,8 +112,9 @@ fn annotation<'a>(reader: &mut Reader<'a>, span: &mut V2Span<'a>) -> Result<(), 
 }
 
 /// Tags are texts; what is none is kept as the number or boolean that it is.
-fn tags<'a>(reader: &mut Reader<'a>, span: &mut V2Span<'a>) -> Result<(), Fail> {
+fn tags<'a>(reader: &mut Reader<'a>, span: &mut V2Span<'a>, room: &Room) -> Result<(), Fail> {
     reader.entries(|reader, key| {
+        room.take(ATTRIBUTE)?;
         let value = match reader.peek()? {
             b'"' => Value::Text(reader.text("a text")?),
             b't' | b'f' => Value::Bool(reader.boolean()?),

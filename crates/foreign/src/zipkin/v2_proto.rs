@@ -4,6 +4,7 @@ use trackway_spans::wire::{Reader, WireError};
 
 use crate::attributes::Value;
 use crate::otlp::{Request, kind};
+use crate::room::{ATTRIBUTE, EVENT, Room};
 use crate::{Error, Options, Translated};
 
 use super::Endpoint;
@@ -22,15 +23,15 @@ pub fn v2_proto(body: &[u8], options: &Options) -> std::result::Result<Translate
         if number != 1 {
             continue;
         }
-        match span(field.bytes(1)?) {
+        match span(field.bytes(1)?, request.room()) {
             Ok(span) => add(span, &mut request, options)?,
-            Err(why) => request.refuse(why),
+            Err(why) => request.refuse(why)?,
         }
     }
     request.finish()
 }
 
-fn span(message: &[u8]) -> std::result::Result<V2Span<'_>, String> {
+fn span<'a>(message: &'a [u8], room: &Room) -> std::result::Result<V2Span<'a>, String> {
     let broken = |error: WireError| format!("the span is not the expected protobuf: {error}");
     let mut span = V2Span::default();
     let mut reader = Reader::new(message);
@@ -47,8 +48,14 @@ fn span(message: &[u8]) -> std::result::Result<V2Span<'_>, String> {
             7 => span.duration = micros(field.varint(7).map_err(broken)?),
             8 => span.local = endpoint(bytes()?).map_err(broken)?,
             9 => span.remote = endpoint(bytes()?).map_err(broken)?,
-            10 => span.annotations.push(annotation(bytes()?).map_err(broken)?),
-            11 => tag(bytes()?, &mut span).map_err(broken)?,
+            10 => {
+                room.take(EVENT)?;
+                span.annotations.push(annotation(bytes()?).map_err(broken)?);
+            }
+            11 => {
+                room.take(ATTRIBUTE)?;
+                tag(bytes()?, &mut span).map_err(broken)?;
+            }
             _ => {}
         }
     }

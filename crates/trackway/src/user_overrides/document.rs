@@ -300,6 +300,13 @@ impl UserLimits {
 
 /// Labels by which bytes are counted: each but once.
 fn check_dimensions(dimensions: &BTreeMap<String, String>) -> Result<(), String> {
+    let most = trackway_distributor::usage::DIMENSIONS_MAX;
+    if dimensions.len() > most {
+        return Err(format!(
+            "cost_attribution.dimensions has {} entries, at most {most} are counted",
+            dimensions.len()
+        ));
+    }
     let mut seen: BTreeMap<String, &str> = BTreeMap::new();
     for (from, to) in dimensions {
         let name = trackway_distributor::usage::label_of(from, to);

@@ -6,7 +6,7 @@
 
 mod document;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -65,6 +65,8 @@ struct State {
     good: BTreeMap<TenantId, Known>,
     /// What is wrong now, by tenant.
     problems: BTreeMap<TenantId, String>,
+    /// Changed here since the store was listed last: what was read meanwhile may be older.
+    touched: BTreeSet<TenantId>,
     /// Why the store could not be listed.
     unlisted: Option<String>,
 }
@@ -150,6 +152,7 @@ impl UserOverrides {
     /// Reads what has changed.
     async fn reload(&self) -> Result<(), String> {
         self.counts.lists.fetch_add(1, Ordering::Relaxed);
+        self.state.lock().touched.clear();
         let listed = self.store.all(TENANTS_MAX).await.map_err(|error| {
             self.counts.failed_reloads.fetch_add(1, Ordering::Relaxed);
             error.to_string()
@@ -180,6 +183,9 @@ impl UserOverrides {
     async fn look_at(&self, tenant: TenantId) {
         let read = self.read(&tenant).await;
         let mut state = self.state.lock();
+        if state.touched.contains(&tenant) {
+            return;
+        }
         let problem = match read {
             Ok(Some(known)) => {
                 state.good.insert(tenant.clone(), known);
@@ -243,6 +249,7 @@ impl UserOverrides {
         {
             let mut state = self.state.lock();
             state.problems.remove(tenant);
+            state.touched.insert(tenant.clone());
             match known {
                 Some(known) => drop(state.good.insert(tenant.clone(), known)),
                 None => drop(state.good.remove(tenant)),

@@ -152,11 +152,16 @@ impl Server {
     }
 
     /// Waits for a condition.
-    pub fn wait(&mut self, what: &str, mut done: impl FnMut(&mut Self) -> bool) {
+    pub fn wait(&mut self, what: &str, done: impl FnMut(&mut Self) -> bool) {
+        self.wait_for(PATIENCE, what, done);
+    }
+
+    /// The same, for as long as it may take.
+    pub fn wait_for(&mut self, patience: Duration, what: &str, mut done: impl FnMut(&mut Self) -> bool) {
         let started = Instant::now();
         while !done(self) {
             let lines = self.lines().join("\n");
-            assert!(started.elapsed() < PATIENCE, "waited too long for: {what}\n{lines}");
+            assert!(started.elapsed() < patience, "waited too long for: {what}\n{lines}");
             std::thread::yield_now();
             std::thread::park_timeout(Duration::from_millis(5));
         }
