@@ -97,6 +97,19 @@ impl CacheServer {
     /// Hangs it: the kernel takes connections, and nobody answers.
     pub fn hang(&self) {
         self.signal("-STOP");
+        // The signal is sent, and its threads stop a little later.
+        while !self.is_stopped() {
+            std::thread::yield_now();
+        }
+    }
+
+    fn is_stopped(&self) -> bool {
+        let tasks = format!("/proc/{}/task", self.peer.as_ref().expect("it runs").id());
+        let state = |task: std::fs::DirEntry| {
+            let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+            stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('T'))
+        };
+        std::fs::read_dir(tasks).into_iter().flatten().flatten().all(state)
     }
 
     /// Lets it go on.

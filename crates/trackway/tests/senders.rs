@@ -170,7 +170,7 @@ fn zipkin_in_every_form() {
     let client = format!("front get - CLIENT {start} 9");
     // A client and a server may share an id. Whoever reads the trace gets the server's under one of its own, as from Tempo.
     let server_side = format!("back get 0000000000000001 SERVER {} 5", start + 2);
-    let below = format!("back query 0000000000000003 INTERNAL {} 1", start + 3);
+    let below = format!("back query 0000000000000003 - {} 1", start + 3);
     assert_eq!(lines, [server_side, below, client]);
 
     let mut proto = Vec::new();
