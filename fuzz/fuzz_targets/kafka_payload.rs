@@ -16,6 +16,7 @@ fuzz_target!(|bytes: &[u8]| {
     let spans = peek_request(&translated.protobuf).expect("the protobuf can be walked");
     assert_eq!(spans as usize, translated.spans);
     let headers = [("team".to_owned(), "blue".to_owned())];
-    let with = with_headers(&translated.protobuf, &headers).expect("the same with headers");
+    // A resource that is damaged inside is found out only when it is changed.
+    let Ok(with) = with_headers(&translated.protobuf, &headers) else { return };
     assert_eq!(peek_request(&with), Ok(spans));
 });
