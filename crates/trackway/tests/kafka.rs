@@ -1,6 +1,6 @@
 //! Spans by Kafka, from a real broker where Java and Maven are there: every encoding; nothing lost and nothing doubled
 //! whoever is killed; bad records among good ones; groups, tenants, logins; and what Tempo 3's distributors left.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 #![allow(clippy::disallowed_methods)] // what is sent now is found now
 
 #[path = "kafka/broker.rs"]
@@ -14,8 +14,9 @@ use std::path::Path;
 use broker::{Broker, Written, broker};
 use krafka::Compression;
 use serde_json::{Value, json};
-use support::{Ports, Server, config, requests};
+use support::{Ports, Server, config, cpu, requests};
 use trackway_golden::http;
+use trackway_loadgen::Workload;
 use trackway_peers::Kafka;
 use trackway_spans::wire::{put_bytes, put_message, put_number};
 
@@ -271,6 +272,48 @@ fn assert_once(servers: &[&Server], numbers: std::ops::Range<u64>) {
 
 fn accepted(server: &Server) -> u64 {
     metric(server, "tempo_receiver_accepted_spans{receiver=\"kafka\",transport=\"kafka\"}").unwrap_or(0)
+}
+
+/// The same requests as records and by OTLP over HTTP, and what the process takes for a span. `TRACKWAY_KAFKA_TRACES` says how
+/// many traces of some 19 spans.
+#[test]
+fn a_span_costs_what_it_costs_by_otlp() {
+    let traces =
+        std::env::var("TRACKWAY_KAFKA_TRACES").ok().and_then(|text| text.parse().ok()).unwrap_or(2000);
+    let workload =
+        Workload { seed: 1, traces, start_ns: 1_790_000_000_000_000_000, span_of_time_ns: 60_000_000_000 };
+    let broker = broker();
+    let (topic, partitions) = ("costs", 3);
+    broker.create(topic, partitions);
+    let requests: Vec<Vec<u8>> = workload.requests().map(|request| request.bytes.to_vec()).collect();
+    let record = |(number, bytes): (u64, &Vec<u8>)| Written::new(bytes.clone()).partition(number % 3);
+    broker.write(topic, (0..).zip(&requests).map(record));
+    let folders = [(); 2].map(|()| tempfile::tempdir().unwrap());
+
+    let by_otlp = start(folders[0].path(), "brokers: ['127.0.0.1:1']", "");
+    let (before, began) = (cpu(&by_otlp), std::time::Instant::now());
+    let mut connection = http::Connection::open(&by_otlp.otlp_http).unwrap();
+    let headers = [("content-type".to_owned(), "application/x-protobuf".to_owned())];
+    for request in &requests {
+        assert_eq!(connection.request("POST", "/v1/traces", &headers, Some(request)).unwrap().status, 200);
+    }
+    let (of_otlp, took_otlp) = (cpu(&by_otlp) - before, began.elapsed());
+    let labels = "tempo_distributor_spans_received_total{tenant=\"single-tenant\"}";
+    let spans = metric(&by_otlp, labels).unwrap();
+
+    let began = std::time::Instant::now();
+    let mut by_kafka = start(folders[1].path(), &reading(&broker, topic), "");
+    let before = cpu(&by_kafka);
+    by_kafka.wait("all spans", |server| accepted(server) == spans);
+    let (of_kafka, took_kafka) = (cpu(&by_kafka) - before, began.elapsed());
+    let each = |all: std::time::Duration| all.as_secs_f64() * 1e6 / spans as f64;
+    println!(
+        "{spans} spans: {:.1} us of CPU each by OTLP in {took_otlp:?}, {:.1} by Kafka in {took_kafka:?}",
+        each(of_otlp),
+        each(of_kafka),
+    );
+    assert!(of_kafka < 2 * of_otlp + std::time::Duration::from_secs(1), "{of_kafka:?} against {of_otlp:?}");
+    by_kafka.stop();
 }
 
 #[test]

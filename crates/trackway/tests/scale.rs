@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use futures::{StreamExt, TryStreamExt, stream};
 use prost::Message;
 use support::requests::{of_service, span};
-use support::{Server, memory};
+use support::{Server, cpu, memory};
 use tonic::transport::Channel;
 use trackway_golden::http::Connection;
 use trackway_proto::collector::ExportTraceServiceRequest;
@@ -46,16 +46,6 @@ fn headers(tenant: &str) -> Vec<(String, String)> {
     [("content-type", "application/x-protobuf"), ("x-scope-orgid", tenant)]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .into()
-}
-
-/// CPU time that a process has taken.
-fn cpu(server: &Server) -> Duration {
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", server.pid())).unwrap();
-    // The name may have spaces and parentheses; what follows the last one is numbers.
-    let (_, numbers) = stat.rsplit_once(')').unwrap();
-    let ticks: u64 =
-        numbers.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum();
-    Duration::from_millis(ticks * 10)
 }
 
 /// A gRPC sender that has sent one span.

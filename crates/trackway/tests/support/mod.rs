@@ -316,6 +316,16 @@ pub fn run(args: &[&str]) -> (Option<i32>, String) {
     (output.status.code(), String::from_utf8_lossy(&text).into_owned())
 }
 
+/// CPU time that the process has taken.
+pub fn cpu(server: &Server) -> Duration {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", server.pid())).unwrap();
+    // The name may have spaces and parentheses; what follows the last one is numbers.
+    let (_, numbers) = stat.rsplit_once(')').unwrap();
+    let ticks: u64 =
+        numbers.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum();
+    Duration::from_millis(ticks * 10)
+}
+
 /// Memory that the process has now (`VmRSS`), or most that it has had (`VmHWM`), in MiB.
 pub fn memory(server: &Server, which: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).expect("a process");
