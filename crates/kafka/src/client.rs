@@ -1,7 +1,7 @@
 //! How the client library is set up, what one look for records may cost, and committing.
 //!
-//! What must stay true: what is taken apart at a time fits into the part of the memory budget that requests may have,
-//! however well it was compressed.
+//! What must stay true: a batch becomes no larger than [`BATCH_BYTES_MAX`], however well it was compressed, and a look
+//! takes no more of them than the memory budget has room for, or [`RECORDS_MIN`].
 
 use std::sync::Arc;
 use std::time::Duration;
