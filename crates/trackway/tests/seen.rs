@@ -105,7 +105,7 @@ fn spans_are_logged_as_they_are_asked_for() {
             && discarded[0].contains(&id(4)),
         "{discarded:?}"
     );
-    // A request that is too much for now: each span of it.
+    // A request over the rate: each span of it.
     let body = request(8, &[], &[(5, false, false, &[("big", &big.repeat(98))]), (6, false, true, &[])]);
     assert_eq!(push(&server, "a", &body), 429);
     server.wait("the refused", |server| lines(server, "discarded").len() == 3);

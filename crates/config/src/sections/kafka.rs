@@ -82,7 +82,7 @@ section! {
     /// `message_marking:` of the Kafka receiver.
     KafkaMarking {
         after: bool = true, "Accepted; this happens anyway.";
-        on_error: bool = false, "Accepted; what could not be kept for now is never passed over.";
+        on_error: bool = false, "Accepted; a record that could not be kept is tried again whatever this says.";
         on_permanent_error: bool = true, "Accepted; what can never be kept is passed over, counted and logged.";
     }
     ignored &[]
