@@ -10,6 +10,7 @@ mod error;
 mod histogram;
 mod ids;
 mod memory;
+mod seldom;
 mod tenant;
 
 pub use clock::{Clock, ManualClock, SystemClock, UnixNanos};
@@ -18,6 +19,7 @@ pub use error::{ErrorKind, Kinded};
 pub use histogram::Histogram;
 pub use ids::{ParseIdError, TraceId, span_id_hex};
 pub use memory::{MemoryPool, MemoryUse, MemoryUser, OverBudget, Reservation, Shrink};
+pub use seldom::Seldom;
 pub use tenant::{TenantError, TenantId};
 
 /// A source of new block identifiers.

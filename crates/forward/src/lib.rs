@@ -19,7 +19,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use trackway_common::{MemoryPool, Random, TenantId};
+use trackway_common::{MemoryPool, Random, Seldom, TenantId};
 use trackway_overrides::{Limits, Overrides};
 
 pub use filter::{Filter, FilterError, reduce};
@@ -28,7 +28,7 @@ pub use queue::MAX_QUEUE_BYTES;
 pub use send::{ATTEMPT, GIVE_UP};
 
 use numbers::{AllNumbers, Numbers, add};
-use queue::{Forwarder, Queue, Seldom};
+use queue::{Forwarder, Queue};
 
 /// Requests that wait in one queue, unless the tenant's limits say otherwise.
 pub const QUEUE_SIZE: usize = 100;

@@ -5,14 +5,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex as SyncMutex;
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use trackway_common::{MemoryPool, MemoryUser, Random, Reservation, TenantId};
+use trackway_common::{MemoryPool, MemoryUser, Random, Reservation, Seldom, TenantId};
 
 use crate::filter::{Filter, reduce};
 use crate::numbers::{Numbers, add};
@@ -24,8 +23,6 @@ pub const MAX_QUEUE_BYTES: usize = 64 << 20;
 const FILTER_HERE: usize = 64 << 10;
 /// How often a request is there while it is filtered: whole, by resource and by scope.
 const COPIES: usize = 3;
-/// How long a repeated warning is kept quiet.
-const QUIET: Duration = Duration::from_secs(60);
 
 /// What a forwarder does with what it gets.
 #[derive(Debug)]
@@ -68,21 +65,6 @@ pub(crate) struct Queue {
     entrance: mpsc::Sender<Waiting>,
     workers: SyncMutex<JoinSet<()>>,
     warned: Arc<Seldom>,
-}
-
-/// Remembers when something was last said.
-#[derive(Debug, Default)]
-pub(crate) struct Seldom(SyncMutex<Option<Instant>>);
-
-impl Seldom {
-    pub(crate) fn due(&self) -> bool {
-        let (mut last, now) = (self.0.lock(), Instant::now());
-        let due = last.is_none_or(|then| now.duration_since(then) >= QUIET);
-        if due {
-            *last = Some(now);
-        }
-        due
-    }
 }
 
 impl Queue {

@@ -12,8 +12,8 @@ use krafka::consumer::{Consumer, ConsumerRecord};
 use krafka::{CloseOptions, Kafka, KrafkaError};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
+use trackway_common::Seldom;
 use trackway_distributor::Push;
-use trackway_receivers::Seldom;
 
 use crate::broken::Broken;
 use crate::client::{TEMPO_GROUP, commit, consumer};

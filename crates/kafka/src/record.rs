@@ -10,10 +10,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use krafka::consumer::ConsumerRecord;
 use parking_lot::Mutex;
-use trackway_common::{Clock, ErrorKind, MemoryUser, OverBudget, Reservation, TenantError, TenantId};
+use trackway_common::{Clock, ErrorKind, MemoryUser, OverBudget, Reservation, Seldom, TenantError, TenantId};
 use trackway_distributor::{Push, PushError, PushRequest, PushResponse};
 use trackway_foreign::{Error, Options, RecordEncoding, Translated, with_headers};
-use trackway_receivers::Seldom;
 use trackway_spans::peek_request;
 
 use crate::config::{KafkaConfig, TenantOf};

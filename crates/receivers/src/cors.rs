@@ -5,6 +5,7 @@
 //! Pages of this machine are allowed where only this machine can connect and nothing else is set.
 
 use std::net::IpAddr;
+use trackway_common::Seldom;
 
 use ::http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
@@ -16,7 +17,6 @@ use axum::body::Body;
 
 use crate::CorsConfig;
 use crate::answer::respond;
-use crate::seldom::Seldom;
 
 /// Headers that every page may send; what OTLP needs, and the Collector's defaults.
 const ALWAYS: &str = "Origin, Accept, Content-Type, X-Requested-With";

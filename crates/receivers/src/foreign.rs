@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic::codegen::BoxFuture;
 use tonic::server::UnaryService;
-use trackway_common::{Clock, ErrorKind, MemoryPool, TenantId};
+use trackway_common::{Clock, ErrorKind, MemoryPool, Seldom, TenantId};
 use trackway_distributor::{Push, PushError, PushRequest};
 use trackway_foreign::{Error, Options, Protocol, Translated, jaeger, zipkin};
 
@@ -26,7 +26,6 @@ use crate::answer::{grpc_status, http_text, respond};
 use crate::body::{Encoding, decompress, too_large};
 use crate::counts::Counts;
 use crate::meter::Meter;
-use crate::seldom::Seldom;
 use crate::tenant::tenant;
 use crate::{CorsConfig, Listen, cors, grpc, http, listen};
 

@@ -14,7 +14,6 @@ mod http;
 pub mod listen;
 mod meter;
 mod route;
-mod seldom;
 mod tenant;
 mod udp;
 
@@ -30,7 +29,6 @@ use trackway_distributor::Push;
 pub use counts::Counts;
 pub use foreign::{ForeignConfig, ForeignProtocol, serve_foreign};
 pub use listen::{Listen, PingPolicy};
-pub use seldom::Seldom;
 pub use trackway_foreign::Protocol as ThriftProtocol;
 pub use udp::{UdpConfig, serve_udp};
 

@@ -1,6 +1,7 @@
 //! Which protocol a request speaks: gRPC by its content type, else HTTP.
 
 use std::sync::Arc;
+use trackway_common::Seldom;
 
 use ::http::header::CONTENT_TYPE;
 use ::http::{Request, Response};
@@ -8,7 +9,6 @@ use axum::body::Body;
 use hyper::body::Incoming;
 use trackway_distributor::Push;
 
-use crate::seldom::Seldom;
 use crate::{OtlpConfig, grpc, http};
 
 /// What every request on a port shares.

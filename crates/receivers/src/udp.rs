@@ -11,13 +11,12 @@ use tokio::net::UdpSocket;
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use trackway_common::{Clock, MemoryPool, MemoryUser, Reservation, TenantId};
+use trackway_common::{Clock, MemoryPool, MemoryUser, Reservation, Seldom, TenantId};
 use trackway_distributor::Push;
 use trackway_foreign::{Protocol, Translated, jaeger};
 
 use crate::counts::{Counts, Drop};
 use crate::foreign::{Handed, options};
-use crate::seldom::Seldom;
 
 /// Datagrams that are handed over together: each push waits for the disk.
 const TOGETHER: usize = 64;

@@ -7,6 +7,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use trackway_common::Seldom;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -15,8 +16,6 @@ use tokio::time::MissedTickBehavior;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use trackway_tls::{Look, ServerTls};
-
-use crate::seldom::Seldom;
 
 /// What a TLS ClientHello begins with, and no HTTP request does.
 pub(super) const HANDSHAKE: u8 = 0x16;
