@@ -10,6 +10,7 @@ mod error;
 mod histogram;
 mod ids;
 mod memory;
+mod secret;
 mod seldom;
 mod tenant;
 
@@ -19,6 +20,7 @@ pub use error::{ErrorKind, Kinded};
 pub use histogram::Histogram;
 pub use ids::{ParseIdError, TraceId, span_id_hex};
 pub use memory::{MemoryPool, MemoryUse, MemoryUser, OverBudget, Reservation, Shrink};
+pub use secret::Secret;
 pub use seldom::Seldom;
 pub use tenant::{TenantError, TenantId};
 

@@ -44,4 +44,5 @@ pub use problem::{ConfigError, Origin, Problem};
 pub use reference::reference_markdown;
 pub use show::{YamlMode, limits_yaml, runtime_yaml};
 pub use tenants::{TenantFile, tenant_limits, unset_limits};
-pub use values::{Raw, Secret};
+pub use trackway_common::Secret;
+pub use values::Raw;

@@ -2,40 +2,13 @@
 //! number, a number may stand where a text is expected.
 
 use std::collections::BTreeMap;
-use std::fmt;
+use trackway_common::Secret;
 
 use crate::bytesize::ByteSize;
 use crate::duration::GoDuration;
 use crate::node::{Node, NodeValue};
 use crate::reader::Reader;
 use crate::table::{Item, Kind, Setting};
-
-/// A text that is never printed: not by `Debug`, not by `/status/config`.
-#[derive(Clone, PartialEq, Eq, Default)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Wraps a text.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// The text itself.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.is_empty() { "\"\"" } else { "<secret>" })
-    }
-}
 
 /// A value that is kept as it was written, for parts that Trackway does not understand yet.
 #[derive(Debug, Clone, PartialEq)]
@@ -210,7 +183,9 @@ impl Setting for Secret {
     }
 
     fn read(&mut self, node: &Node, reader: &mut Reader) {
-        self.0.read(node, reader);
+        let mut text = self.expose().to_owned();
+        text.read(node, reader);
+        *self = Self::new(text);
     }
 
     fn show(&self) -> Item {

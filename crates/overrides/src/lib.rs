@@ -5,6 +5,8 @@
 //! Whoever asks holds one set of limits that does not change under it; the
 //! next one who asks has the newest. Nothing here reads a file: [`Overrides::replace`] is told what a file says.
 
+mod generator;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +14,11 @@ use std::time::Duration;
 use parking_lot::RwLock;
 use trackway_common::TenantId;
 use trackway_vparquet::meta::DedicatedColumn;
+
+pub use generator::{
+    FilterPolicy, Generator, HistogramMode, HostInfo, Intrinsic, Mapping, PolicyAttribute, PolicyMatch,
+    PolicyValue, Processors, ServiceGraphs, SpanMetrics, SpanNames,
+};
 
 /// The limits of a tenant, as far as a part of this process asks for them. Named as in Tempo's `overrides`; where 0 there
 /// means the setting of the process, that stands here already, if not said otherwise.
@@ -57,6 +64,8 @@ pub struct Limits {
     pub cost_dimensions: Arc<BTreeMap<String, String>>,
     /// Most series of those counts (`cost_attribution.max_cardinality`); 0 is the process' setting.
     pub cost_max_cardinality: u64,
+    /// What the metrics-generator does for it (`metrics_generator`).
+    pub generator: Arc<Generator>,
 }
 
 /// What a tenant set for itself, as far as a part of this process asks for it; `None` where it set nothing.
@@ -105,6 +114,7 @@ impl Limits {
             dedicated: None,
             cost_dimensions: Arc::default(),
             cost_max_cardinality: 0,
+            generator: Arc::default(),
         }
     }
 }

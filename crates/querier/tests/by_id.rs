@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use trackway_common::{MemoryPool, RequestCtx, SystemClock, SystemRandom, TenantId, TraceId};
+use trackway_common::{MemoryPool, RequestCtx, Secret, SystemClock, SystemRandom, TenantId, TraceId};
 use trackway_ingester::{Config, Ingester};
 use trackway_loadgen::Workload;
 use trackway_overrides::Overrides;
@@ -23,7 +23,7 @@ use trackway_querier::{Querier, QuerierConfig};
 use trackway_spans::{BatchBuilder, Limits, append_request};
 use trackway_storage::cache::{Caches, CachesConfig, LocalConfig};
 use trackway_storage::ids::{Entry, Fingerprint, encode};
-use trackway_storage::stores::{BucketFacts, Hidden, S3Config, StoreConfig, open};
+use trackway_storage::stores::{BucketFacts, S3Config, StoreConfig, open};
 use trackway_storage::{BlockCatalog, BlockEntry, BlockReader, BlockStore, Catalog, CpuPool, PollOptions};
 use trackway_vparquet::meta::Format;
 use trackway_vparquet::{BlockWriter, WriteOptions};
@@ -114,7 +114,7 @@ impl Bucket {
             bucket: "tempo-traces".to_owned(),
             endpoint: self.server.endpoint.clone(),
             access_key: ACCESS_KEY.to_owned(),
-            secret_key: Hidden::new(SECRET_KEY),
+            secret_key: Secret::new(SECRET_KEY),
             insecure: true,
             ..S3Config::default()
         };

@@ -25,8 +25,7 @@ use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
 
 pub use check::{BucketFacts, CheckError, check};
 pub use config::{
-    AzureConfig, AzureLogin, BucketLookup, GcsConfig, HdfsConfig, Hedge, Hidden, Retry, S3Config, Sse,
-    StoreConfig,
+    AzureConfig, AzureLogin, BucketLookup, GcsConfig, HdfsConfig, Hedge, Retry, S3Config, Sse, StoreConfig,
 };
 pub use explain::{Fault, explain};
 pub use hedge::Hedged;

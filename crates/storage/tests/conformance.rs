@@ -17,10 +17,11 @@ use object_store::path::Path;
 use object_store::{
     Error, GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
 };
+use trackway_common::Secret;
 use trackway_peers::{ACCESS_KEY, Azurite, Fault, Hdfs, Minio, S3Server, SECRET_KEY, skipped};
 use trackway_storage::stores::{
-    AzureConfig, AzureLogin, BucketFacts, GcsConfig, HdfsConfig, Hedge, Hidden, OpenStore, Retry, S3Config,
-    Sse, StoreConfig, check, open,
+    AzureConfig, AzureLogin, BucketFacts, GcsConfig, HdfsConfig, Hedge, OpenStore, Retry, S3Config, Sse,
+    StoreConfig, check, open,
 };
 use uuid::Uuid;
 
@@ -251,7 +252,7 @@ fn s3(endpoint: &str) -> S3Config {
         bucket: "tempo-traces".to_owned(),
         endpoint: endpoint.to_owned(),
         access_key: ACCESS_KEY.to_owned(),
-        secret_key: Hidden::new(SECRET_KEY),
+        secret_key: Secret::new(SECRET_KEY),
         insecure: true,
         retry: Retry {
             attempts: 4,
@@ -347,14 +348,14 @@ async fn azurite() {
         section: "storage.trace.azure".to_owned(),
         account: Azurite::ACCOUNT.to_owned(),
         container: "traces".to_owned(),
-        login: AzureLogin::Key(Hidden::new(Azurite::KEY)),
+        login: AzureLogin::Key(Secret::new(Azurite::KEY)),
         endpoint_suffix: server.endpoint.clone(),
         part_bytes: 3 * 1024 * 1024,
         parts_at_once: 4,
         ..AzureConfig::default()
     };
     let wrong = Azurite::KEY.replace("Eby8", "Eby9");
-    let wrong = AzureConfig { login: AzureLogin::Key(Hidden::new(wrong)), ..config.clone() };
+    let wrong = AzureConfig { login: AzureLogin::Key(Secret::new(wrong)), ..config.clone() };
     let opened = opened(StoreConfig::Azure(config)).await;
     let said = check(&opened, false, Uuid::nil()).await.unwrap_err().to_string();
     assert!(said.contains("no such bucket") && said.contains("storage.trace.azure.container_name"), "{said}");
@@ -497,7 +498,7 @@ async fn new_objects_carry_what_is_configured() {
         }
     }
     // A key of ours comes with every request for the object, in reading too.
-    let sse = Sse::Customer(Hidden::new("0123456789abcdef0123456789abcdef"));
+    let sse = Sse::Customer(Secret::new("0123456789abcdef0123456789abcdef"));
     let store = opened_s3(S3Config { sse, ..s3(&server.endpoint) }).await.store;
     server.seen();
     store.put(&path("secret"), PutPayload::from_static(b"x")).await.unwrap();

@@ -6,9 +6,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use http::Method;
-use trackway_common::TenantId;
+use trackway_common::{Secret, TenantId};
 use trackway_peers::{ACCESS_KEY, Fault, S3Server, SECRET_KEY};
-use trackway_storage::stores::{BucketFacts, Hidden, S3Config, StoreConfig, open};
+use trackway_storage::stores::{BucketFacts, S3Config, StoreConfig, open};
 use trackway_storage::{BlockCatalog, BlockStore, Catalog, PollOptions};
 use uuid::Uuid;
 
@@ -48,7 +48,7 @@ async fn store(server: &S3Server) -> BlockStore {
         bucket: "tempo-traces".to_owned(),
         endpoint: server.endpoint.clone(),
         access_key: ACCESS_KEY.to_owned(),
-        secret_key: Hidden::new(SECRET_KEY),
+        secret_key: Secret::new(SECRET_KEY),
         insecure: true,
         ..S3Config::default()
     };

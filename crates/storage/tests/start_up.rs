@@ -4,8 +4,9 @@
 use std::time::Duration;
 
 use http::Method;
+use trackway_common::Secret;
 use trackway_peers::{ACCESS_KEY, Authority, Fault, S3Server, SECRET_KEY, Tls};
-use trackway_storage::stores::{Hidden, Retry, S3Config, StoreConfig, TlsConfig, check, open};
+use trackway_storage::stores::{Retry, S3Config, StoreConfig, TlsConfig, check, open};
 use uuid::Uuid;
 
 fn config(endpoint: &str) -> S3Config {
@@ -15,7 +16,7 @@ fn config(endpoint: &str) -> S3Config {
         prefix: "some/where".to_owned(),
         endpoint: endpoint.to_owned(),
         access_key: ACCESS_KEY.to_owned(),
-        secret_key: Hidden::new(SECRET_KEY),
+        secret_key: Secret::new(SECRET_KEY),
         insecure: true,
         retry: Retry {
             attempts: 2,
@@ -62,7 +63,7 @@ async fn wrong_settings_are_named() {
     )
     .await;
     says(
-        S3Config { secret_key: Hidden::new("wrong"), ..right() },
+        S3Config { secret_key: Secret::new("wrong"), ..right() },
         &[&shown, "the signature is wrong; correct storage.trace.s3.secret_key"],
     )
     .await;

@@ -308,6 +308,7 @@ fn limits(config: &Config, configured: &Configured) -> Limits {
         dedicated: settings::dedicated(config, &configured.storage.parquet_dedicated_columns),
         cost_dimensions: Arc::new(configured.cost_attribution.dimensions.clone()),
         cost_max_cardinality: configured.cost_attribution.max_cardinality,
+        generator: Arc::default(),
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use trackway_api::ApiConfig;
-use trackway_common::MemoryPool;
+use trackway_common::{MemoryPool, Secret};
 use trackway_compactor::Config as CompactorConfig;
 use trackway_config::sections::{Azure, Backend, Gcs, S3, WalSync};
 use trackway_config::{Config, GoDuration, sections};
@@ -17,8 +17,8 @@ use trackway_overrides::Overrides;
 use trackway_querier::QuerierConfig;
 use trackway_receivers::{CorsConfig, Counts, OtlpConfig};
 use trackway_storage::stores::{
-    AzureConfig, AzureLogin, BucketLookup, GcsConfig, HdfsConfig, Hedge, Hidden, Retry, S3Config, Sse,
-    StoreConfig, TlsConfig,
+    AzureConfig, AzureLogin, BucketLookup, GcsConfig, HdfsConfig, Hedge, Retry, S3Config, Sse, StoreConfig,
+    TlsConfig,
 };
 use trackway_vparquet::meta::{DedicatedColumn, Format, usable};
 
@@ -169,8 +169,8 @@ fn s3(s3: &S3, section: &str) -> S3Config {
         endpoint: s3.endpoint.clone(),
         region: s3.region.clone(),
         access_key: s3.access_key.clone(),
-        secret_key: Hidden::new(s3.secret_key.expose()),
-        session_token: Hidden::new(s3.session_token.expose()),
+        secret_key: Secret::new(s3.secret_key.expose()),
+        session_token: Secret::new(s3.session_token.expose()),
         insecure: s3.insecure,
         dual_stack: s3.enable_dual_stack,
         lookup: match (s3.forcepathstyle, s3.bucket_lookup_type) {
@@ -192,7 +192,7 @@ fn s3(s3: &S3, section: &str) -> S3Config {
         sse: match s3.sse.r#type.as_str() {
             "SSE-S3" => Sse::S3,
             "SSE-KMS" => Sse::Kms(s3.sse.kms_key_id.clone()),
-            "SSE-C" => Sse::Customer(Hidden::new(s3.sse.encryption_key.expose())),
+            "SSE-C" => Sse::Customer(Secret::new(s3.sse.encryption_key.expose())),
             _ => Sse::Default,
         },
         tls: TlsConfig {
@@ -230,7 +230,7 @@ fn azure(azure: &Azure, section: &str) -> AzureConfig {
     } else if azure.storage_account_key.is_empty() {
         AzureLogin::Environment
     } else {
-        AzureLogin::Key(Hidden::new(azure.storage_account_key.expose()))
+        AzureLogin::Key(Secret::new(azure.storage_account_key.expose()))
     };
     AzureConfig {
         section: format!("{section}.azure"),

@@ -1,9 +1,10 @@
 //! `cache:`, caches outside the process.
 
+use trackway_common::Secret;
+
 use crate::duration::GoDuration;
 use crate::sections::{mins, secs};
 use crate::table::Shape::{Bool, Dur, Int};
-use crate::values::Secret;
 
 section! {
     /// `cache:`.

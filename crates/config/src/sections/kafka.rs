@@ -1,10 +1,12 @@
 //! `distributor.receivers.kafka:` in the words of the OpenTelemetry Collector, and `ingest:`, where Tempo 3's distributors
 //! leave spans for its other parts.
 
+use trackway_common::Secret;
+
 use crate::duration::GoDuration;
 use crate::sections::{mins, secs};
 use crate::table::Shape::{Any, Bool, Dur, Int, Num, Str};
-use crate::values::{Raw, Secret};
+use crate::values::Raw;
 
 /// What `encoding` may name.
 pub(crate) const ENCODINGS: &[&str] = &[

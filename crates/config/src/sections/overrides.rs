@@ -4,12 +4,13 @@
 
 use std::collections::BTreeMap;
 
+use trackway_common::Secret;
+
 use crate::bytesize::ByteSize;
 use crate::duration::GoDuration;
 use crate::ignored;
 use crate::sections::{Azure, DedicatedColumn, Gcs, LocalStore, S3, mins, secs};
 use crate::table::Shape::{Block, Map};
-use crate::values::Secret;
 
 section! {
     /// `overrides:`.

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use trackway_common::Secret;
+
 use crate::bytesize::ByteSize;
 use crate::duration::GoDuration;
 use crate::sections::{Jaeger, JaegerGrpc, JaegerThriftHttp, Kafka, Zipkin, ZipkinHttp, mins};
 use crate::table::Shape::{Any, Dur, Int, List, Str};
-use crate::values::{Raw, Secret};
+use crate::values::Raw;
 
 section! {
     /// `distributor.receivers:`. None at all means OTLP over gRPC and HTTP.

@@ -1,10 +1,11 @@
 //! `server:`, the HTTP and gRPC servers that questions and the other processes use.
 
+use trackway_common::Secret;
+
 use crate::bytesize::ByteSize;
 use crate::duration::GoDuration;
 use crate::ignored;
 use crate::sections::{mins, secs};
-use crate::values::Secret;
 
 section! {
     /// `server:`.

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use trackway_common::Secret;
+
 use crate::bytesize::ByteSize;
 use crate::duration::GoDuration;
 use crate::ignored;
 use crate::sections::caches::{CacheBackground, Memcached, Redis};
 use crate::sections::{hours, mins, secs};
 use crate::table::Shape::{Block, Dur, Inline, Int, Str};
-use crate::values::Secret;
 
 section! {
     /// `storage:`.

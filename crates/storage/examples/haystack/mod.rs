@@ -5,12 +5,12 @@
 use std::sync::Arc;
 
 use http::Method;
-use trackway_common::{TenantId, TraceId};
+use trackway_common::{Secret, TenantId, TraceId};
 use trackway_engine::{SearchPlan, Wholeness};
 use trackway_peers::{ACCESS_KEY, S3Server, SECRET_KEY};
 use trackway_spans::wire::{put_bytes, put_fixed64, put_message};
 use trackway_spans::{BatchBuilder, Limits, Value, anyvalue, append_request, trace_ids_of};
-use trackway_storage::stores::{BucketFacts, Hidden, S3Config, StoreConfig, open};
+use trackway_storage::stores::{BucketFacts, S3Config, StoreConfig, open};
 use trackway_storage::{BlockReader, BlockStore, CpuPool, Upload};
 use trackway_vparquet::meta::BlockMeta;
 use trackway_vparquet::{BlockWriter, WriteOptions};
@@ -104,7 +104,7 @@ impl Haystack {
             bucket: "tempo-traces".to_owned(),
             endpoint: server.endpoint.clone(),
             access_key: ACCESS_KEY.to_owned(),
-            secret_key: Hidden::new(SECRET_KEY),
+            secret_key: Secret::new(SECRET_KEY),
             insecure: true,
             ..S3Config::default()
         };

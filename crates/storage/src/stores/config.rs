@@ -1,37 +1,11 @@
 //! How a store is configured: plain values, with Tempo's meaning of each.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
+
+use trackway_common::Secret;
 use trackway_tls::TlsConfig;
-
-/// A text that is never printed.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct Hidden(String);
-
-impl Hidden {
-    /// Wraps a text.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// The text itself.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
-impl fmt::Debug for Hidden {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.is_empty() { "\"\"" } else { "<secret>" })
-    }
-}
 
 /// One of the stores. `section` in each is the full name of its settings' block, for messages.
 #[derive(Clone, Debug)]
@@ -153,7 +127,7 @@ pub enum Sse {
     /// With a key of a key service; empty is the account's default key.
     Kms(String),
     /// With a key of 32 bytes that comes with every request.
-    Customer(Hidden),
+    Customer(Secret),
 }
 
 /// Amazon S3, or what speaks like it.
@@ -172,9 +146,9 @@ pub struct S3Config {
     /// Access key; empty takes AWS' usual sources.
     pub access_key: String,
     /// Secret key.
-    pub secret_key: Hidden,
+    pub secret_key: Secret,
     /// Session token.
-    pub session_token: Hidden,
+    pub session_token: Secret,
     /// Plain HTTP.
     pub insecure: bool,
     /// AWS' addresses with IPv6.
@@ -233,7 +207,7 @@ pub enum AzureLogin {
     #[default]
     Environment,
     /// The account's key.
-    Key(Hidden),
+    Key(Secret),
     /// The machine; one of its identities when named.
     ManagedIdentity(String),
     /// The workload, by the environment's token file.

@@ -225,7 +225,7 @@ mod tests {
         let plain = S3Config { section: "s3".to_owned(), bucket: "b".to_owned(), ..S3Config::default() };
         let with_keys = S3Config {
             access_key: "K".to_owned(),
-            secret_key: super::super::Hidden::new("L"),
+            secret_key: trackway_common::Secret::new("L"),
             ..plain.clone()
         };
         let half = S3Config { access_key: "K".to_owned(), ..plain.clone() };

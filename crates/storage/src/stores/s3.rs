@@ -243,7 +243,7 @@ mod tests {
         assert!(said.starts_with("storage.trace.s3.enable_dual_stack"), "{said}");
         let said = part_bytes(&S3Config { part_bytes: 1, ..config("minio") }).unwrap_err().to_string();
         assert!(said.starts_with("storage.trace.s3.part_size: is 1;"), "{said}");
-        let key = Sse::Customer(super::super::Hidden::new("short"));
+        let key = Sse::Customer(trackway_common::Secret::new("short"));
         let sse = S3Config { sse: key, ..config("minio") };
         let said = encrypt(AmazonS3Builder::new(), &sse).unwrap_err().to_string();
         assert!(said.contains("sse.encryption_key: has 5 bytes"), "{said}");
