@@ -1,41 +1,32 @@
 //! One endpoint over HTTP: a request goes out, and its answer is told apart into taken, later, and never.
 //!
 //! What must stay true: a request is sent once for each call (and once more for each redirect); no secret goes to
-//! another host than the endpoint's, nor into a message; of an answer no more than [`MAX_ANSWER`] bytes are read.
+//! another host than the endpoint's, nor into a message.
 
 use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{
-    ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, DATE, LOCATION, RETRY_AFTER, USER_AGENT,
-};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, LOCATION, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use jiff::fmt::rfc2822;
 use reqwest::Url;
 use reqwest::redirect::Policy;
 use trackway_common::Random;
 use trackway_tls::{TlsError, client_config};
 
+use crate::answer::{Answer, MAX_ANSWER, SAMPLES, SendError, Sent, readable, retry_after, spread};
 use crate::auth::Auth;
 use crate::encode::{Encoder, Request};
 use crate::endpoint::{Endpoint, OpenError};
 use crate::series::Protocol;
 
-/// Most bytes of an answer that are read and told.
-pub const MAX_ANSWER: usize = 1024;
 /// Most redirects that are followed for one request.
 pub const MAX_REDIRECTS: usize = 10;
-/// The longest wait that a receiver is granted.
-pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(600);
 
 const AGENT: HeaderValue = HeaderValue::from_static(concat!("trackway/", env!("CARGO_PKG_VERSION")));
 const VERSION: HeaderName = HeaderName::from_static("x-prometheus-remote-write-version");
 const TENANT: HeaderName = HeaderName::from_static("x-scope-orgid");
-const SAMPLES: HeaderName = HeaderName::from_static("x-prometheus-remote-write-samples-written");
-const HISTOGRAMS: HeaderName = HeaderName::from_static("x-prometheus-remote-write-histograms-written");
-const EXEMPLARS: HeaderName = HeaderName::from_static("x-prometheus-remote-write-exemplars-written");
 /// Headers that are the protocol's or the connection's.
 const RESERVED: [&str; 15] = [
     "accept-encoding",
@@ -54,56 +45,6 @@ const RESERVED: [&str; 15] = [
     "x-amz-date",
     "x-prometheus-remote-write-version",
 ];
-
-/// What the receiver of a request says that it wrote; those of 1.0 say nothing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sent {
-    /// Samples.
-    pub samples: Option<usize>,
-    /// Native histograms.
-    pub histograms: Option<usize>,
-    /// Exemplars.
-    pub exemplars: Option<usize>,
-}
-
-/// Why a request was not taken.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SendError {
-    /// It may be taken later.
-    #[error("{message}")]
-    Retry {
-        /// How long the receiver wants to be left alone.
-        after: Option<Duration>,
-        /// The answer's status, when there was an answer.
-        status: Option<u16>,
-        /// What happened, for a person.
-        message: String,
-    },
-    /// It never will be: drop it.
-    #[error("{message}")]
-    Rejected {
-        /// The answer's status.
-        status: u16,
-        /// What happened, for a person.
-        message: String,
-    },
-    /// The receiver does not take 2.0 (any more): negotiate again, and encode in 1.0.
-    #[error("the receiver does not take {}", Protocol::V2)]
-    Unsupported,
-}
-
-impl SendError {
-    fn retry(message: String) -> Self {
-        Self::Retry { after: None, status: None, message }
-    }
-}
-
-/// An answer, as far as it is read.
-struct Answer {
-    status: StatusCode,
-    headers: HeaderMap,
-    text: String,
-}
 
 /// Sends to one endpoint; connections are kept.
 #[derive(Clone, Debug)]
@@ -207,10 +148,7 @@ impl Client {
 
     /// What was written, as far as the receiver says so.
     fn taken(&self, request: &Request, answer: &Answer) -> Result<Sent, SendError> {
-        let number =
-            |name| answer.headers.get(name).and_then(|value| value.to_str().ok()?.trim().parse().ok());
-        let sent =
-            Sent { samples: number(SAMPLES), histograms: number(HISTOGRAMS), exemplars: number(EXEMPLARS) };
+        let sent = Sent::read(&answer.headers);
         let says_nothing = request.protocol == Protocol::V2 && sent == Sent::default();
         if !says_nothing || request.samples + request.histograms == 0 {
             return Ok(sent);
@@ -243,6 +181,9 @@ impl Client {
             && let Some(place) = location(&self.url, &answer.headers)
         {
             told = format!("{told}; it is at {}: write that into url", shown(&place));
+        }
+        if answer.status == StatusCode::UNSUPPORTED_MEDIA_TYPE && self.pinned == Some(Protocol::V2) {
+            told = format!("{told}; does it take protobuf_message: {}?", Protocol::V1);
         }
         told
     }
@@ -281,6 +222,7 @@ impl Client {
         (matches!(place.scheme(), "http" | "https") && !is_worse).then_some(place)
     }
 
+    /// One request to one place; another host than the endpoint's learns no secret.
     async fn post_to(&self, url: &Url, headers: &HeaderMap, body: &Bytes) -> Result<Answer, SendError> {
         let mut headers = headers.clone();
         if url.host_str() == self.url.host_str() {
@@ -310,15 +252,15 @@ impl Client {
         while read.len() <= MAX_ANSWER {
             match answer.chunk().await {
                 Ok(Some(chunk)) => read.extend_from_slice(&chunk),
-                Ok(None) => break,
-                // The status is there, and counts.
-                Err(_) => break,
+                // When it breaks off, the status is there still, and counts.
+                Ok(None) | Err(_) => break,
             }
         }
         Ok(Answer { status, headers: std::mem::take(answer.headers_mut()), text: readable(&read, &secrets) })
     }
 }
 
+/// The address, when requests can go there.
 fn address(text: &str) -> Result<Url, OpenError> {
     let failed = |problem: &str| OpenError::new("url", problem);
     let hint = "write an address such as http://prometheus:9090/api/v1/write";
@@ -391,40 +333,4 @@ fn innermost(error: &(dyn Error + 'static)) -> String {
         last = inner;
     }
     last.to_string()
-}
-
-/// How long a receiver wants to be left alone: seconds, or a date, which its own clock in the same answer explains.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = text.parse() {
-        return Some(Duration::from_secs(seconds).min(MAX_RETRY_AFTER));
-    }
-    let parser = rfc2822::DateTimeParser::new();
-    let until = parser.parse_timestamp(text).ok()?;
-    let now = parser.parse_timestamp(headers.get(DATE)?.to_str().ok()?.trim()).ok()?;
-    let wait = Duration::try_from(until.duration_since(now)).unwrap_or_default();
-    Some(wait.min(MAX_RETRY_AFTER))
-}
-
-/// A wait, and up to a quarter more.
-fn spread(wait: Duration, random: &dyn Random) -> Duration {
-    let [first, ..] = *random.uuid().as_bytes();
-    wait.mul_f64(1.0 + f64::from(first) / 1024.0)
-}
-
-/// An answer's text on one line, without what was secret in the request.
-fn readable(read: &[u8], sent: &HeaderMap) -> String {
-    let mut text = String::from_utf8_lossy(read).into_owned();
-    for value in sent.values().filter(|value| value.is_sensitive()) {
-        let Ok(secret) = value.to_str() else { continue };
-        // Of `Bearer token` the token.
-        let secret = secret.rsplit(' ').next().unwrap_or(secret);
-        if secret.len() >= 4 {
-            text = text.replace(secret, "<secret>");
-        }
-    }
-    let words: Vec<&str> = text.split(|c: char| c.is_whitespace() || c.is_control()).collect();
-    let mut line = words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
-    line.truncate(line.floor_char_boundary(MAX_ANSWER));
-    line
 }

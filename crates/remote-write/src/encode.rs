@@ -13,6 +13,8 @@ use crate::wire::{double_field, enum_field, histogram, int64_field, nested, samp
 /// Most bytes of a request before it is packed; Prometheus takes no more.
 pub const MAX_BYTES: usize = 32 * 1024 * 1024;
 
+/// Bytes that a buffer keeps from one request to the next; more is given back.
+const KEPT_BYTES: usize = 4 * 1024 * 1024;
 /// Bytes that a field's key, a length or a number takes at the most.
 const FIELD: usize = 11;
 
@@ -91,12 +93,15 @@ impl Encoder {
         self.protocol
     }
 
-    /// Forgets what was added; buffers stay.
+    /// Forgets what was added; buffers stay, as far as they are not large.
     pub fn clear(&mut self) {
         self.series.clear();
+        self.series.shrink_to(KEPT_BYTES);
+        self.packed.truncate(KEPT_BYTES);
+        self.packed.shrink_to(KEPT_BYTES);
         match self.protocol {
             Protocol::V1 => {}
-            Protocol::V2 => self.symbols.clear(),
+            Protocol::V2 => self.symbols.clear(KEPT_BYTES),
         }
         (self.samples, self.exemplars, self.histograms) = (0, 0, 0);
     }

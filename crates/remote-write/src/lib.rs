@@ -4,6 +4,7 @@
 //! What must stay true: nothing here waits, queues or tries again by itself, and no task runs; that is the caller's. No
 //! error, no log line and no `Debug` shows a secret.
 
+mod answer;
 mod auth;
 mod client;
 mod encode;
@@ -13,7 +14,8 @@ mod series;
 mod symbols;
 mod wire;
 
-pub use client::{Client, MAX_ANSWER, MAX_REDIRECTS, MAX_RETRY_AFTER, SendError, Sent};
+pub use answer::{MAX_ANSWER, MAX_RETRY_AFTER, SendError, Sent};
+pub use client::{Client, MAX_REDIRECTS};
 pub use encode::{Encoder, Full, MAX_BYTES, Request};
 pub use endpoint::{Authorization, BasicAuth, Endpoint, OpenError, QueueConfig, SigV4};
 pub use relabel::{Relabel, RelabelConfig, RelabelError};

@@ -176,8 +176,14 @@ impl Rule {
             Action::KeepEqual => return get(labels, target) == self.joined(labels),
             Action::DropEqual => return get(labels, target) != self.joined(labels),
             Action::Replace => self.replace(labels),
-            Action::Lowercase => set(labels, target, by_letter(&self.joined(labels), char::to_lowercase)),
-            Action::Uppercase => set(labels, target, by_letter(&self.joined(labels), char::to_uppercase)),
+            Action::Lowercase => {
+                let lower = by_letter(&self.joined(labels), char::to_lowercase);
+                set(labels, target, lower);
+            }
+            Action::Uppercase => {
+                let upper = by_letter(&self.joined(labels), char::to_uppercase);
+                set(labels, target, upper);
+            }
             Action::HashMod => {
                 let part = tail_of_md5(&self.joined(labels)) % config.modulus;
                 set(labels, target, part.to_string());
@@ -214,15 +220,13 @@ impl Rule {
         }
     }
 
-    fn joined(&self, labels: &Labels<'_>) -> String {
-        let mut joined = String::new();
-        for (at, name) in self.config.source_labels.iter().enumerate() {
-            if at > 0 {
-                joined.push_str(&self.config.separator);
-            }
-            joined.push_str(get(labels, name));
+    /// The values of the source labels; that of one alone is not copied.
+    fn joined<'l>(&self, labels: &'l Labels<'_>) -> Cow<'l, str> {
+        if let [name] = self.config.source_labels.as_slice() {
+            return Cow::Borrowed(get(labels, name));
         }
-        joined
+        let values: Vec<&str> = self.config.source_labels.iter().map(|name| get(labels, name)).collect();
+        Cow::Owned(values.join(&self.config.separator))
     }
 }
 

@@ -28,10 +28,12 @@ pub(crate) struct Symbols {
 }
 
 impl Symbols {
-    /// Forgets all of them but for the empty one.
-    pub(crate) fn clear(&mut self) {
+    /// Forgets all of them but for the empty one, and keeps no more than so many bytes for the next.
+    pub(crate) fn clear(&mut self, kept_bytes: usize) {
         self.wire.clear();
+        self.wire.shrink_to(kept_bytes);
         self.table.clear();
+        self.table.shrink_to(kept_bytes / size_of::<Symbol>(), |symbol| symbol.hash);
         self.next = 0;
         self.number("");
     }

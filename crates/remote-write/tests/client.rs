@@ -1,5 +1,7 @@
 //! The client against a receiver on a loopback port that answers as it is told, and keeps what it got.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod receiver;
 
 use std::net::TcpListener;
@@ -9,7 +11,7 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue};
 use receiver::{Receiver, Reply};
 use trackway_common::{Secret, SystemRandom};
-use trackway_peers::authority::Authority;
+use trackway_peers::Authority;
 use trackway_remote_write::{
     Authorization, BasicAuth, Client, Encoder, Endpoint, MAX_ANSWER, MAX_REDIRECTS, MAX_RETRY_AFTER,
     MetricKind, Protocol, Request, Sample, SendError, Sent, Series, SigV4,
@@ -136,7 +138,9 @@ async fn answers_are_told_apart() {
         {
             let message = error.to_string();
             let begins = format!("http://127.0.0.1:{}/api/v1/push answers {status} ", receiver.port());
-            assert!(message.starts_with(&begins) && message.ends_with(": because of this"), "{message}");
+            assert!(message.starts_with(&begins) && message.contains(": because of this"), "{message}");
+            let hints = message.ends_with("; does it take protobuf_message: prometheus.WriteRequest?");
+            assert_eq!(hints, status == 415 && protocol == v2, "{message}");
         }
     }
     receiver.answer(Reply::new(200));
@@ -492,6 +496,7 @@ async fn a_signature_of_aws() {
 }
 
 #[test]
+#[allow(clippy::too_many_lines)] // a table
 fn what_cannot_be_used_is_named() {
     let plain = Endpoint { url: "http://a.example/write".to_owned(), ..Endpoint::default() };
     let url = |url: &str| Endpoint { url: url.to_owned(), ..plain.clone() };

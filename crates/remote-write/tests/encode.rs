@@ -2,6 +2,8 @@
 //!
 //! Where those have `double`, these have `fixed64`: the same bytes, but every bit counts, of NaN and of -0 too.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use std::collections::HashSet;
 
 use proptest::collection::vec;
@@ -485,7 +487,7 @@ fn what_does_not_fit_is_refused_and_the_rest_is_whole() {
 /// Prints how long 100,000 series of eight labels take: `cargo test --release --test encode -- --ignored --nocapture`.
 #[test]
 #[ignore = "it measures, and says something in release only"]
-#[allow(clippy::disallowed_methods)] // it measures
+#[allow(clippy::disallowed_methods, clippy::print_stdout)] // it measures
 fn speed() {
     let names: Vec<[String; 8]> = (0..100_000)
         .map(|n: u32| {

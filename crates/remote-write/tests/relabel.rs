@@ -1,5 +1,7 @@
 //! Rules of relabelling, as Prometheus' documentation describes them.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use std::borrow::Cow;
 
 use trackway_remote_write::{Relabel, RelabelConfig};
@@ -38,6 +40,7 @@ fn apply(rules: &[&[(&str, &str)]], labels: &str) -> Option<String> {
 }
 
 #[test]
+#[allow(clippy::too_many_lines)] // a table
 fn each_action_does_what_it_says() {
     type Case<'a> = (&'a [(&'a str, &'a str)], &'a str, Option<&'a str>);
     let cases: &[Case<'_>] = &[

@@ -1,5 +1,7 @@
 //! A receiver on a loopback port: it gives the answers that it was told, else 204, and keeps the requests.
 
+#![allow(clippy::expect_used)]
+
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,7 +19,7 @@ use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
 use tokio_rustls::TlsAcceptor;
-use trackway_peers::authority::Authority;
+use trackway_peers::Authority;
 use trackway_remote_write::Endpoint;
 use trackway_tls::{ClientAuth, Pem, ServerTls, ServerTlsConfig, Version};
 
@@ -107,11 +109,10 @@ impl Receiver {
             client_ca: demands.then(|| Pem::File(authority.certificate())),
             client_auth: if demands { ClientAuth::RequireAndVerify } else { ClientAuth::None },
             system_authorities: false,
-            // With 1.3 a client learns only later that its certificate was not wanted.
             min_version: Version::Tls12,
-            max_version: Version::Tls12,
+            max_version: Version::Tls13,
             cipher_suites: Vec::new(),
-            curves: Vec::new(),
+            curves: vec!["X25519".to_owned()],
         };
         Self::listen(Some(TlsAcceptor::from(ServerTls::open(config).expect("TLS").current()))).await
     }
