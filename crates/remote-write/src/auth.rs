@@ -3,10 +3,12 @@
 //! What must stay true: an endpoint has one way of it at the most; files are read for every request, so that what is
 //! rotated works; whatever shows up in a header is marked sensitive.
 
+use std::sync::Arc;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue};
 use object_store::aws::{AwsAuthorizer, AwsCredential};
 use object_store::client::HttpRequest;
@@ -34,7 +36,7 @@ pub(crate) enum Auth {
     None,
     Basic { username: Text, password: Text },
     Token { kind: String, token: Text },
-    SigV4 { credential: std::sync::Arc<AwsCredential>, region: String },
+    SigV4 { credential: Arc<AwsCredential>, region: String },
 }
 
 impl Auth {
@@ -88,7 +90,7 @@ impl Auth {
     ///
     /// A header `Authorization` that is there already stays, but for a signature.
     pub(crate) async fn apply(&self, url: &Url, headers: &mut HeaderMap, body: &Bytes) -> Result<(), String> {
-        if headers.contains_key(http::header::AUTHORIZATION) && !matches!(self, Self::SigV4 { .. }) {
+        if headers.contains_key(AUTHORIZATION) && !matches!(self, Self::SigV4 { .. }) {
             return Ok(());
         }
         let shown = match self {
@@ -107,7 +109,7 @@ impl Auth {
             _ => "the header Authorization cannot be written".to_owned(),
         })?;
         value.set_sensitive(true);
-        headers.insert(http::header::AUTHORIZATION, value);
+        headers.insert(AUTHORIZATION, value);
         Ok(())
     }
 }
@@ -201,7 +203,9 @@ fn sign(
     let signer = AwsAuthorizer::new(credential, SERVICE, region);
     signer.try_authorize(&mut request, None).map_err(|error| failed(error.to_string()))?;
     for (name, value) in request.headers() {
-        headers.insert(name, value.clone());
+        let mut value = value.clone();
+        value.set_sensitive(name == AUTHORIZATION);
+        headers.insert(name, value);
     }
     Ok(())
 }
