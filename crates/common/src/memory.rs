@@ -31,13 +31,15 @@ pub enum MemoryUser {
     Queries,
     /// Requests that wait to be forwarded.
     Forwarders,
+    /// Series and open edges of the metrics-generator.
+    Metrics,
     /// What the process has in memory that nobody reserved, as far as it is more than it always has.
     Uncounted,
 }
 
 impl MemoryUser {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Requests,
         Self::Head,
         Self::Blocks,
@@ -45,6 +47,7 @@ impl MemoryUser {
         Self::Caches,
         Self::Queries,
         Self::Forwarders,
+        Self::Metrics,
         Self::Uncounted,
     ];
 
@@ -58,6 +61,7 @@ impl MemoryUser {
             Self::Caches => "caches",
             Self::Queries => "queries",
             Self::Forwarders => "forwarders",
+            Self::Metrics => "metrics",
             Self::Uncounted => "uncounted",
         }
     }
@@ -66,7 +70,7 @@ impl MemoryUser {
     /// who have to give way after it.
     fn ceiling_eighths(self) -> usize {
         match self {
-            Self::Requests | Self::Head | Self::Blocks | Self::Uncounted => 8,
+            Self::Requests | Self::Head | Self::Blocks | Self::Metrics | Self::Uncounted => 8,
             Self::Compaction | Self::Forwarders => 7,
             Self::Queries => 6,
             Self::Caches => 4,
@@ -83,9 +87,13 @@ impl MemoryUser {
         match self {
             Self::Requests => 2,
             Self::Forwarders => 1,
-            Self::Head | Self::Blocks | Self::Compaction | Self::Caches | Self::Queries | Self::Uncounted => {
-                8
-            }
+            Self::Head
+            | Self::Blocks
+            | Self::Compaction
+            | Self::Caches
+            | Self::Queries
+            | Self::Metrics
+            | Self::Uncounted => 8,
         }
     }
 }

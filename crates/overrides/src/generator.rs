@@ -273,7 +273,7 @@ pub struct FilterPolicy {
 /// What a span is held against.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PolicyMatch {
-    /// Whether values are regular expressions (`match_type: regex`) that must match the whole text.
+    /// Whether values are regular expressions (`match_type: regex`), found anywhere in the text.
     pub regex: bool,
     /// Attributes and what they must be; at least one.
     pub attributes: Vec<PolicyAttribute>,

@@ -186,6 +186,13 @@ impl Overrides {
         }
     }
 
+    /// Whether metrics are made of anybody's spans.
+    pub fn makes_metrics(&self) -> bool {
+        let current = self.current.read();
+        let all = current.tenants.values().chain(current.merged.values()).chain(&current.others);
+        all.chain([&current.defaults]).any(|limits| limits.generator.processors.any())
+    }
+
     /// The limits of a tenant, as they are now. Cheap: ask for each request.
     pub fn for_tenant(&self, tenant: &TenantId) -> Arc<Limits> {
         let current = self.current.read();

@@ -23,6 +23,17 @@ pub struct Limits {
     pub max_attribute_bytes: usize,
 }
 
+impl Limits {
+    /// As much of a key or value as may be kept.
+    #[inline]
+    pub(crate) fn cut(self, text: &[u8]) -> &[u8] {
+        match self.max_attribute_bytes {
+            0 => text,
+            longest => text.get(..longest).unwrap_or(text),
+        }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self { max_attribute_bytes: 2048 }
@@ -447,12 +458,9 @@ impl Cursor<'_> {
     }
 
     fn cut<'s>(&mut self, text: &'s [u8]) -> &'s [u8] {
-        let longest = self.limits.max_attribute_bytes;
-        if longest > 0 && text.len() > longest {
-            self.done.truncated += 1;
-            return &text[..longest];
-        }
-        text
+        let cut = self.limits.cut(text);
+        self.done.truncated += u32::from(cut.len() < text.len());
+        cut
     }
 
     fn cut_and_intern(&mut self, text: &[u8]) -> StrId {
@@ -462,7 +470,7 @@ impl Cursor<'_> {
 }
 
 /// Checks all attributes of a resource or scope before its first row is written, so that nothing has to be taken back.
-fn check_attributes(message: &[u8], attributes: u32) -> Result<(), WireError> {
+pub(crate) fn check_attributes(message: &[u8], attributes: u32) -> Result<(), WireError> {
     let mut reader = Reader::new(message);
     while let Some((number, field)) = reader.next_field()? {
         if number == attributes {
@@ -477,11 +485,11 @@ fn check_attributes(message: &[u8], attributes: u32) -> Result<(), WireError> {
     Ok(())
 }
 
-fn small_enum(what: &'static str, value: u64) -> Result<u8, Refusal> {
+pub(crate) fn small_enum(what: &'static str, value: u64) -> Result<u8, Refusal> {
     u8::try_from(value).map_err(|_| Refusal::Enum(what, value as i32))
 }
 
-fn required_trace_id(bytes: &[u8]) -> Result<TraceId, Refusal> {
+pub(crate) fn required_trace_id(bytes: &[u8]) -> Result<TraceId, Refusal> {
     match TraceId::from_bytes(bytes) {
         Some(TraceId(0)) => Err(Refusal::TraceId(0)),
         Some(id) if bytes.len() == 16 => Ok(id),
@@ -489,7 +497,7 @@ fn required_trace_id(bytes: &[u8]) -> Result<TraceId, Refusal> {
     }
 }
 
-fn required_span_id(bytes: &[u8]) -> Result<u64, Refusal> {
+pub(crate) fn required_span_id(bytes: &[u8]) -> Result<u64, Refusal> {
     match <[u8; 8]>::try_from(bytes).map(u64::from_be_bytes) {
         Ok(0) => Err(Refusal::SpanId(0)),
         Ok(id) => Ok(id),
@@ -497,7 +505,7 @@ fn required_span_id(bytes: &[u8]) -> Result<u64, Refusal> {
     }
 }
 
-fn parent_span_id(bytes: &[u8]) -> Result<u64, Refusal> {
+pub(crate) fn parent_span_id(bytes: &[u8]) -> Result<u64, Refusal> {
     if bytes.is_empty() {
         return Ok(0);
     }

@@ -17,6 +17,7 @@ mod needs;
 mod peek;
 mod strings;
 mod tree;
+mod visit;
 pub mod wire;
 mod without;
 
@@ -35,4 +36,5 @@ pub use needs::{AttrNeed, Columns, Needs, OneOf, Prune, PruneOn, TextTest, trace
 pub use peek::{PeekedSpan, peek_spans};
 pub use strings::{Interner, StrId, Strings};
 pub use tree::{NestedSet, TraceShape, TreeSpan, nested_sets, nested_sets_of, root_span, shapes_of};
+pub use visit::{Attribute, SpanVisitor, VisitedSpan, attributes, visit_spans};
 pub use without::without_spans;

@@ -1,0 +1,483 @@
+//! The generator as a whole: follows the ingester's log, asks tenants to collect when it is time, and has their samples
+//! sent.
+//!
+//! What must stay true: whoever takes spans in never waits for it. It says up to where it needs the log, and the log does
+//! not have to listen when it is short of room; then a restart counts less, and says so. While no tenant makes metrics,
+//! nothing is read.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use trackway_common::{Clock, Random, Seldom, TenantId};
+use trackway_remote_write::{Client, Relabel};
+use trackway_wal::{Cursor, LogError, RecentHashes, Replayed, Sequence, Visitor};
+
+use crate::budget::Budget;
+use crate::config::Config;
+use crate::expand::external_labels;
+use crate::samples::Follower;
+use crate::sender::{Receiver, SendNumbers, Sender, Stop, where_it_stood};
+use crate::tenant::{Tenant, millis};
+
+/// Most tenants with metrics; those beyond are counted, said, and left out.
+pub const MAX_TENANTS: usize = 10_000;
+/// How often it is looked at what is due.
+const TICK: Duration = Duration::from_millis(200);
+/// Requests come in by the thousands a second; so many are read together.
+const PAUSE: Duration = Duration::from_millis(50);
+/// How often settings are asked for, and what is not needed is let go, milliseconds.
+const TIDY_EVERY_MS: i64 = 1000;
+/// Requests that are known again when their sender's retry stands in the log too.
+const RECENT_REQUESTS: usize = 1 << 14;
+/// How long they are.
+const RECENT_TIME: Duration = Duration::from_mins(10);
+
+/// The ingester's log, as far as the generator needs it.
+pub trait Source: Send + Sync + std::fmt::Debug {
+    /// Its identity, over restarts.
+    fn id(&self) -> u128;
+
+    /// Its last durable record, and news of it.
+    fn durable(&self) -> watch::Receiver<Sequence>;
+
+    /// Reads the durable records behind the cursor, in order. Blocks on I/O.
+    ///
+    /// # Errors
+    /// [`LogError`], as [`trackway_wal::Log::read`].
+    fn read(&self, cursor: &mut Cursor, visit: &mut Visitor<'_>) -> Result<Replayed, LogError>;
+
+    /// Asks the log to keep what is behind this record, as long as it has room.
+    fn keep_behind(&self, sequence: Sequence);
+}
+
+/// A generator that cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// A receiver.
+    #[error("metrics_generator.storage.remote_write[{index}]: {problem}")]
+    Receiver {
+        /// Which one.
+        index: usize,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The folder.
+    #[error("metrics_generator.storage.path {path}: {source}")]
+    Io {
+        /// Which one.
+        path: String,
+        /// What is wrong.
+        source: io::Error,
+    },
+}
+
+/// A sender as pages and metrics see it.
+#[derive(Clone, Debug)]
+pub(crate) struct Sending {
+    pub(crate) receiver: Receiver,
+    pub(crate) numbers: Arc<SendNumbers>,
+    pub(crate) follower: Arc<Follower>,
+}
+
+/// A tenant and its senders.
+#[derive(Debug)]
+pub(crate) struct OfTenant {
+    pub(crate) tenant: Mutex<Tenant>,
+    pub(crate) sending: Vec<Sending>,
+}
+
+/// The metrics-generator. Shared by reference.
+#[derive(Debug)]
+pub struct Generator {
+    pub(crate) config: Config,
+    pub(crate) budget: Arc<Budget>,
+    pub(crate) tenants: RwLock<BTreeMap<TenantId, Arc<OfTenant>>>,
+    receivers: Vec<Receiver>,
+    source: Arc<dyn Source>,
+    clock: Arc<dyn Clock>,
+    reading: Mutex<Reading>,
+    too_many: Seldom,
+    failing: Seldom,
+}
+
+/// What the one who reads the log knows.
+#[derive(Debug)]
+struct Reading {
+    cursor: Cursor,
+    recent: RecentHashes,
+    is_wanted: bool,
+    next_tidy_ms: i64,
+    /// What stands in the file with the position.
+    written: u64,
+    /// Senders to be started.
+    new: Vec<(Sender, crate::samples::Position)>,
+}
+
+impl Generator {
+    /// Opens what a process before left. Nothing is read or sent yet. Blocks on I/O.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub fn open(
+        config: Config,
+        source: Arc<dyn Source>,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+    ) -> Result<Arc<Self>, OpenError> {
+        let receivers = config.remote_write.iter().enumerate().map(|(index, endpoint)| {
+            let problem = |problem: String| OpenError::Receiver { index, problem };
+            let relabel =
+                Relabel::open(&endpoint.write_relabel_configs).map_err(|error| problem(error.to_string()))?;
+            let client =
+                Client::open(endpoint, Arc::clone(&random)).map_err(|error| problem(error.to_string()))?;
+            Ok(Receiver { endpoint: Arc::new(endpoint.clone()), client, relabel: Arc::new(relabel) })
+        });
+        let receivers = receivers.collect::<Result<Vec<_>, _>>()?;
+        let end = *source.durable().borrow();
+        let reading = Reading {
+            cursor: Cursor::after(end),
+            recent: RecentHashes::new(RECENT_REQUESTS, RECENT_TIME),
+            is_wanted: false,
+            next_tidy_ms: 0,
+            written: 0,
+            new: Vec::new(),
+        };
+        let generator = Self {
+            budget: Arc::new(Budget::new(config.max_bytes, config.memory.clone())),
+            tenants: RwLock::default(),
+            receivers,
+            source,
+            clock,
+            reading: Mutex::new(reading),
+            too_many: Seldom::default(),
+            failing: Seldom::default(),
+            config,
+        };
+        generator.take_up(end)?;
+        Ok(Arc::new(generator))
+    }
+
+    /// Takes up the tenants that have a log of samples.
+    fn take_up(&self, end: Sequence) -> Result<(), OpenError> {
+        let path = &self.config.path;
+        let failed = |source| OpenError::Io { path: path.display().to_string(), source };
+        let mut reading = self.reading.lock();
+        reading.is_wanted = self.config.overrides.makes_metrics();
+        if !path.exists() {
+            return Ok(());
+        }
+        let position = self.position().filter(|position| *position <= end);
+        let mut from = position.unwrap_or(end);
+        for entry in std::fs::read_dir(path).map_err(failed)? {
+            let name = entry.map_err(failed)?.file_name();
+            let Some(tenant) = name.to_str().and_then(|name| TenantId::new(name).ok()) else { continue };
+            if !path.join(tenant.as_str()).join("wal").is_dir() {
+                continue;
+            }
+            match self.add_tenant(&tenant, end, &mut reading.new) {
+                Ok(of) => {
+                    let counted = of.tenant.lock().counted();
+                    // Of another log its numbers mean nothing.
+                    from = from.min(Sequence(counted));
+                }
+                Err(error) => {
+                    tracing::error!(tenant = %tenant, %error, "log of samples cannot be opened; its metrics begin anew \
+                        when that is mended");
+                }
+            }
+        }
+        reading.cursor = Cursor::after(from);
+        Ok(())
+    }
+
+    /// Up to where the ingester's log counts, by the file that says so; `None` for another log.
+    fn position(&self) -> Option<Sequence> {
+        let text = std::fs::read_to_string(self.config.path.join("position")).ok()?;
+        let (log, sequence) = text.trim().split_once(' ')?;
+        let is_ours = u128::from_str_radix(log, 16).ok()? == self.source.id();
+        sequence.parse().ok().filter(|_| is_ours).map(Sequence)
+    }
+
+    fn add_tenant(
+        &self,
+        id: &TenantId,
+        counted: Sequence,
+        new: &mut Vec<(Sender, crate::samples::Position)>,
+    ) -> io::Result<Arc<OfTenant>> {
+        let limits = self.config.overrides.for_tenant(id);
+        let now_ms = millis(self.clock.now());
+        let source = (self.source.id(), counted.0);
+        let tenant = Tenant::open(id, &self.config, &self.budget, limits, source, now_ms)?;
+        let external = Arc::new(external_labels(&self.config.registry, id));
+        let (log, end) = (Arc::clone(&tenant.log), tenant.end());
+        let sending = self.receivers.iter().map(|receiver| {
+            let from = where_it_stood(&log, &receiver.endpoint, end);
+            let follower = log.follow(from);
+            let numbers = Arc::new(SendNumbers::default());
+            let sender = Sender {
+                tenant: id.clone(),
+                log: Arc::clone(&log),
+                follower: Arc::clone(&follower),
+                receiver: receiver.clone(),
+                overrides: Arc::clone(&self.config.overrides),
+                external: Arc::clone(&external),
+                names_tenant: self.config.add_org_id_header && self.config.has_tenants,
+                numbers: Arc::clone(&numbers),
+                clock: Arc::clone(&self.clock),
+            };
+            new.push((sender, from));
+            Sending { receiver: receiver.clone(), numbers, follower }
+        });
+        let sending = sending.collect();
+        let of = Arc::new(OfTenant { tenant: Mutex::new(tenant), sending });
+        let mut tenants = self.tenants.write();
+        tenants.insert(id.clone(), Arc::clone(&of));
+        self.budget.shared_by(tenants.len());
+        Ok(of)
+    }
+
+    /// Runs until `stop`; then counts what came before, collects once more, and has that sent.
+    pub async fn run(self: Arc<Self>, stop: CancellationToken) {
+        let mut senders = JoinSet::new();
+        let halt = Stop { drain: CancellationToken::new(), abandon: CancellationToken::new() };
+        let mut durable = self.source.durable();
+        loop {
+            let is_last = stop.is_cancelled();
+            let generator = Arc::clone(&self);
+            let stepped = tokio::task::spawn_blocking(move || generator.step(is_last)).await;
+            let Ok(new) = stepped else {
+                tracing::error!("metrics-generator has ended; metrics stand still until a restart");
+                break;
+            };
+            for (sender, from) in new {
+                senders.spawn(sender.run(from, halt.clone()));
+            }
+            // Those that left with their tenant.
+            while senders.try_join_next().is_some() {}
+            if is_last {
+                break;
+            }
+            tokio::select! {
+                changed = durable.changed() => {
+                    if changed.is_ok() {
+                        tokio::select! { () = tokio::time::sleep(PAUSE) => {}, () = stop.cancelled() => {} }
+                    } else {
+                        tokio::time::sleep(TICK).await;
+                    }
+                }
+                () = tokio::time::sleep(TICK) => {}
+                () = stop.cancelled() => {}
+            }
+        }
+        halt.drain.cancel();
+        let all = async { while senders.join_next().await.is_some() {} };
+        if tokio::time::timeout(self.config.flush_deadline, all).await.is_err() {
+            tracing::warn!("samples are left over; they are sent after the next start");
+            halt.abandon.cancel();
+            while senders.join_next().await.is_some() {}
+        }
+    }
+
+    /// Reads what is new and does what is due, once; nothing is sent. For who drives the time, as tests do. Blocks on I/O.
+    pub fn work(&self) {
+        let new = self.step(false);
+        self.reading.lock().new.extend(new);
+    }
+
+    /// Reads what is new, and does what is due; returns senders to be started. Blocks on I/O, and computes.
+    fn step(&self, is_last: bool) -> Vec<(Sender, crate::samples::Position)> {
+        let mut reading = self.reading.lock();
+        let now_ms = millis(self.clock.now());
+        if now_ms >= reading.next_tidy_ms {
+            reading.next_tidy_ms = now_ms.saturating_add(TIDY_EVERY_MS);
+            reading.is_wanted = self.config.overrides.makes_metrics();
+            self.update_all(now_ms);
+            self.tidy(now_ms);
+        }
+        let end = *self.source.durable().borrow();
+        if reading.is_wanted {
+            self.read_log(&mut reading);
+        } else {
+            reading.cursor = Cursor::after(end);
+        }
+        let read_up_to = reading.cursor.sequence();
+        let is_caught_up = read_up_to >= end;
+        let mut safe = read_up_to.0;
+        for of in self.all() {
+            let mut tenant = of.tenant.lock();
+            tenant.skip_to(read_up_to.0);
+            // What lies in the log already came before now: edges may not end before it is read.
+            if is_caught_up {
+                tenant.expire(now_ms);
+            }
+            if is_last || now_ms >= tenant.next_collection_ms {
+                self.collect(&mut tenant, now_ms);
+            }
+            if is_last {
+                tenant.sync(now_ms);
+            }
+            safe = safe.min(tenant.safe(now_ms));
+        }
+        self.keep(&mut reading, safe, is_last);
+        std::mem::take(&mut reading.new)
+    }
+
+    fn read_log(&self, reading: &mut Reading) {
+        let Reading { cursor, recent, new, .. } = reading;
+        let before = cursor.sequence();
+        let mut next = before.0 + 1;
+        let mut visit = |record: trackway_wal::RecordRef<'_>| {
+            let known = self.tenants.read().get(record.tenant).cloned();
+            let of = known.or_else(|| self.welcome(record.tenant, next, new));
+            next = record.sequence.0 + 1;
+            if let Some(of) = of
+                && recent.remember(record.hash, record.received, record.sequence)
+            {
+                of.tenant.lock().count(record.sequence.0, record.received, record.refused, record.body);
+            }
+            ControlFlow::Continue(())
+        };
+        if let Err(error) = self.source.read(cursor, &mut visit)
+            && self.failing.due()
+        {
+            tracing::error!(%error, "ingester's log cannot be read; metrics stand still");
+        }
+    }
+
+    /// A tenant that makes metrics and is seen for the first time, with a request that is the `next` of the log.
+    fn welcome(
+        &self,
+        id: &TenantId,
+        next: u64,
+        new: &mut Vec<(Sender, crate::samples::Position)>,
+    ) -> Option<Arc<OfTenant>> {
+        if !self.config.overrides.for_tenant(id).generator.processors.any() {
+            return None;
+        }
+        if self.tenants.read().len() >= MAX_TENANTS {
+            if self.too_many.due() {
+                tracing::warn!(tenant = %id, "more than {MAX_TENANTS} tenants make metrics; this one's are left out");
+            }
+            return None;
+        }
+        match self.add_tenant(id, Sequence(next.saturating_sub(1)), new) {
+            Ok(of) => Some(of),
+            Err(error) => {
+                if self.failing.due() {
+                    tracing::error!(tenant = %id, %error, "log of samples cannot be opened; no metrics are made of its \
+                        spans");
+                }
+                None
+            }
+        }
+    }
+
+    pub(crate) fn all(&self) -> Vec<Arc<OfTenant>> {
+        self.tenants.read().values().cloned().collect()
+    }
+
+    fn collect(&self, tenant: &mut Tenant, now_ms: i64) {
+        if let Err(error) = tenant.collect(now_ms)
+            && self.failing.due()
+        {
+            tracing::error!(
+                tenant = %tenant.id, %error, path = %self.config.path.display(),
+                "metrics cannot be written to the log of samples; they are counted on, and written when there is room"
+            );
+        }
+    }
+
+    fn update_all(&self, now_ms: i64) {
+        for of in self.all() {
+            let mut tenant = of.tenant.lock();
+            let limits = self.config.overrides.for_tenant(&tenant.id);
+            tenant.update(&self.config, &self.budget, limits, now_ms);
+        }
+    }
+
+    /// Lets go of samples that everybody has, or that are too old or too many; and of tenants that are over.
+    fn tidy(&self, now_ms: i64) {
+        let age = i64::try_from(self.config.wal.max_age.as_millis()).unwrap_or(i64::MAX);
+        let mut sizes = Vec::new();
+        for of in self.all() {
+            let log = Arc::clone(&of.tenant.lock().log);
+            log.trim(now_ms.saturating_sub(age));
+            sizes.push((log.bytes(), log));
+        }
+        let mut total: u64 = sizes.iter().map(|(bytes, _)| *bytes).sum();
+        while total > self.config.wal.max_bytes {
+            sizes.sort_by_key(|(bytes, _)| *bytes);
+            let Some((bytes, log)) = sizes.last_mut() else { break };
+            if !log.give_up_oldest() {
+                sizes.pop();
+                continue;
+            }
+            total = total - *bytes + log.bytes();
+            *bytes = log.bytes();
+        }
+        self.part(now_ms);
+    }
+
+    /// Takes leave of tenants that have nothing left.
+    fn part(&self, now_ms: i64) {
+        let stale = i64::try_from(self.config.registry.stale_duration.as_millis()).unwrap_or(i64::MAX);
+        for of in self.all() {
+            let tenant = of.tenant.lock();
+            let end = tenant.end();
+            let is_sent = of.sending.iter().all(|sending| sending.follower.is_at(end));
+            if !tenant.is_over(now_ms, stale) || !is_sent {
+                continue;
+            }
+            let (id, log) = (tenant.id.clone(), Arc::clone(&tenant.log));
+            drop(tenant);
+            let mut tenants = self.tenants.write();
+            tenants.remove(&id);
+            self.budget.shared_by(tenants.len());
+            drop(tenants);
+            log.close();
+            if let Err(error) = std::fs::remove_dir_all(self.config.path.join(id.as_str())) {
+                tracing::warn!(tenant = %id, %error, "empty log of samples cannot be deleted");
+            }
+        }
+    }
+
+    /// Tells the ingester's log what is needed, and writes that down.
+    fn keep(&self, reading: &mut Reading, safe: u64, is_last: bool) {
+        self.source.keep_behind(Sequence(safe));
+        if safe == reading.written || !(reading.is_wanted || self.config.path.exists()) {
+            return;
+        }
+        // After a crash records are read that were counted already; tenants know which.
+        let text = format!("{:032x} {safe}\n", self.source.id());
+        let written = std::fs::create_dir_all(&self.config.path)
+            .and_then(|()| std::fs::write(self.config.path.join("position"), text));
+        match written {
+            Ok(()) => reading.written = safe,
+            Err(error) if is_last || self.failing.due() => {
+                tracing::warn!(%error, "up to where spans are counted cannot be written");
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// Whether all durable spans are counted, for tests and pages.
+    pub fn is_caught_up(&self) -> bool {
+        let end = *self.source.durable().borrow();
+        self.reading.lock().cursor.sequence() >= end
+    }
+
+    /// Samples that went before a receiver had them.
+    pub fn lost_samples(&self) -> u64 {
+        let all = self.all();
+        let sending = all.iter().flat_map(|of| &of.sending);
+        sending.map(|sending| sending.follower.lost.load(Ordering::Relaxed)).sum()
+    }
+}

@@ -1,0 +1,540 @@
+//! One tenant's metrics: its processors, its series, and what a collection does.
+//!
+//! What must stay true: what is counted, and up to which record of the ingester's log, is written in one piece
+//! (`record.rs`); so a restart goes on where the last collection stood, counts what came behind it from the log, and
+//! counts nothing twice. A change of settings keeps every series whose labels and buckets stay the same.
+
+use std::io;
+use std::sync::Arc;
+
+use trackway_common::{TenantId, UnixNanos};
+use trackway_overrides::{Generator, Limits as TenantLimits, SpanNames};
+use trackway_spans::anyvalue::AnyValue;
+use trackway_spans::wire::WireError;
+use trackway_spans::{Attribute, Limits, SpanVisitor, VisitedSpan, attributes, visit_spans};
+
+use crate::budget::Budget;
+use crate::config::Config;
+use crate::facts::{Facts, ResourceFacts};
+use crate::host_info::HostInfoProcessor;
+use crate::patterns::Patterns;
+use crate::record::{self, Moment, Record};
+use crate::registry::{Bounds, Registry, Restored, TableId};
+use crate::samples::{Position, SampleLog};
+use crate::service_graphs::{EdgeTally, ServiceGraphsProcessor};
+use crate::span_metrics::SpanMetricsProcessor;
+use crate::wanted::{Wanted, put_text};
+
+/// How often what is not asked for any more is forgotten, milliseconds.
+const FORGET_EVERY_MS: i64 = 5 * 60 * 1000;
+/// How long what was collected may be lost in a power failure, milliseconds: the ingester's log keeps as much.
+const SYNC_EVERY_MS: i64 = 30_000;
+
+/// Counts since the start, by the names of Tempo's metrics.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Numbers {
+    pub(crate) spans_received: u64,
+    pub(crate) bytes_received: u64,
+    pub(crate) outside_slack: u64,
+    pub(crate) span_metrics_filtered: u64,
+    pub(crate) service_graphs_filtered: u64,
+    pub(crate) invalid_utf8: u64,
+    pub(crate) spans_sanitized: u64,
+    pub(crate) collections: u64,
+    pub(crate) collections_failed: u64,
+    pub(crate) update_failed: u64,
+}
+
+/// What there is of a tenant's metrics.
+#[derive(Debug)]
+pub(crate) struct Tenant {
+    pub(crate) id: TenantId,
+    /// For which settings the processors were made.
+    pub(crate) limits: Arc<TenantLimits>,
+    wanted: Wanted,
+    pub(crate) registry: Registry,
+    pub(crate) span_metrics: Option<SpanMetricsProcessor>,
+    pub(crate) service_graphs: Option<ServiceGraphsProcessor>,
+    pub(crate) host_info: Option<HostInfoProcessor>,
+    patterns: Patterns,
+    pub(crate) log: Arc<SampleLog>,
+    /// Identity of the ingester's log.
+    source: u128,
+    /// Its last record that is counted.
+    counted: u64,
+    /// Its last record that is counted in what a power failure leaves.
+    safe: u64,
+    last_sync_ms: i64,
+    /// What was collected but is not synced.
+    unsynced: u64,
+    /// When series were last collected, or the tenant's metrics began.
+    before_ms: i64,
+    pub(crate) next_collection_ms: i64,
+    next_forget_ms: i64,
+    /// When a span last came, Unix milliseconds.
+    last_span_ms: i64,
+    pub(crate) numbers: Numbers,
+    edge_tally: EdgeTally,
+}
+
+impl Tenant {
+    /// Opens what a process before left. `counted` is up to where the ingester's log counts for nobody new.
+    ///
+    /// # Errors
+    /// When the log of samples cannot be opened.
+    pub(crate) fn open(
+        id: &TenantId,
+        config: &Config,
+        budget: &Arc<Budget>,
+        limits: Arc<TenantLimits>,
+        (source, counted): (u128, u64),
+        now_ms: i64,
+    ) -> io::Result<Self> {
+        let registry = Registry::new(bounds(config, &limits.generator), Arc::clone(budget));
+        let folder = config.path.join(id.as_str()).join("wal");
+        let mut state = State::default();
+        let log = SampleLog::open(&folder, config.wal.codec, config.wal.segment_bytes, |payload| {
+            state.read(payload)
+        })?;
+        let mut tenant = Self {
+            id: id.clone(),
+            limits,
+            wanted: Wanted::default(),
+            registry,
+            span_metrics: None,
+            service_graphs: None,
+            host_info: None,
+            patterns: Patterns::new(),
+            log,
+            source,
+            counted,
+            safe: counted,
+            last_sync_ms: now_ms,
+            unsynced: counted,
+            before_ms: now_ms,
+            next_collection_ms: 0,
+            next_forget_ms: now_ms.saturating_add(FORGET_EVERY_MS),
+            last_span_ms: now_ms,
+            numbers: Numbers::default(),
+            edge_tally: EdgeTally::default(),
+        };
+        tenant.build(config, budget);
+        tenant.take_up(&state, now_ms);
+        tenant.schedule(now_ms);
+        Ok(tenant)
+    }
+
+    /// Takes up what the last collection before a restart had.
+    fn take_up(&mut self, state: &State, now_ms: i64) {
+        let Some(record) = state.last.as_deref().and_then(record::decode) else { return };
+        if record.moment.log == self.source {
+            // What came behind it is read from the ingester's log and counted now.
+            (self.counted, self.safe, self.unsynced) =
+                (record.moment.sequence, record.moment.sequence, record.moment.sequence);
+        }
+        self.before_ms = self.before_ms.max(record.moment.time_ms);
+        for table in &record.tables {
+            let id = self.registry.table(table.shape.clone());
+            let width = table.shape.iter().map(crate::registry::Metric::width).sum::<usize>();
+            let forms: Vec<_> = table.shape.iter().filter_map(crate::registry::Metric::native).collect();
+            for (place, entity) in table.entities.iter().enumerate() {
+                let Some(labels) =
+                    entity.labels.or_else(|| state.labels.get(&entity.id).map(|labels| &**labels))
+                else {
+                    continue;
+                };
+                let values =
+                    table.values.get(place * width..(place + 1) * width).unwrap_or_default().to_vec();
+                let of =
+                    table.natives.get(place * forms.len()..(place + 1) * forms.len()).unwrap_or_default();
+                let natives = of.iter().zip(&forms).map(|(native, form)| native.restore(*form)).collect();
+                let found = Restored { present: entity.present, updated_ms: now_ms, values, natives };
+                self.registry.restore(id, entity.id, labels, found);
+            }
+        }
+        if let Some(graphs) = &mut self.service_graphs {
+            graphs.restore(&mut record.edges.clone(), now_ms);
+        }
+        self.end_unused();
+    }
+
+    /// Makes the processors that the settings ask for.
+    fn build(&mut self, config: &Config, budget: &Arc<Budget>) {
+        let generator = Arc::clone(&self.limits.generator);
+        let parts = generator.processors;
+        self.wanted = Wanted::default();
+        for key in ["service.name", "service.namespace", "service.instance.id"] {
+            self.wanted.add(key);
+        }
+        self.registry.bounds = bounds(config, &generator);
+        let is_counted = generator.max_cardinality_per_label > 0;
+        if is_counted != self.registry.cardinality.is_counted() {
+            self.registry.count_cardinality(is_counted);
+        }
+        let (registry, wanted) = (&mut self.registry, &mut self.wanted);
+        let mut failed = Vec::new();
+        self.span_metrics = parts
+            .span_metrics()
+            .then(|| SpanMetricsProcessor::new(&generator, registry, wanted))
+            .and_then(|made| made.map_err(|error| failed.push(("span-metrics", error))).ok());
+        let edges = self.service_graphs.take().map(|mut old| {
+            self.edge_tally = old.tally;
+            std::mem::take(&mut old.edges)
+        });
+        let graphs = || ServiceGraphsProcessor::new(&generator, registry, wanted, Arc::clone(budget));
+        self.service_graphs = parts
+            .service_graphs
+            .then(graphs)
+            .and_then(|made| made.map_err(|error| failed.push(("service-graphs", error))).ok());
+        if let Some(graphs) = &mut self.service_graphs {
+            graphs.tally = self.edge_tally;
+            graphs.edges = edges.unwrap_or_default();
+        }
+        self.host_info =
+            parts.host_info.then(|| HostInfoProcessor::new(&generator.host_info, registry, wanted));
+        for (processor, error) in failed {
+            self.numbers.update_failed += 1;
+            tracing::error!(tenant = %self.id, processor, %error, "processor cannot be made; its metrics are missing");
+        }
+    }
+
+    /// Ends series of tables that no processor counts in any more.
+    fn end_unused(&mut self) {
+        let tables = self.span_metrics.iter().flat_map(SpanMetricsProcessor::tables);
+        let tables = tables.chain(self.service_graphs.iter().map(|graphs| graphs.table));
+        let tables: Vec<TableId> = tables.chain(self.host_info.iter().map(|hosts| hosts.table)).collect();
+        self.registry.end_others(&tables);
+    }
+
+    /// Takes over other settings, if they are others.
+    pub(crate) fn update(
+        &mut self,
+        config: &Config,
+        budget: &Arc<Budget>,
+        limits: Arc<TenantLimits>,
+        now_ms: i64,
+    ) {
+        if Arc::ptr_eq(&self.limits, &limits) {
+            return;
+        }
+        let is_same = *self.limits.generator == *limits.generator;
+        let interval = self.limits.generator.collection_interval;
+        self.limits = limits;
+        if is_same {
+            return;
+        }
+        tracing::info!(tenant = %self.id, "metrics-generator takes over other settings");
+        self.build(config, budget);
+        self.end_unused();
+        if self.limits.generator.collection_interval != interval {
+            self.schedule(now_ms);
+        }
+    }
+
+    fn schedule(&mut self, now_ms: i64) {
+        let interval =
+            i64::try_from(self.limits.generator.collection_interval.as_millis()).unwrap_or(i64::MAX).max(1);
+        self.next_collection_ms = now_ms.saturating_add(interval);
+    }
+
+    /// Counts a request.
+    pub(crate) fn count(&mut self, sequence: u64, received: UnixNanos, refused: &[u32], body: &[u8]) {
+        if sequence <= self.counted {
+            return;
+        }
+        self.counted = sequence;
+        let received_ms = millis(received);
+        self.last_span_ms = self.last_span_ms.max(received_ms);
+        if let Some(graphs) = &mut self.service_graphs {
+            graphs.expire(received_ms, &mut self.registry);
+        }
+        let slack = u64::try_from(self.limits.generator.slack.as_nanos()).unwrap_or(u64::MAX);
+        let limits = Limits { max_attribute_bytes: self.limits.max_attribute_bytes };
+        let mut counting = Counting {
+            patterns: match self.limits.generator.span_names {
+                SpanNames::AsSent => None,
+                SpanNames::DryRun => Some((&mut self.patterns, false)),
+                SpanNames::Shortened => Some((&mut self.patterns, true)),
+            },
+            wanted: &self.wanted,
+            registry: &mut self.registry,
+            span_metrics: self.span_metrics.as_mut(),
+            service_graphs: self.service_graphs.as_mut(),
+            host_info: self.host_info.as_ref(),
+            numbers: &mut self.numbers,
+            limits,
+            good_ends: received.saturating_sub(slack)..=received.saturating_add(slack),
+            received_ms,
+            resource: ResourceFacts::default(),
+            attributes: Vec::new(),
+            slots: Vec::new(),
+            is_noted: true,
+            is_host_noted: true,
+        };
+        if let Err(problem) = visit_spans(body, limits, refused, &mut counting) {
+            // The ingester has taken it in as far as it could be read, and so have we.
+            tracing::debug!(sequence, %problem, "a record of the log cannot be read to its end");
+        }
+    }
+
+    /// Says that the ingester's log is read up to here, and has nothing more for this tenant.
+    pub(crate) fn skip_to(&mut self, sequence: u64) {
+        self.counted = self.counted.max(sequence);
+    }
+
+    /// Makes what there is of edges that have waited long enough.
+    pub(crate) fn expire(&mut self, now_ms: i64) {
+        if let Some(graphs) = &mut self.service_graphs {
+            graphs.expire(now_ms, &mut self.registry);
+        }
+    }
+
+    /// Collects: writes every series into the log of samples.
+    ///
+    /// # Errors
+    /// When that cannot be written; everything is counted on, and the next collection has it.
+    pub(crate) fn collect(&mut self, now_ms: i64) -> io::Result<()> {
+        // Two samples of a series may not have one time.
+        let time_ms = now_ms.max(self.before_ms.saturating_add(2));
+        self.schedule(now_ms);
+        self.registry.end_stale(now_ms);
+        let moment = Moment {
+            time_ms,
+            before_ms: self.before_ms,
+            log: self.source,
+            sequence: self.counted,
+            is_sent: !self.limits.generator.disable_collection,
+        };
+        let written = self.write(moment);
+        match written {
+            Ok(segment) => {
+                self.registry.collected(segment, self.patterns.bytes());
+                self.unsynced = self.counted;
+                self.before_ms = time_ms;
+                self.numbers.collections += 1;
+            }
+            Err(_) => self.numbers.collections_failed += 1,
+        }
+        if std::mem::take(&mut self.registry.overflowed) {
+            self.say_overflow();
+        }
+        if now_ms >= self.next_forget_ms {
+            self.next_forget_ms = now_ms.saturating_add(FORGET_EVERY_MS);
+            self.registry.demand.advance();
+            self.registry.cardinality.advance();
+            self.patterns.prune();
+        }
+        written.map(drop)
+    }
+
+    fn write(&self, moment: Moment) -> io::Result<u64> {
+        let segment = self.log.prepare()?;
+        let mut payload = Vec::new();
+        let edges = self.service_graphs.as_ref().map(|graphs| &graphs.edges);
+        record::encode(&mut payload, moment, &self.registry, edges, segment);
+        self.log.append(&payload, self.registry.series(), moment.time_ms)?;
+        Ok(segment)
+    }
+
+    fn say_overflow(&self) {
+        tracing::warn!(
+            tenant = %self.id,
+            series = self.registry.series(),
+            wanted = self.registry.series_demand(),
+            "more series than may be: what is new is counted in the series with metric_overflow=\"true\"; raise \
+             max_active_series (metrics_generator of overrides) or trackway.generator.max_bytes, or leave out what \
+             makes so many: span names with ids in them (span_name_sanitization), dimensions"
+        );
+    }
+
+    /// The last record of the ingester's log that is not needed any more.
+    pub(crate) fn safe(&mut self, now_ms: i64) -> u64 {
+        if self.unsynced > self.safe && now_ms.saturating_sub(self.last_sync_ms) >= SYNC_EVERY_MS {
+            self.sync(now_ms);
+        }
+        self.safe
+    }
+
+    /// Makes what was collected survive a power failure.
+    pub(crate) fn sync(&mut self, now_ms: i64) {
+        match self.log.sync() {
+            Ok(()) => self.safe = self.unsynced,
+            Err(error) => {
+                tracing::warn!(tenant = %self.id, %error, "log of samples cannot be synced; tried again later");
+            }
+        }
+        self.last_sync_ms = now_ms;
+    }
+
+    /// The last record of the ingester's log that is counted.
+    pub(crate) fn counted(&self) -> u64 {
+        self.counted
+    }
+
+    /// Whether nothing is left to be done for it: no processor or no span for long, no series, and all samples sent.
+    pub(crate) fn is_over(&self, now_ms: i64, stale_ms: i64) -> bool {
+        let is_quiet = now_ms.saturating_sub(self.last_span_ms) > stale_ms;
+        let no_edges = self.service_graphs.as_ref().is_none_or(|graphs| graphs.edges.len() == 0);
+        (is_quiet || !self.limits.generator.processors.any()) && self.registry.entities() == 0 && no_edges
+    }
+
+    /// Counts of service graphs.
+    pub(crate) fn edge_tally(&self) -> EdgeTally {
+        self.service_graphs.as_ref().map_or(self.edge_tally, |graphs| graphs.tally)
+    }
+
+    /// When series were last collected, Unix milliseconds.
+    pub(crate) fn before_ms(&self) -> i64 {
+        self.before_ms
+    }
+
+    /// Label sets that there would be with shortened names, about.
+    pub(crate) fn shortened_demand(&self) -> u64 {
+        self.span_metrics.as_ref().map_or(0, |metrics| metrics.shortened.estimate())
+    }
+
+    /// Whether names of spans are shortened, or would be.
+    pub(crate) fn shortens(&self) -> bool {
+        self.limits.generator.span_names != SpanNames::AsSent
+    }
+
+    /// Where the log of samples ends.
+    pub(crate) fn end(&self) -> Position {
+        *self.log.end().borrow()
+    }
+}
+
+/// What is read of a log of samples at a start.
+#[derive(Debug, Default)]
+struct State {
+    labels: std::collections::HashMap<u32, Box<[u8]>>,
+    last: Option<Vec<u8>>,
+}
+
+impl State {
+    fn read(&mut self, payload: &[u8]) {
+        let Some(Record { tables, .. }) = record::decode(payload) else { return };
+        for entity in tables.iter().flat_map(|table| &table.entities) {
+            if let Some(labels) = entity.labels {
+                self.labels.insert(entity.id, labels.into());
+            }
+        }
+        self.last = Some(payload.to_vec());
+    }
+}
+
+fn bounds(config: &Config, generator: &Generator) -> Bounds {
+    let registry = &config.registry;
+    Bounds {
+        max_series: generator.max_active_series as usize,
+        max_entities: generator.max_active_entities as usize,
+        by_entity: config.by_entity,
+        max_cardinality: generator.max_cardinality_per_label as usize,
+        max_name: registry.max_label_name_length,
+        max_value: registry.max_label_value_length,
+        stale_ms: i64::try_from(registry.stale_duration.as_millis()).unwrap_or(i64::MAX),
+    }
+}
+
+pub(crate) fn millis(nanos: UnixNanos) -> i64 {
+    i64::try_from(nanos / 1_000_000).unwrap_or(i64::MAX)
+}
+
+/// Goes through a request.
+struct Counting<'t, 'r> {
+    wanted: &'t Wanted,
+    registry: &'t mut Registry,
+    span_metrics: Option<&'t mut SpanMetricsProcessor>,
+    service_graphs: Option<&'t mut ServiceGraphsProcessor>,
+    host_info: Option<&'t HostInfoProcessor>,
+    patterns: Option<(&'t mut Patterns, bool)>,
+    numbers: &'t mut Numbers,
+    limits: Limits,
+    /// When a span may end that is counted, Unix nanoseconds.
+    good_ends: std::ops::RangeInclusive<u64>,
+    received_ms: i64,
+    resource: ResourceFacts<'r>,
+    attributes: Vec<Attribute<'r>>,
+    slots: Vec<Option<AnyValue<'r>>>,
+    /// Whether the resource is noted in `traces_target_info` already.
+    is_noted: bool,
+    /// The same of the metric of hosts.
+    is_host_noted: bool,
+}
+
+/// The slots of the keys that [`Tenant::build`] asks for first.
+const SERVICE: usize = 0;
+const NAMESPACE: usize = 1;
+const INSTANCE: usize = 2;
+
+impl<'r> SpanVisitor<'r> for Counting<'_, 'r> {
+    fn resource(&mut self, message: &'r [u8]) -> Result<(), WireError> {
+        attributes(message, self.limits, &mut self.attributes)?;
+        let facts = &mut self.resource;
+        self.wanted.pick(&self.attributes, &mut facts.slots);
+        let text = |slot: usize| {
+            let mut out = Vec::new();
+            if let Some(value) = facts.slots.get(slot).copied().flatten() {
+                put_text(&mut out, value);
+            }
+            out
+        };
+        let (service, namespace) = (text(SERVICE), text(NAMESPACE));
+        facts.instance = text(INSTANCE);
+        facts.job = match (service.is_empty(), namespace.is_empty()) {
+            (true, _) => Vec::new(),
+            (false, true) => service.clone(),
+            (false, false) => [&namespace[..], b"/", &service[..]].concat(),
+        };
+        let has_service = facts.slots.get(SERVICE).copied().flatten().is_some();
+        // Most requests bring the service that the one before had.
+        if !has_service {
+            facts.service = None;
+        } else if facts.service.as_deref() != Some(&service[..]) {
+            facts.service = Some(service.into());
+        }
+        (self.is_noted, self.is_host_noted) = (false, false);
+        Ok(())
+    }
+
+    #[inline]
+    fn span(&mut self, span: &VisitedSpan<'r>, attributes: &[Attribute<'r>]) {
+        self.numbers.spans_received += 1;
+        self.numbers.bytes_received += span.size as u64;
+        if !self.good_ends.contains(&span.end) {
+            self.numbers.outside_slack += 1;
+            return;
+        }
+        self.wanted.pick(attributes, &mut self.slots);
+        let facts =
+            Facts { resource: &self.resource, span, slots: &self.slots, received_ms: self.received_ms };
+        let mut is_utf8 = true;
+        if let Some(metrics) = &mut self.span_metrics {
+            if metrics.lets_in(&facts) {
+                let patterns = self.patterns.as_mut().map(|(patterns, is_used)| (&mut **patterns, *is_used));
+                let counted = metrics.span(&facts, self.registry, patterns);
+                is_utf8 &= counted.is_utf8;
+                self.numbers.spans_sanitized += u64::from(counted.is_shortened);
+                if !self.is_noted {
+                    self.is_noted = true;
+                    is_utf8 &=
+                        metrics.resource(&self.resource, &self.attributes, self.registry, self.received_ms);
+                }
+            } else {
+                self.numbers.span_metrics_filtered += 1;
+            }
+        }
+        if !self.is_host_noted {
+            self.is_host_noted = true;
+            if let Some(hosts) = self.host_info {
+                is_utf8 &= hosts.resource(&self.resource, self.registry, self.received_ms);
+            }
+        }
+        if let Some(graphs) = &mut self.service_graphs
+            && !graphs.span(&facts, self.registry)
+        {
+            self.numbers.service_graphs_filtered += 1;
+        }
+        self.numbers.invalid_utf8 += u64::from(!is_utf8);
+    }
+}
