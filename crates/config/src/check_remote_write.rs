@@ -6,7 +6,7 @@ use crate::check::Findings;
 use crate::check_generator::is_label_name;
 use crate::duration::GoDuration;
 use crate::sections::{
-    QueueConfig, REMOTE_WRITE_V1, REMOTE_WRITE_V2, RelabelAction, RelabelConfig, RemoteWrite, RemoteWriteTls,
+    QueueConfig, REMOTE_WRITE_V1, REMOTE_WRITE_V2, RelabelConfig, RemoteWrite, RemoteWriteTls,
 };
 
 /// Headers that are made here.
@@ -25,6 +25,22 @@ const RESERVED: [&str; 11] = [
 ];
 /// The way out for logins that are not there.
 const PROXY: &str = "is not supported; send to a proxy or sidecar that adds the login, and name that in url";
+/// The way out for a profile of AWS' tools.
+const KEYS: &str = "is not supported; set access_key and secret_key";
+/// What `write_relabel_configs` can do; the first six write or compare a label.
+const RELABEL_ACTIONS: [&str; 11] = [
+    "replace",
+    "hashmod",
+    "lowercase",
+    "uppercase",
+    "keepequal",
+    "dropequal",
+    "keep",
+    "drop",
+    "labelmap",
+    "labeldrop",
+    "labelkeep",
+];
 /// Most requests at a time to one endpoint.
 const MAX_SHARDS: u32 = 1000;
 
@@ -91,6 +107,8 @@ impl Findings<'_> {
             ("oauth2", endpoint.oauth2.is_some(), PROXY),
             ("azuread", endpoint.azuread.is_some(), PROXY),
             ("google_iam", endpoint.google_iam.is_some(), PROXY),
+            ("sigv4.profile", sigv4.is_some_and(|sigv4| !sigv4.profile.is_empty()), KEYS),
+            ("sigv4.role_arn", sigv4.is_some_and(|sigv4| !sigv4.role_arn.is_empty()), PROXY),
             ("sigv4.external_id", sigv4.is_some_and(|sigv4| !sigv4.external_id.is_empty()), PROXY),
             ("sigv4.use_fips_sts_endpoint", sigv4.is_some_and(|sigv4| sigv4.use_fips_sts_endpoint), PROXY),
             ("http_headers", endpoint.http_headers.is_some(), "is not supported; write them to headers"),
@@ -146,10 +164,16 @@ impl Findings<'_> {
             }
         }
         if let Some(sigv4) = &endpoint.sigv4 {
-            let key = at("sigv4");
-            if sigv4.access_key.is_empty() != sigv4.secret_key.is_empty() {
-                let message = format!("{key} has one of access_key and secret_key; set both or none");
-                self.add(&key, message);
+            let ways = [
+                ("region", sigv4.region.is_empty(), "write the workspace's, such as eu-central-1"),
+                ("access_key", sigv4.access_key.is_empty(), "write it, or send to a proxy that signs"),
+                ("secret_key", sigv4.secret_key.is_empty(), "write it, or send to a proxy that signs"),
+            ];
+            for (name, is_empty, way) in ways {
+                if is_empty {
+                    let key = format!("{key}.sigv4.{name}");
+                    self.add(&key, format!("{key} is empty; {way}"));
+                }
             }
         }
     }
@@ -244,11 +268,11 @@ impl Findings<'_> {
     }
 
     fn relabel(&mut self, key: &str, relabel: &RelabelConfig) {
-        use RelabelAction::{
-            DropEqual, HashMod, KeepEqual, LabelDrop, LabelKeep, Lowercase, Replace, Uppercase,
-        };
         let at = |name: &str| format!("{key}.{name}");
-        let action = relabel.action;
+        // Prometheus takes it in capitals too.
+        let action = relabel.action.to_ascii_lowercase();
+        let action = if action.is_empty() { "replace" } else { action.as_str() };
+        self.one_of(&at("action"), action, &RELABEL_ACTIONS);
         if let Err(error) = regex::Regex::new(&format!("^(?s:{})$", relabel.regex)) {
             let why = error.to_string();
             let why = why.lines().last().unwrap_or_default().trim_start_matches("error: ");
@@ -260,27 +284,27 @@ impl Findings<'_> {
             let key = at("source_labels");
             self.add(&key, format!("{key} has \"{name}\", which is not a valid Prometheus label name"));
         }
-        let (name, target) = (action.as_str(), &relabel.target_label);
-        let writes = matches!(action, Replace | HashMod | Lowercase | Uppercase | KeepEqual | DropEqual);
+        let target = &relabel.target_label;
+        let writes = RELABEL_ACTIONS[..6].contains(&action);
         if writes && target.is_empty() {
             let key = at("target_label");
-            self.add(&key, format!("{key} is empty; the action {name} needs it"));
+            self.add(&key, format!("{key} is empty; the action {action} needs it"));
         }
         // With `replace`, groups of the expression may stand in it.
-        let may_have_groups = action == Replace && target.contains('$');
+        let may_have_groups = action == "replace" && target.contains('$');
         if writes && !target.is_empty() && !may_have_groups && !is_label_name(target) {
             let key = at("target_label");
             self.add(&key, format!("{key} \"{target}\" is not a valid Prometheus label name"));
         }
-        if action == HashMod && relabel.modulus == 0 {
+        if action == "hashmod" && relabel.modulus == 0 {
             let key = at("modulus");
             self.add(&key, format!("{key} is 0; the action hashmod needs a divisor"));
         }
-        if matches!(action, LabelDrop | LabelKeep)
+        if matches!(action, "labeldrop" | "labelkeep")
             && (!target.is_empty() || !relabel.source_labels.is_empty())
         {
             let message =
-                format!("{key} has source_labels or target_label; the action {name} takes regex only");
+                format!("{key} has source_labels or target_label; the action {action} takes regex only");
             self.add(key, message);
         }
     }

@@ -8,7 +8,7 @@ use crate::name_set::NameSet;
 use crate::node::{Entry, Node, NodeValue};
 use crate::problem::Origin;
 use crate::reader::Reader;
-use crate::sections::{HistogramForm, MetricsGenerator, ProcessorLimits};
+use crate::sections::{GeneratorLimits, HistogramForm, MetricsGenerator, ProcessorLimits};
 use crate::table::{Item, Setting};
 
 section! {
@@ -40,10 +40,27 @@ pub fn own_generator(block: &Value, process: &MetricsGenerator) -> Result<OwnGen
     let mut own = OwnGenerator::default();
     reader.within("metrics_generator", |reader| own.read(&node(block), reader));
     let mut found = Findings::of(|_| Origin::Default);
-    found.processor_limits("metrics_generator.processor", &own.processor, process);
+    found.generator_limits("metrics_generator", &own.as_limits(), process);
     match reader.problems.into_iter().chain(found.problems).next() {
         Some(problem) => Err(problem.message),
         None => Ok(own),
+    }
+}
+
+impl OwnGenerator {
+    /// As if the operator had set them, for what is checked of both. Without processors: whoever takes documents in knows
+    /// them, and one that another version stored makes nothing here.
+    fn as_limits(&self) -> GeneratorLimits {
+        GeneratorLimits {
+            collection_interval: self.collection_interval.unwrap_or_default(),
+            trace_id_label_name: self.trace_id_label_name.clone().unwrap_or_default(),
+            ingestion_time_range_slack: self.ingestion_time_range_slack.unwrap_or_default(),
+            native_histogram_bucket_factor: self.native_histogram_bucket_factor.unwrap_or_default(),
+            native_histogram_min_reset_duration: self.native_histogram_min_reset_duration.unwrap_or_default(),
+            span_name_sanitization: self.span_name_sanitization.clone().unwrap_or_default(),
+            processor: self.processor.clone(),
+            ..GeneratorLimits::default()
+        }
     }
 }
 
@@ -81,8 +98,11 @@ fn json(item: &Item) -> Value {
         Item::Text(text) => Value::String(text.clone()),
         Item::List(items) => Value::Array(items.iter().map(json).collect()),
         Item::Map(entries) => {
-            let set = entries.iter().filter(|(_, item)| *item != Item::Absent);
-            Value::Object(set.map(|(key, item)| (key.clone(), json(item))).collect::<Map<_, _>>())
+            // A block in which nothing is set is not there either.
+            let is_set =
+                |value: &Value| !value.is_null() && value.as_object().is_none_or(|block| !block.is_empty());
+            let set = entries.iter().map(|(key, item)| (key.clone(), json(item)));
+            Value::Object(set.filter(|(_, value)| is_set(value)).collect::<Map<_, _>>())
         }
     }
 }

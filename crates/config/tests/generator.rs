@@ -182,7 +182,7 @@ fn where_metrics_are_sent_and_who_logs_in_is_checked() {
         (url.to_owned(), String::new()),
         ("url: 'https://[::1]:9090'".to_owned(), String::new()),
         (
-            "{}".to_owned(),
+            String::new(),
             ".url is empty; name the receiver, such as http://prometheus:9090/api/v1/write".to_owned(),
         ),
         ("url: 'a:9090/w'".to_owned(), ".url is \"a:9090/w\"; write http:// or https://, a host".to_owned()),
@@ -221,7 +221,7 @@ fn where_metrics_are_sent_and_who_logs_in_is_checked() {
         ),
         (format!("{url}, proxy_from_environment: false"), String::new()),
         (
-            format!("{url}, basic_auth: {{username: a}}, sigv4: {{region: x}}"),
+            format!("{url}, basic_auth: {{username: a}}, sigv4: {{region: x, access_key: a, secret_key: b}}"),
             " has basic_auth and sigv4; keep one way to log in".to_owned(),
         ),
         (
@@ -238,8 +238,8 @@ fn where_metrics_are_sent_and_who_logs_in_is_checked() {
         ),
         (format!("{url}, bearer_token: a, bearer_token_file: b"), ".bearer_token and ".to_owned()),
         (
-            format!("{url}, sigv4: {{access_key: a}}"),
-            ".sigv4 has one of access_key and secret_key".to_owned(),
+            format!("{url}, sigv4: {{region: x, access_key: a}}"),
+            ".sigv4.secret_key is empty; write it, or send".to_owned(),
         ),
     ]);
     let twice = "metrics_generator: {storage: {remote_write: [{url: 'http://a', name: x}, {url: 'http://b', name: x}]}}";
@@ -292,7 +292,7 @@ fn how_metrics_are_sent_is_checked() {
         ),
         (
             format!("{url}, write_relabel_configs: [{{action: dorp}}]"),
-            "[0].action is \"dorp\"; expected one of".to_owned(),
+            "[0].action is \"dorp\"; did you mean drop?".to_owned(),
         ),
         (format!("{url}, retry: 1"), format!("unknown key \"retry\" in {at}")),
     ]);

@@ -42,7 +42,8 @@ fn settings(client: &str, more: &str) -> String {
     format!(
         "multitenancy_enabled: true\noverrides: {{user_configurable_overrides: {{enabled: true, poll_interval: 100ms, \
          client: {{{client}}}{more}}}, defaults: {{metrics_generator: {{processors: [host-info], collection_interval: \
-         20s}}}}}}"
+         20s, processor: {{span_metrics: {{dimensions: [team], histogram_buckets: [0.5, 1], filter_policies: [{{exclude: \
+         {{match_type: strict, attributes: [{{key: span.code, value: 200}}]}}}}]}}}}}}}}}}"
     )
 }
 
@@ -54,10 +55,10 @@ fn object(folder: &Path, tenant: &str) -> PathBuf {
     folder.join("own/overrides").join(tenant).join("overrides.json")
 }
 
-/// A server; the defaults above have settings that do nothing yet, which it says.
+/// A server; the defaults above make metrics that are sent nowhere, which it says.
 fn start(folder: &Path, settings: &str) -> Server {
     let mut server = Server::start(folder, settings);
-    server.expect_warning("these settings have no effect in this version");
+    server.expect_warning("metrics_generator.storage.remote_write is empty");
     server
 }
 
@@ -94,7 +95,7 @@ fn versions_are_kept(server: &Server) {
     assert!(status == 200 && two != one, "{status} {two}");
     changed(ask(server, "a", "POST", "", &one, first));
     changed(ask(server, "a", "DELETE", "", &one, ""));
-    let patch = r#"{"metrics_generator": {"processors": ["service-graphs"]}, "cost_attribution": {"dimensions": {"team": ""}}}"#;
+    let patch = r#"{"metrics_generator": {"processors": ["service-graphs"], "processor": {"span_metrics": {"histogram_buckets": [2, 4]}}}, "cost_attribution": {"dimensions": {"team": ""}}}"#;
     changed(ask(server, "a", "PATCH", "", &one, patch));
     let (status, body, three) = ask(server, "a", "PATCH", "", "", patch);
     let patched: Value = serde_json::from_str(&body).unwrap();
@@ -107,6 +108,10 @@ fn versions_are_kept(server: &Server) {
     let merged = get(server, "a", "?scope=merged");
     assert_eq!(merged["metrics_generator"]["processors"], json!(["service-graphs"]));
     assert_eq!(merged["metrics_generator"]["collection_interval"], "20s");
+    let policy =
+        json!([{"exclude": {"match_type": "strict", "attributes": [{"key": "span.code", "value": 200}]}}]);
+    let spans = json!({"dimensions": ["team"], "histogram_buckets": [2, 4], "filter_policies": policy});
+    assert_eq!(merged["metrics_generator"]["processor"]["span_metrics"], spans);
     assert_eq!(
         ask(server, "a", "GET", "?scope=all", "", ""),
         (400, "unknown scope \"all\", valid options are api and merged\n".to_owned(), String::new())
@@ -136,6 +141,11 @@ fn versions_are_those_of_a_folder() {
             "is outside acceptable range of 15s to 5m",
         ),
         (r#"{"forwarders": ["x"]}"#, "forwarder \"x\" is not a known forwarder"),
+        // The operator has the dimension `team`.
+        (
+            r#"{"metrics_generator": {"processor": {"span_metrics": {"dimension_mappings": [{"name": "team", "source_labels": ["a"]}]}}}}"#,
+            "both would be the label team; keep one",
+        ),
     ] {
         for method in ["POST", "PATCH"] {
             let (status, why, _) = ask(&server, "bad", method, "", "0", body);

@@ -76,11 +76,11 @@ section! {
 section! {
     /// `sigv4:` of an endpoint.
     SigV4 {
-        region: String = String::new(), "The region; empty is the environment's.";
-        access_key: String = String::new(), "The key's id; empty looks where AWS' tools look.";
+        region: String = String::new(), "The workspace's region.";
+        access_key: String = String::new(), "The key's id.";
         secret_key: Secret = Secret::default(), "The key.";
-        profile: String = String::new(), "Profile of AWS' tools.";
-        role_arn: String = String::new(), "Role to take on.";
+        profile: String = String::new(), "Not supported: set `access_key` and `secret_key`.";
+        role_arn: String = String::new(), "Not supported: let a proxy add the login.";
         external_id: String = String::new(), "Not supported: let a proxy add the login.";
         use_fips_sts_endpoint: bool = false, "Not supported: let a proxy add the login.";
     }
@@ -142,24 +142,14 @@ section! {
         regex: String = "(.*)".to_owned(), "What the values must be, as a whole.";
         modulus: u64 = 0, "Divisor of `hashmod`.";
         replacement: String = "$1".to_owned(), "What is written.";
-        action: RelabelAction = RelabelAction::Replace, "What is done.";
+        action: String = "replace".to_owned(), "What is done: `replace`, `keep`, `drop`, `keepequal`, `dropequal`, `hashmod`, `labelmap`, `labeldrop`, `labelkeep`, `lowercase` or `uppercase`.";
     }
     ignored &[]
 }
 
-choice! {
-    /// What an entry of `write_relabel_configs` does.
-    RelabelAction {
-        Replace = "replace", "Write the replacement.";
-        Keep = "keep", "Drop series that do not match.";
-        Drop = "drop", "Drop series that match.";
-        KeepEqual = "keepequal", "Drop series whose values differ from the target's.";
-        DropEqual = "dropequal", "Drop series whose values are the target's.";
-        HashMod = "hashmod", "Write the remainder of a hash.";
-        LabelMap = "labelmap", "Copy labels whose names match.";
-        LabelDrop = "labeldrop", "Drop labels whose names match.";
-        LabelKeep = "labelkeep", "Drop labels whose names do not match.";
-        Lowercase = "lowercase", "Write the values in small letters.";
-        Uppercase = "uppercase", "Write the values in capitals.";
+impl RemoteWriteTls {
+    /// The oldest version in dskit's words, as the rest of the configuration has it; empty is 1.2.
+    pub fn min_version_of_dskit(&self) -> &'static str {
+        if self.min_version == "TLS13" { "VersionTLS13" } else { "" }
     }
 }

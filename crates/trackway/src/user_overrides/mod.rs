@@ -5,6 +5,7 @@
 //! that cannot be read or understood changes nothing: the last good one stays, and the log says so once.
 
 mod document;
+mod validate;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write;
@@ -75,6 +76,8 @@ struct State {
 struct Known {
     version: String,
     limits: Arc<UserLimits>,
+    /// What the parts are told of it.
+    own: OwnLimits,
 }
 
 #[derive(Debug, Default)]
@@ -220,7 +223,8 @@ impl UserOverrides {
         let got = self.store.get(tenant.as_str()).await;
         let read = match got {
             Ok(object) => UserLimits::stored(&object.bytes)
-                .map(|limits| Some(Known { version: object.version, limits: Arc::new(limits) })),
+                .and_then(|limits| self.known(tenant, limits, object.version))
+                .map(Some),
             Err(VersionedError::Missing) => Ok(None),
             Err(error) => Err(error.to_string()),
         };
@@ -233,15 +237,22 @@ impl UserOverrides {
         read
     }
 
+    /// A document, with what the parts are told of it.
+    fn known(&self, tenant: &TenantId, limits: UserLimits, version: String) -> Result<Known, String> {
+        let generator = self.tenants.change_of_generator(tenant, limits.generator())?;
+        let own = OwnLimits {
+            cost_dimensions: limits.cost_dimensions().map(Arc::new),
+            forwarders: limits.forwarders(),
+            generator: Arc::new(generator),
+        };
+        Ok(Known { version, limits: Arc::new(limits), own })
+    }
+
     /// Tells the parts.
     fn publish(&self) {
         let state = self.state.lock();
-        let own = |known: &Known| OwnLimits {
-            cost_dimensions: known.limits.cost_dimensions().map(Arc::new),
-            forwarders: known.limits.forwarders(),
-        };
         let all: HashMap<TenantId, OwnLimits> =
-            state.good.iter().map(|(tenant, known)| (tenant.clone(), own(known))).collect();
+            state.good.iter().map(|(tenant, known)| (tenant.clone(), known.own.clone())).collect();
         self.tenants.overrides.replace_own(all);
     }
 
@@ -343,16 +354,17 @@ impl UserOverrides {
                         perform changes through the API";
             return Err(OwnOverridesError::new(OwnOverridesKind::Invalid, text));
         }
-        let bytes = limits.to_json();
+        let mut known = self.known(tenant, limits, String::new()).map_err(invalid)?;
+        let bytes = known.limits.to_json();
         if bytes.len() as u64 > OBJECT_BYTES_MAX {
             let text = format!("{} bytes are more than {OBJECT_BYTES_MAX}", bytes.len());
             return Err(OwnOverridesError::new(OwnOverridesKind::Invalid, text));
         }
         let put = self.store.put(tenant.as_str(), bytes.clone().into(), version).await;
         let version = put.map_err(|error| self.failed(&error))?;
-        let without_effect = limits.without_effect().join(", ");
-        tracing::info!(%tenant, version, without_effect, "the tenant's own settings are stored");
-        self.remember(tenant, Some(Known { version: version.clone(), limits: Arc::new(limits) }));
+        tracing::info!(%tenant, version, "the tenant's own settings are stored");
+        known.version.clone_from(&version);
+        self.remember(tenant, Some(known));
         Ok(Stored { json: bytes, version })
     }
 
