@@ -29,8 +29,8 @@ const STATUSES: [&str; 3] = ["STATUS_CODE_UNSET", "STATUS_CODE_OK", "STATUS_CODE
 const MAX_BUCKETS: usize = 256;
 /// Longest interval of collection.
 const MAX_INTERVAL: GoDuration = GoDuration::from_secs(3600);
-/// Furthest that spans may be off the present, as for what tenants set.
-const MAX_SLACK: GoDuration = GoDuration::from_secs(12 * 3600);
+/// Longest that something may be waited for or taken back; what tenants set themselves has narrower limits, as in Tempo.
+const MAX_TIME: GoDuration = GoDuration::from_secs(7 * 24 * 3600);
 
 /// Whether Prometheus takes this name for a label.
 pub fn is_label_name(name: &str) -> bool {
@@ -49,7 +49,7 @@ impl Config {
             "metrics_generator.metrics_ingestion_time_range_slack",
             slack,
             GoDuration::ZERO,
-            MAX_SLACK,
+            MAX_TIME,
         );
         let deadline = self.remote_write_flush_deadline();
         let key = "metrics_generator.storage.remote_write_flush_deadline";
@@ -100,8 +100,15 @@ impl Findings<'_> {
         let registry = &generator.registry;
         let second = GoDuration::from_secs(1);
         self.duration(&key("collection_interval"), registry.collection_interval, second, MAX_INTERVAL);
-        let day = GoDuration::from_secs(24 * 3600);
-        self.duration(&key("stale_duration"), registry.stale_duration, second, day);
+        self.duration(&key("stale_duration"), registry.stale_duration, second, MAX_TIME);
+        if registry.stale_duration < registry.collection_interval {
+            let (key, interval) = (key("stale_duration"), key("collection_interval"));
+            let message = format!(
+                "{key} is {}, shorter than {interval} ({}); series would end before they are sent, raise it",
+                registry.stale_duration, registry.collection_interval
+            );
+            self.add(&key, message);
+        }
         for name in registry.external_labels.keys().filter(|name| !is_label_name(name)) {
             let key = key("external_labels");
             self.add(&key, format!("{key} has \"{name}\", which is not a valid Prometheus label name"));
@@ -143,7 +150,7 @@ impl Findings<'_> {
         if !interval.is_zero() {
             self.duration(&key("collection_interval"), interval, GoDuration::from_secs(1), MAX_INTERVAL);
         }
-        self.duration(&key("ingestion_time_range_slack"), slack, GoDuration::ZERO, MAX_SLACK);
+        self.duration(&key("ingestion_time_range_slack"), slack, GoDuration::ZERO, MAX_TIME);
         let factor = limits.native_histogram_bucket_factor;
         if factor != 0.0 && factor <= 1.0 {
             let key = key("native_histogram_bucket_factor");
@@ -151,7 +158,7 @@ impl Findings<'_> {
         }
         let reset = limits.native_histogram_min_reset_duration;
         let key_reset = key("native_histogram_min_reset_duration");
-        self.duration(&key_reset, reset, GoDuration::ZERO, GoDuration::from_secs(7 * 24 * 3600));
+        self.duration(&key_reset, reset, GoDuration::ZERO, MAX_TIME);
         if !limits.trace_id_label_name.is_empty() {
             self.label(&key("trace_id_label_name"), &limits.trace_id_label_name);
         }

@@ -3,7 +3,7 @@
 use crate::check::Findings;
 use crate::config::Config;
 use crate::problem::Problem;
-use crate::sections::{Backend, DedicatedColumn};
+use crate::sections::{Backend, DedicatedColumn, LimiterType};
 
 impl Config {
     /// What is probably not meant, in Tempo's sense and in Trackway's; empty if nothing is.
@@ -80,7 +80,17 @@ impl Config {
                 found.add(&key, format!("{key} has no effect; {way}"));
             }
         }
-        let wanted = !self.overrides.defaults.metrics_generator.processors.is_empty();
+        let limits = &self.overrides.defaults.metrics_generator;
+        let (name, limit, needed) = match self.metrics_generator.limiter_type {
+            LimiterType::Series => ("max_active_entities", limits.max_active_entities, LimiterType::Entity),
+            LimiterType::Entity => ("max_active_series", limits.max_active_series, LimiterType::Series),
+        };
+        if limit > 0 {
+            let key = format!("overrides.defaults.metrics_generator.{name}");
+            let way = format!("it needs metrics_generator.limiter_type: {}", needed.as_str());
+            found.add(&key, format!("{key} is {limit} and limits nothing; {way}"));
+        }
+        let wanted = !limits.processors.is_empty();
         if wanted && storage.remote_write.is_empty() {
             let key = "metrics_generator.storage.remote_write";
             let message = format!(

@@ -110,6 +110,10 @@ fn settings_of_the_generator_name_key_value_and_the_way_out() {
             "collection_interval is 10ms; use 1s to 1h0m0s",
         ),
         (
+            "metrics_generator: {registry: {collection_interval: 1m, stale_duration: 30s}}",
+            "stale_duration is 30s, shorter than metrics_generator.registry.collection_interval (1m0s); series would end",
+        ),
+        (
             "metrics_generator: {registry: {external_labels: {a.b: x}}}",
             "external_labels has \"a.b\", which is not a valid Prometheus label name",
         ),
@@ -118,8 +122,8 @@ fn settings_of_the_generator_name_key_value_and_the_way_out() {
             "inject_tenant_id_as is \"tenant\", which metrics_generator.registry.external_labels has too",
         ),
         (
-            "metrics_generator: {metrics_ingestion_time_range_slack: 24h}",
-            "slack is 24h0m0s; use 0s to 12h0m0s",
+            "metrics_generator: {metrics_ingestion_time_range_slack: 8d}",
+            "slack is 192h0m0s; use 0s to 168h0m0s",
         ),
         (
             "metrics_generator: {storage: {wal: {wal_compression: lz4}}}",
@@ -296,4 +300,34 @@ fn how_metrics_are_sent_is_checked() {
         ),
         (format!("{url}, retry: 1"), format!("unknown key \"retry\" in {at}")),
     ]);
+}
+
+#[test]
+fn what_is_probably_not_meant_is_said() {
+    let tenants = |limits: &str| format!("overrides: {{defaults: {{metrics_generator: {{{limits}}}}}}}\n");
+    let endpoint = |more: &str| {
+        format!("metrics_generator: {{storage: {{remote_write: [{{url: 'http://a'{more}}}]}}}}\n")
+    };
+    for (text, want) in [
+        (tenants("processors: [span-metrics]"), "metrics are made and sent nowhere"),
+        (tenants("processors: [span-metrics]") + &endpoint(", send_exemplars: true"), ""),
+        (tenants("max_active_series: 5"), ""),
+        (
+            tenants("max_active_entities: 5"),
+            "max_active_entities is 5 and limits nothing; it needs metrics_generator.limiter_type: entity",
+        ),
+        (
+            tenants("max_active_series: 5") + "metrics_generator: {limiter_type: entity}",
+            "max_active_series is 5 and limits nothing; it needs metrics_generator.limiter_type: series",
+        ),
+        (endpoint(", send_exemplars: false"), "[0].send_exemplars is false; exemplars are sent all the same"),
+        (endpoint(", send_native_histograms: true"), "[0].send_native_histograms has no effect; overrides"),
+        ("metrics_generator: {processor: {host_info: }}".to_owned(), "processor.host_info is empty"),
+        ("metrics_generator: {processor: {service_graphs: {workers: 3}}}".to_owned(), ""),
+    ] {
+        let config = Config::from_yaml("f", &text).unwrap();
+        let said: Vec<String> = config.generator_warnings().iter().map(ToString::to_string).collect();
+        let fits = if want.is_empty() { said.is_empty() } else { said.len() == 1 && said[0].contains(want) };
+        assert!(fits, "{text}: {said:#?}");
+    }
 }

@@ -189,6 +189,11 @@ fn objects_of_others_are_looked_at_again_and_a_broken_one_changes_nothing() {
     let of_tempo = r#"{"forwarders":["old"],"cost_attribution":{},"metrics_generator":{"collection_interval":"15s","new_key":1,"processor":{"service_graphs":{},"span_metrics":{},"host_info":{}}}}"#;
     write("first", of_tempo);
     write("broken", "{");
+    // Of this one only what is made of spans cannot be used.
+    write(
+        "half",
+        r#"{"forwarders":["old"],"metrics_generator":{"processor":{"span_metrics":{"histogram_buckets":[2,1]}}}}"#,
+    );
     let mut server = start(folder.path(), &local(folder.path(), ""));
     server.expect_warning("the tenant's own settings cannot be used");
     assert_eq!(get(&server, "first", "")["metrics_generator"]["new_key"], 1);
@@ -198,9 +203,13 @@ fn objects_of_others_are_looked_at_again_and_a_broken_one_changes_nothing() {
     };
     assert!(of(&server, "first").contains("  collection_interval: \"15s\"\n"));
     assert_eq!(of(&server, "broken"), "");
+    assert!(of(&server, "half").contains("forwarders: [\"old\"]"));
+    assert_eq!(get(&server, "half", "")["forwarders"], json!(["old"]));
+    let why = "metrics_generator.processor.span_metrics.histogram_buckets must be strictly increasing";
+    assert!(server.lines().iter().any(|line| line.contains("tenant=half") && line.contains(why)));
     let all = status_page(&server, "overrides");
-    let own =
-        json!([{"name": "first", "has_runtime_overrides": false, "has_user_configurable_overrides": true}]);
+    let of_own = |name: &str| json!({"name": name, "has_runtime_overrides": false, "has_user_configurable_overrides": true});
+    let own = json!([of_own("first"), of_own("half")]);
     assert_eq!(all["tenants"], own);
     let page = String::from_utf8(server.get("/status/runtime_config").body).unwrap();
     assert!(page.contains("user_configurable_overrides:\n  \"first\":\n"), "{page}");
@@ -210,7 +219,7 @@ fn objects_of_others_are_looked_at_again_and_a_broken_one_changes_nothing() {
     write("first", "not JSON");
     let failed = "tempo_overrides_user_configurable_overrides_reload_failed_total";
     let before = metric(&server, failed);
-    server.wait("two looks at what is broken", |server| metric(server, failed) > before + 4);
+    server.wait("two looks at what is broken", |server| metric(server, failed) > before + 6);
     assert!(of(&server, "first").contains("15s"));
     let said = |server: &Server| {
         server.lines().iter().filter(|line| line.contains("cannot be used") && line.contains("first")).count()
