@@ -9,7 +9,7 @@ use crate::addresses::split;
 use crate::bytesize::ByteSize;
 use crate::config::Config;
 use crate::problem::{Origin, Problem, nearest};
-use crate::sections::{Backend, DedicatedColumn, ForeignKind, Limits};
+use crate::sections::{Backend, DedicatedColumn, ForeignKind, Limits, MetricsGenerator};
 
 /// The values of `target`.
 pub(crate) const TARGETS: &[&str] = &[
@@ -40,7 +40,8 @@ const CACHE_ROLES: &[&str] = &[
     "frontend-search",
 ];
 
-const PROCESSORS: &[&str] = &[
+/// What `metrics_generator.processors` may name.
+pub(crate) const PROCESSORS: &[&str] = &[
     "service-graphs",
     "span-metrics",
     "span-metrics-latency",
@@ -78,11 +79,9 @@ impl<'a> Findings<'a> {
         self.problems.push(Problem { origin: (self.origin)(key), key: key.to_owned(), message });
     }
 
-    /// What is wrong with limits, be it the defaults or a tenant's own.
-    pub(crate) fn limits(&mut self, above: &str, limits: &Limits) {
-        for processor in &limits.metrics_generator.processors {
-            self.one_of(&format!("{above}.metrics_generator.processors"), processor, PROCESSORS);
-        }
+    /// What is wrong with limits, be it the defaults or a tenant's own. `generator` is what they go over.
+    pub(crate) fn limits(&mut self, above: &str, limits: &Limits, generator: &MetricsGenerator) {
+        self.generator_limits(&format!("{above}.metrics_generator"), &limits.metrics_generator, generator);
         self.workers(
             &format!("{above}.metrics_generator.forwarder.workers"),
             limits.metrics_generator.forwarder.workers,
@@ -129,7 +128,8 @@ impl Config {
         self.check_queries(&mut found);
         self.check_kafka(&mut found);
         self.check_trackway(&mut found);
-        found.limits("overrides.defaults", &self.overrides.defaults);
+        self.check_generator(&mut found);
+        found.limits("overrides.defaults", &self.overrides.defaults, &self.metrics_generator);
         found.problems
     }
 

@@ -137,9 +137,18 @@ impl Config {
         self.origins.contains_key(key)
     }
 
-    /// Where a key (full path) was set.
+    /// Where a key (full path) was set; of what is missing inside a list, where the list or the entry was.
     pub fn origin(&self, key: &str) -> Origin {
-        self.origins.get(key).cloned().unwrap_or(Origin::Default)
+        let mut key = key;
+        loop {
+            if let Some(origin) = self.origins.get(key) {
+                return origin.clone();
+            }
+            match key.rfind(['.', '[']) {
+                Some(end) if key.contains('[') => key = &key[..end],
+                _ => return Origin::Default,
+            }
+        }
     }
 
     /// The keys that were set, blocks too.
@@ -191,6 +200,23 @@ impl Config {
     /// The folder of the log and of segments.
     pub fn wal_path(&self) -> PathBuf {
         self.path_or(&self.storage.trace.wal.path, "wal")
+    }
+
+    /// The folder of samples that wait to be sent.
+    pub fn generator_wal_path(&self) -> PathBuf {
+        self.path_or(&self.metrics_generator.storage.path, "generator")
+    }
+
+    /// How long stopping may wait for samples that have not been sent. A value a level too deep, below `wal`, counts
+    /// where none stands in the right place.
+    pub fn remote_write_flush_deadline(&self) -> GoDuration {
+        let storage = &self.metrics_generator.storage;
+        match storage.wal.remote_write_flush_deadline {
+            Some(misplaced) if !self.is_set("metrics_generator.storage.remote_write_flush_deadline") => {
+                misplaced
+            }
+            _ => storage.remote_write_flush_deadline,
+        }
     }
 
     /// The folder of the cache on disk. Below the log, because that is where an installation of Tempo has a disk.

@@ -21,6 +21,8 @@ pub(crate) struct Reader {
     pub(crate) instances: Vec<String>,
     /// Where each used key was set.
     pub(crate) origins: BTreeMap<String, Origin>,
+    /// Whether keys that are not known are passed over.
+    pub(crate) takes_unknown: bool,
     /// The whole table, to say where a misplaced key belongs.
     root: Option<Kind>,
     path: Vec<(String, Option<String>)>,
@@ -174,6 +176,9 @@ impl Reader {
     }
 
     fn unknown(&mut self, entry: &Entry, names: &[&str]) {
+        if self.takes_unknown {
+            return;
+        }
         let parent = self.written_path();
         let place = if parent.is_empty() { "at the top level".to_owned() } else { format!("in {parent}") };
         let hint = match nearest(&entry.key, names.iter().copied()) {

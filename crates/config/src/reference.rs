@@ -32,6 +32,30 @@ const REPEATED: &[(&str, &str)] = &[
     ("distributor.receivers.zipkin.cors", "distributor.receivers.otlp.protocols.http.cors"),
     ("distributor.receivers.zipkin.protocols.http.tls", "distributor.receivers.otlp.protocols.grpc.tls"),
     ("distributor.receivers.zipkin.protocols.http.cors", "distributor.receivers.otlp.protocols.http.cors"),
+    (
+        "metrics_generator.processor.service_graphs.filter_policies",
+        "metrics_generator.processor.span_metrics.filter_policies",
+    ),
+    (
+        "metrics_generator.processor.span_metrics.filter_policies.include_any",
+        "metrics_generator.processor.span_metrics.filter_policies.include",
+    ),
+    (
+        "metrics_generator.processor.span_metrics.filter_policies.exclude",
+        "metrics_generator.processor.span_metrics.filter_policies.include",
+    ),
+    (
+        "overrides.defaults.metrics_generator.processor.service_graphs.filter_policies",
+        "metrics_generator.processor.span_metrics.filter_policies",
+    ),
+    (
+        "overrides.defaults.metrics_generator.processor.span_metrics.filter_policies",
+        "metrics_generator.processor.span_metrics.filter_policies",
+    ),
+    (
+        "overrides.defaults.metrics_generator.processor.span_metrics.dimension_mappings",
+        "metrics_generator.processor.span_metrics.dimension_mappings",
+    ),
     ("overrides.defaults.storage.parquet_dedicated_columns", "storage.trace.block.parquet_dedicated_columns"),
 ];
 

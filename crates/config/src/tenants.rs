@@ -11,7 +11,7 @@ use crate::legacy;
 use crate::node::{self, NodeValue};
 use crate::problem::{ConfigError, Origin, Problem};
 use crate::reader::Reader;
-use crate::sections::Limits;
+use crate::sections::{Limits, Settings};
 use crate::table::{Kind, Section, Setting};
 
 /// What the file of tenants' limits says.
@@ -33,8 +33,9 @@ pub fn unset_limits() -> Limits {
 
 /// Reads the file: limits by tenant, `*` for all that are not named.
 ///
-/// Both spellings are understood. `defaults` gives the rate strategy.
-pub fn tenant_limits(name: &str, text: &str, defaults: &Limits) -> Result<TenantFile, ConfigError> {
+/// Both spellings are understood. `settings` are the process': they give the rate strategy, and what a tenant's settings of
+/// the metrics-generator go over.
+pub fn tenant_limits(name: &str, text: &str, settings: &Settings) -> Result<TenantFile, ConfigError> {
     let root = node::parse(name, text)?;
     let mut reader = Reader::default();
     let mut tenants = BTreeMap::new();
@@ -61,7 +62,7 @@ pub fn tenant_limits(name: &str, text: &str, defaults: &Limits) -> Result<Tenant
             reader.problems.extend(problems);
             let mut limits = Limits::zero();
             reader.within(&entry.key, |reader| limits.read(&block, reader));
-            limits.ingestion.rate_strategy = defaults.ingestion.rate_strategy;
+            limits.ingestion.rate_strategy = settings.overrides.defaults.ingestion.rate_strategy;
             tenants.insert(entry.key.clone(), limits);
         }
     });
@@ -71,7 +72,7 @@ pub fn tenant_limits(name: &str, text: &str, defaults: &Limits) -> Result<Tenant
     let origins = &reader.origins;
     let mut found = Findings::of(|key| nearest_origin(origins, key));
     for (tenant, limits) in &tenants {
-        found.limits(&format!("overrides.{tenant}"), limits);
+        found.limits(&format!("overrides.{tenant}"), limits, &settings.metrics_generator);
     }
     if !found.problems.is_empty() {
         return Err(ConfigError { problems: found.problems });
@@ -101,8 +102,8 @@ fn nearest_origin(origins: &BTreeMap<String, Origin>, key: &str) -> Origin {
         if let Some(origin) = origins.get(key) {
             return origin.clone();
         }
-        match key.rsplit_once('.') {
-            Some((above, _)) => key = above,
+        match key.rfind(['.', '[']) {
+            Some(end) => key = &key[..end],
             None => return Origin::Default,
         }
     }
@@ -113,11 +114,44 @@ mod tests {
     use super::*;
 
     #[test]
+    fn both_spellings_of_the_generator_are_read_and_checked() {
+        let scoped = "overrides: {a: {metrics_generator: {processors: [span-metrics, span-metrics], processor: \
+            {span_metrics: {dimensions: [team], enable_target_info: true, intrinsic_dimensions: {span_name: false}, \
+            filter_policies: [{include: {match_type: strict, attributes: [{key: kind, value: SPAN_KIND_SERVER}]}}]}, \
+            service_graphs: {peer_attributes: []}, host_info: {metric_name: hosts}}}}}";
+        let flat = "overrides: {a: {metrics_generator_processors: {span-metrics: {}}, \
+            metrics_generator_processor_span_metrics_dimensions: [team], \
+            metrics_generator_processor_span_metrics_enable_target_info: true, \
+            metrics_generator_processor_span_metrics_intrinsic_dimensions: {span_name: false}, \
+            metrics_generator_processor_span_metrics_filter_policies: [{include: {match_type: strict, attributes: [{key: \
+            kind, value: SPAN_KIND_SERVER}]}}], metrics_generator_processor_service_graphs_peer_attributes: [], \
+            metrics_generator_processor_host_info_metric_name: hosts}}";
+        let [scoped, flat] =
+            [scoped, flat].map(|text| tenant_limits("t", text, &Settings::default()).unwrap());
+        assert_eq!(scoped, flat);
+        assert_eq!(scoped.without_effect, [""; 0]);
+        let generator = &scoped.tenants["a"].metrics_generator;
+        assert_eq!(*generator.processors, ["span-metrics"]);
+        let (graphs, spans) = (&generator.processor.service_graphs, &generator.processor.span_metrics);
+        assert_eq!((&graphs.peer_attributes, &graphs.dimensions), (&Some(Vec::new()), &None));
+        assert_eq!(
+            (spans.intrinsic_dimensions.span_name, spans.intrinsic_dimensions.service),
+            (Some(false), None)
+        );
+
+        let broken = "overrides:\n  a:\n    metrics_generator:\n      processor:\n        span_metrics:\n          \
+            filter_policies:\n            - include: {match_type: x}\n";
+        let said = tenant_limits("t", broken, &Settings::default()).unwrap_err().to_string();
+        let key = "overrides.a.metrics_generator.processor.span_metrics.filter_policies[0].include";
+        assert!(said.starts_with(&format!("t:7: {key}: invalid match type")), "{said}");
+    }
+
+    #[test]
     fn workers_have_a_limit() {
         for (workers, refused) in [(0, false), (256, false), (257, true), (100_000_000, true)] {
             let text =
                 format!("overrides: {{a: {{metrics_generator: {{forwarder: {{workers: {workers}}}}}}}}}");
-            let read = tenant_limits("tenants.yaml", &text, &Limits::default());
+            let read = tenant_limits("tenants.yaml", &text, &Settings::default());
             let key = "overrides.a.metrics_generator.forwarder.workers";
             let keys =
                 read.err().map(|error| error.problems.into_iter().map(|problem| problem.key).collect());

@@ -3,7 +3,7 @@
 use crate::check::Findings;
 use crate::config::Config;
 use crate::problem::Problem;
-use crate::sections::{Backend, DedicatedColumn};
+use crate::sections::{Backend, DedicatedColumn, LimiterType};
 
 impl Config {
     /// What is probably not meant, in Tempo's sense and in Trackway's; empty if nothing is.
@@ -13,8 +13,17 @@ impl Config {
         self.warn_blocks(&mut found);
         self.warn_columns(&mut found);
         self.warn_queries(&mut found);
+        self.warn_generator(&mut found);
         self.warn_user_overrides(&mut found);
         self.warn_connections(&mut found);
+        found.problems
+    }
+
+    /// What is probably not meant by the metrics-generator's settings: those of [`Self::warnings`] that are said at every
+    /// start, since they may be why metrics are missing.
+    pub fn generator_warnings(&self) -> Vec<Problem> {
+        let mut found = Findings::new(self);
+        self.warn_generator(&mut found);
         found.problems
     }
 
@@ -23,6 +32,72 @@ impl Config {
             if let Some(message) = connections.cut_idle_timeout() {
                 found.add(&format!("{}.idle_timeout", connections.key), message);
             }
+        }
+    }
+
+    fn warn_generator(&self, found: &mut Findings<'_>) {
+        let storage = &self.metrics_generator.storage;
+        let right = "metrics_generator.storage.remote_write_flush_deadline";
+        if let Some(deadline) = storage.wal.remote_write_flush_deadline {
+            let key = "metrics_generator.storage.wal.remote_write_flush_deadline";
+            let used = if self.is_set(right) {
+                format!("it is ignored, {right} counts ({})", self.remote_write_flush_deadline())
+            } else {
+                "it is used all the same".to_owned()
+            };
+            found.add(key, format!("{key} ({deadline}) is a level too deep, use {right}; {used}"));
+        }
+        let misplaced = "metrics_generator.storage.local_blocks";
+        if self.ignored.iter().any(|key| key == misplaced) {
+            let message = format!(
+                "{misplaced} is no key of Tempo's and is ignored; remove it, recent spans are answered for anyway"
+            );
+            found.add(misplaced, message);
+        }
+        for processor in ["service_graphs", "span_metrics", "host_info"] {
+            let key = format!("metrics_generator.processor.{processor}");
+            let below = format!("{key}.");
+            if self.is_set(&key)
+                && !self.origins().any(|set| set.starts_with(&below))
+                && !self.ignored.iter().any(|set| set.starts_with(&below))
+            {
+                let message = format!(
+                    "{key} is empty, which means its defaults; metrics_generator.processors of the overrides turns it on"
+                );
+                found.add(&key, message);
+            }
+        }
+        for (place, endpoint) in storage.remote_write.iter().enumerate() {
+            let key = |name: &str| format!("metrics_generator.storage.remote_write[{place}].{name}");
+            if !endpoint.send_exemplars {
+                let key = key("send_exemplars");
+                found.add(&key, format!("{key} is false; exemplars are sent all the same, as in Tempo"));
+            }
+            if endpoint.send_native_histograms {
+                let key = key("send_native_histograms");
+                let way =
+                    "overrides.defaults.metrics_generator.generate_native_histograms decides, as in Tempo";
+                found.add(&key, format!("{key} has no effect; {way}"));
+            }
+        }
+        let limits = &self.overrides.defaults.metrics_generator;
+        let (name, limit, needed) = match self.metrics_generator.limiter_type {
+            LimiterType::Series => ("max_active_entities", limits.max_active_entities, LimiterType::Entity),
+            LimiterType::Entity => ("max_active_series", limits.max_active_series, LimiterType::Series),
+        };
+        if limit > 0 {
+            let key = format!("overrides.defaults.metrics_generator.{name}");
+            let way = format!("it needs metrics_generator.limiter_type: {}", needed.as_str());
+            found.add(&key, format!("{key} is {limit} and limits nothing; {way}"));
+        }
+        let wanted = !limits.processors.is_empty();
+        if wanted && storage.remote_write.is_empty() {
+            let key = "metrics_generator.storage.remote_write";
+            let message = format!(
+                "{key} is empty, and overrides.defaults.metrics_generator.processors is not; metrics are made and sent \
+                 nowhere"
+            );
+            found.add(key, message);
         }
     }
 

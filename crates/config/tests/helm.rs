@@ -11,8 +11,8 @@ compactor:
   ring: {kvstore: {store: memberlist}}
 metrics_generator:
   ring: {kvstore: {store: memberlist}}
-  processor: {service_graphs: {dimensions: [], histogram_buckets: [0.1,0.2,0.4,0.8,1.6,3.2,6.4,12.8], max_items: 10000, wait: 10s, workers: 10}, span_metrics: {dimensions: [], histogram_buckets: [..]}}
-  storage: {path: /var/tempo/wal, wal: null, remote_write_flush_deadline: 1m, remote_write_add_org_id_header: true, remote_write: [{url: .., send_exemplars: true}]}
+  processor: {service_graphs: {dimensions: [], histogram_buckets: [0.1,0.2,0.4,0.8,1.6,3.2,6.4,12.8], max_items: 10000, wait: 10s, workers: 10}, span_metrics: {dimensions: [], histogram_buckets: [0.002,0.004,0.008,0.016,0.032,0.064,0.128,0.256,0.512,1.02,2.05,4.10]}}
+  storage: {path: /var/tempo/wal, wal: null, remote_write_flush_deadline: 1m, remote_write_add_org_id_header: true, remote_write: [{url: 'http://prometheus:9090/api/v1/write', send_exemplars: true}]}
   traces_storage: {path: /var/tempo/traces}
   registry: {collection_interval: 15s, external_labels: {}, stale_duration: 15m}
   metrics_ingestion_time_range_slack: 30s
@@ -109,7 +109,7 @@ fn chart_1_32_loads() {
     assert!(config.is_2x());
     assert_eq!(config.server.http_listen_port, 3100);
     assert_eq!(config.compaction().block_retention.to_string(), "48h0m0s");
-    assert_eq!(config.overrides.defaults.metrics_generator.processors, ["service-graphs", "span-metrics"]);
+    assert_eq!(*config.overrides.defaults.metrics_generator.processors, ["service-graphs", "span-metrics"]);
     assert_eq!(config.storage.trace.s3.bucket, "tempo-traces");
     let cache = &config.cache.caches[0];
     assert_eq!(cache.roles, ["parquet-footer", "bloom", "frontend-search"]);
@@ -122,7 +122,9 @@ fn chart_1_32_loads() {
             "compactor.compaction.v2_out_buffer_bytes",
             "compactor.compaction.v2_prefetch_traces_count",
             "compactor.ring",
-            "metrics_generator",
+            "metrics_generator.ring",
+            "metrics_generator.processor.service_graphs.workers",
+            "metrics_generator.traces_storage",
             "distributor.ring",
             "ingester.lifecycler",
             "memberlist",
@@ -132,10 +134,89 @@ fn chart_1_32_loads() {
     let warnings: Vec<String> = config.warnings().iter().map(ToString::to_string).collect();
     let said = |text: &str| warnings.iter().any(|line| line.contains(text));
     assert!(said("overrides.metrics_generator_processors"), "{warnings:?}");
+    // What is made of spans has an effect, and exemplars are sent anyway.
+    assert_eq!(config.without_effect().iter().find(|key| key.contains("metrics_generator")), None);
+    assert!(!said("send_exemplars"), "{warnings:?}");
+    assert_eq!(config.metrics_generator.processor.span_metrics.histogram_buckets.len(), 12);
+    assert_eq!(config.generator_wal_path(), std::path::Path::new("/var/tempo/wal"));
     // It works.
     assert!(!said("compactor.compaction.block_retention,"), "{warnings:?}");
     let addresses = config.resolve_addresses();
     assert_eq!(addresses.otlp_http.as_deref(), Some("0.0.0.0:4318"));
+}
+
+/// The generator's block and the overrides of a values file, as a chart copies them: a deadline a level too deep, a key that
+/// no Tempo has, an empty block.
+const VALUES_GENERATOR: &str = r#"metrics_generator:
+  ring: {kvstore: {store: memberlist}}
+  processor:
+    service_graphs:
+      max_items: 10000
+      wait: 10s
+      workers: 10
+    span_metrics:
+  registry:
+    collection_interval: 15s
+    external_labels: {}
+    stale_duration: 15m
+  storage:
+    path: /var/tempo/wal
+    wal:
+      remote_write_flush_deadline: 2m
+    remote_write_add_org_id_header: true
+    remote_write:
+      - url: http://prometheus-server.monitoring.svc.cluster.local/api/v1/write
+        send_exemplars: true
+    local_blocks:
+      filter_server_spans: false
+  traces_storage:
+    path: /var/tempo/traces
+  metrics_ingestion_time_range_slack: 30s
+overrides:
+  metrics_generator_processors:
+    - service-graphs
+    - span-metrics
+  per_tenant_override_config: /runtime-config/overrides.yaml
+"#;
+
+#[test]
+fn the_odd_things_of_a_values_file_are_taken_and_named() {
+    let config = Config::from_yaml("tempo.yaml", VALUES_GENERATOR).unwrap();
+    assert_eq!(config.validate(), []);
+    assert_eq!(config.remote_write_flush_deadline().to_string(), "2m0s");
+    let storage = &config.metrics_generator.storage;
+    let url = "http://prometheus-server.monitoring.svc.cluster.local/api/v1/write";
+    assert_eq!((storage.remote_write[0].url.as_str(), storage.remote_write[0].send_exemplars), (url, true));
+    assert_eq!(config.metrics_generator.processor, Config::default().metrics_generator.processor);
+    assert_eq!(
+        config.ignored,
+        [
+            "metrics_generator.ring",
+            "metrics_generator.processor.service_graphs.workers",
+            "metrics_generator.storage.local_blocks",
+            "metrics_generator.traces_storage",
+        ]
+    );
+    assert_eq!(config.without_effect(), [""; 0]);
+    let warnings: Vec<String> = config.generator_warnings().iter().map(ToString::to_string).collect();
+    assert_eq!(
+        warnings,
+        [
+            "tempo.yaml:16: metrics_generator.storage.wal.remote_write_flush_deadline (2m0s) is a level too deep, use \
+             metrics_generator.storage.remote_write_flush_deadline; it is used all the same",
+            "configuration: metrics_generator.storage.local_blocks is no key of Tempo's and is ignored; remove it, recent \
+             spans are answered for anyway",
+            "tempo.yaml:8: metrics_generator.processor.span_metrics is empty, which means its defaults; \
+             metrics_generator.processors of the overrides turns it on",
+        ]
+    );
+    let all = config.warnings();
+    assert!(config.generator_warnings().iter().all(|warning| all.contains(warning)));
+    // The right key goes before the misplaced one.
+    let both = VALUES_GENERATOR.replace("    wal:\n", "    remote_write_flush_deadline: 3m\n    wal:\n");
+    let config = Config::from_yaml("tempo.yaml", &both).unwrap();
+    assert_eq!(config.remote_write_flush_deadline().to_string(), "3m0s");
+    assert!(config.generator_warnings()[0].message.ends_with("flush_deadline counts (3m0s)"));
 }
 
 #[test]
@@ -199,7 +280,7 @@ fn environment_is_expanded_only_when_asked() {
 #[test]
 fn tenants_replace_the_defaults() {
     let text = "overrides:\n  a:\n    ingestion: {rate_limit_bytes: 5}\n  '*':\n    max_bytes_per_trace: 7\n    forwarders: [x]\n    ingestion_tenant_shard_size: 2\n  b:\n";
-    let file = tenant_limits("o.yaml", text, &Config::default().overrides.defaults).unwrap();
+    let file = tenant_limits("o.yaml", text, &Config::default()).unwrap();
     assert_eq!(file.without_effect, ["overrides.*.ingestion.tenant_shard_size"]);
     assert_eq!(file.send_nothing, ["*", "a", "b"]);
     let tenants = file.tenants;

@@ -69,6 +69,18 @@ impl Processors {
         self.calls || self.latency || self.size
     }
 
+    /// What is in one of them.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            service_graphs: self.service_graphs || other.service_graphs,
+            calls: self.calls || other.calls,
+            latency: self.latency || other.latency,
+            size: self.size || other.size,
+            host_info: self.host_info || other.host_info,
+        }
+    }
+
     /// Whether anything is made.
     pub fn any(self) -> bool {
         self.service_graphs || self.host_info || self.span_metrics()

@@ -5,6 +5,7 @@
 //! Whoever asks holds one set of limits that does not change under it; the
 //! next one who asks has the newest. Nothing here reads a file: [`Overrides::replace`] is told what a file says.
 
+mod change;
 mod generator;
 
 use std::collections::{BTreeMap, HashMap};
@@ -15,6 +16,7 @@ use parking_lot::RwLock;
 use trackway_common::TenantId;
 use trackway_vparquet::meta::DedicatedColumn;
 
+pub use change::{GeneratorChange, HostInfoChange, IntrinsicChange, ServiceGraphsChange, SpanMetricsChange};
 pub use generator::{
     FilterPolicy, Generator, HistogramMode, HostInfo, Intrinsic, Mapping, PolicyAttribute, PolicyMatch,
     PolicyValue, Processors, ServiceGraphs, SpanMetrics, SpanNames,
@@ -69,12 +71,14 @@ pub struct Limits {
 }
 
 /// What a tenant set for itself, as far as a part of this process asks for it; `None` where it set nothing.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct OwnLimits {
     /// `cost_attribution.dimensions`.
     pub cost_dimensions: Option<Arc<BTreeMap<String, String>>>,
     /// `forwarders`.
     pub forwarders: Option<Vec<String>>,
+    /// `metrics_generator`.
+    pub generator: Arc<GeneratorChange>,
 }
 
 impl OwnLimits {
@@ -87,6 +91,7 @@ impl OwnLimits {
         if let Some(forwarders) = &self.forwarders {
             limits.forwarders.clone_from(forwarders);
         }
+        limits.generator = self.generator.over(&others.generator);
         limits
     }
 }
@@ -226,7 +231,7 @@ mod tests {
         let (a, b) = (TenantId::new("a").unwrap(), TenantId::new("b").unwrap());
         let overrides = Overrides::new(Limits { rate_limit_bytes: 1, ..Limits::unlimited() });
         let dimensions: Arc<BTreeMap<_, _>> = Arc::new(BTreeMap::from([("team".to_owned(), String::new())]));
-        let own = OwnLimits { cost_dimensions: Some(Arc::clone(&dimensions)), forwarders: None };
+        let own = OwnLimits { cost_dimensions: Some(Arc::clone(&dimensions)), ..OwnLimits::default() };
         overrides.replace_own(HashMap::from([(a.clone(), own)]));
         let of = |tenant| {
             let limits = overrides.for_tenant(tenant);
@@ -240,5 +245,40 @@ mod tests {
         assert_eq!((of(&a), of(&b)), ((2, 1), (1, 0)));
         overrides.replace_own(HashMap::new());
         assert_eq!((of(&a), of(&b)), ((2, 0), (1, 0)));
+    }
+
+    #[test]
+    fn what_a_tenant_sets_of_the_generator_goes_over_the_operators_key_by_key() {
+        let tenant = TenantId::new("a").unwrap();
+        let graphs = Processors { service_graphs: true, ..Processors::default() };
+        let hosts = Processors { host_info: true, ..Processors::default() };
+        let of_operator = Generator { processors: graphs, max_active_series: 7, ..Generator::default() };
+        let defaults = Limits { generator: Arc::new(of_operator), ..Limits::unlimited() };
+        let overrides = Overrides::new(defaults.clone());
+        let own = |generator: GeneratorChange| {
+            let own = OwnLimits { generator: Arc::new(generator), ..OwnLimits::default() };
+            overrides.replace_own(HashMap::from([(tenant.clone(), own)]));
+            Arc::clone(&overrides.for_tenant(&tenant).generator)
+        };
+        // Nothing set: nothing of its own is kept.
+        assert!(Arc::ptr_eq(&own(GeneratorChange::default()), &defaults.generator));
+        let change = GeneratorChange {
+            processors: Some(hosts),
+            span_metrics: SpanMetricsChange {
+                intrinsic: IntrinsicChange { span_name: Some(false), ..IntrinsicChange::default() },
+                ..SpanMetricsChange::default()
+            },
+            ..GeneratorChange::default()
+        };
+        let changed = own(change.clone());
+        assert_eq!((changed.processors, changed.max_active_series), (hosts, 7));
+        assert!(!changed.span_metrics.intrinsic.span_name && changed.span_metrics.intrinsic.service);
+        let added = own(GeneratorChange { adds_processors: true, ..change.clone() });
+        assert_eq!(added.processors, graphs.and(hosts));
+        // What the operator changes meanwhile counts at once.
+        let now = Generator { max_active_series: 8, ..Generator::default() };
+        overrides.replace(HashMap::new(), Some(Limits { generator: Arc::new(now), ..Limits::unlimited() }));
+        assert_eq!(overrides.for_tenant(&tenant).generator.max_active_series, 8);
+        assert_eq!(overrides.for_tenant(&tenant).generator.processors, hosts);
     }
 }

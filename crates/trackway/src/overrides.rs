@@ -4,6 +4,8 @@
 //! What must stay true: a file that cannot be read or understood changes nothing. At the start that is an error; later the
 //! last good one stays, the log says so once for each thing that is wrong, and a metric until it is mended.
 
+mod generator;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -15,11 +17,11 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use trackway_api::{TenantLimits, TenantOverrides};
 use trackway_common::TenantId;
-use trackway_config::sections::{Limits as Configured, RateStrategy};
+use trackway_config::sections::{Limits as Configured, MetricsGenerator, RateStrategy};
 use trackway_config::{
-    Config, TenantFile, expand_env, limits_yaml, runtime_yaml, tenant_limits, unset_limits,
+    Config, TenantFile, expand_env, limits_yaml, own_generator, runtime_yaml, tenant_limits, unset_limits,
 };
-use trackway_overrides::{Limits, Overrides};
+use trackway_overrides::{Generator, GeneratorChange, Limits, Overrides};
 
 use crate::settings;
 
@@ -27,6 +29,8 @@ use crate::settings;
 const FILE_BYTES_MAX: u64 = 64 << 20;
 /// Least time between two looks at it.
 const PERIOD_MIN: Duration = Duration::from_millis(100);
+/// Different settings of the metrics-generator that tenants share, if theirs are equal.
+const SHARED_MAX: usize = 16;
 /// The entry for all tenants that have none.
 const WILDCARD: &str = "*";
 
@@ -133,7 +137,7 @@ impl TenantSettings {
         if self.config.expand_env {
             text = expand_env(&name, &text, &crate::environment).map_err(|error| error.to_string())?;
         }
-        let file = tenant_limits(&name, &text, &self.config.overrides.defaults);
+        let file = tenant_limits(&name, &text, &self.config);
         let file = file.map_err(|error| error.to_string())?;
         Ok((text, file))
     }
@@ -141,10 +145,16 @@ impl TenantSettings {
     fn take_over(&self, text: String, file: TenantFile) {
         let TenantFile { tenants, without_effect, send_nothing } = file;
         let (mut own, mut unknown) = (HashMap::new(), Vec::new());
-        let others = tenants.get(WILDCARD).map(|configured| limits(&self.config, configured));
+        let mut shared = Shared::default();
+        let mut limits = |configured| {
+            let mut limits = limits(&self.config, configured);
+            limits.generator = shared.one_of(limits.generator);
+            limits
+        };
+        let others = tenants.get(WILDCARD).map(&mut limits);
         for (name, configured) in tenants.iter().filter(|(name, _)| *name != WILDCARD) {
             match TenantId::new(name) {
-                Ok(tenant) => drop(own.insert(tenant, limits(&self.config, configured))),
+                Ok(tenant) => drop(own.insert(tenant, limits(configured))),
                 Err(error) => unknown.push(format!("{name:?} ({error})")),
             }
         }
@@ -183,6 +193,36 @@ impl TenantSettings {
     /// What a tenant might set for itself, as the operator set it.
     pub(crate) fn what_users_may_set(&self, tenant: &TenantId) -> Value {
         self.configured(tenant.as_str(), user_json)
+    }
+
+    /// What a tenant's own settings of the metrics-generator (`metrics_generator` of its document) change.
+    ///
+    /// # Errors
+    /// If they cannot be meant, or not over what the operator set.
+    pub(crate) fn change_of_generator(
+        &self,
+        tenant: &TenantId,
+        block: &Value,
+    ) -> Result<GeneratorChange, String> {
+        let own = own_generator(block, &self.below_own(tenant))?;
+        Ok(generator::of_own(&self.config, &own, self.config.is_2x()))
+    }
+
+    /// The process' settings with those over them that the operator set for the tenant, as far as they decide which labels
+    /// there are.
+    fn below_own(&self, tenant: &TenantId) -> MetricsGenerator {
+        let mut process = self.config.metrics_generator.clone();
+        let spans = &mut process.processor.span_metrics;
+        self.configured(tenant.as_str(), |configured| {
+            let of_tenant = &configured.metrics_generator.processor.span_metrics;
+            if let Some(dimensions) = &of_tenant.dimensions {
+                spans.dimensions.clone_from(dimensions);
+            }
+            if let Some(mappings) = &of_tenant.dimension_mappings {
+                spans.dimension_mappings.clone_from(mappings);
+            }
+        });
+        process
     }
 
     /// Names of the forwarders that there are.
@@ -308,28 +348,32 @@ fn limits(config: &Config, configured: &Configured) -> Limits {
         dedicated: settings::dedicated(config, &configured.storage.parquet_dedicated_columns),
         cost_dimensions: Arc::new(configured.cost_attribution.dimensions.clone()),
         cost_max_cardinality: configured.cost_attribution.max_cardinality,
-        generator: Arc::default(),
+        generator: Arc::new(generator::of_tenant(config, &configured.metrics_generator)),
+    }
+}
+
+/// Settings of the metrics-generator, each but once: in a file of many tenants most are the same.
+#[derive(Debug, Default)]
+struct Shared(Vec<Arc<Generator>>);
+
+impl Shared {
+    fn one_of(&mut self, generator: Arc<Generator>) -> Arc<Generator> {
+        if let Some(known) = self.0.iter().find(|known| **known == generator) {
+            return Arc::clone(known);
+        }
+        if self.0.len() < SHARED_MAX {
+            self.0.push(Arc::clone(&generator));
+        }
+        generator
     }
 }
 
 /// What a tenant might set for itself, as the operator set it: the shape is that of `/api/overrides`.
 fn user_json(configured: &Configured) -> Value {
-    let generator = &configured.metrics_generator;
     json!({
         "forwarders": configured.forwarders,
         "cost_attribution": {"dimensions": configured.cost_attribution.dimensions},
-        "metrics_generator": {
-            "processors": generator.processors,
-            "disable_collection": generator.disable_collection,
-            "collection_interval": generator.collection_interval.to_string(),
-            "trace_id_label_name": generator.trace_id_label_name,
-            "ingestion_time_range_slack": generator.ingestion_time_range_slack.to_string(),
-            "generate_native_histograms": generator.generate_native_histograms,
-            "native_histogram_max_bucket_number": generator.native_histogram_max_bucket_number,
-            "native_histogram_bucket_factor": generator.native_histogram_bucket_factor,
-            "native_histogram_min_reset_duration": generator.native_histogram_min_reset_duration.to_string(),
-            "span_name_sanitization": generator.span_name_sanitization,
-        },
+        "metrics_generator": generator::user_json(&configured.metrics_generator),
     })
 }
 
@@ -381,6 +425,27 @@ mod tests {
         assert_eq!((a.block_retention, a.compaction_window, a.max_attribute_bytes), (hour, 2 * hour, 9));
         assert!(a.compaction_disabled && a.retry_info_enabled);
         assert_eq!(a.dedicated.as_ref().unwrap()[0].name, "x");
+    }
+
+    #[test]
+    fn tenants_with_equal_settings_of_the_generator_share_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("tenants.yaml");
+        let entry =
+            "metrics_generator: {processors: [span-metrics], processor: {span_metrics: {dimensions: [x]}}}";
+        let text = format!(
+            "overrides: {{a: {{{entry}}}, b: {{{entry}, forwarders: []}}, c: {{metrics_generator_processors: [host-info]}}}}"
+        );
+        std::fs::write(&file, text).unwrap();
+        let settings = open(folder.path(), "").unwrap();
+        let of = |name| Arc::clone(&settings.overrides.for_tenant(&TenantId::new(name).unwrap()).generator);
+        assert!(Arc::ptr_eq(&of("a"), &of("b")) && of("a").processors.span_metrics());
+        assert!(of("c").processors.host_info && of("c").span_metrics.dimensions.is_empty());
+        assert!(!of("d").processors.any());
+        // A change of the file counts without a restart.
+        std::fs::write(&file, "overrides: {a: {metrics_generator: {processors: [service-graphs]}}}").unwrap();
+        settings.reload();
+        assert!(of("a").processors.service_graphs && !of("a").processors.span_metrics());
     }
 
     #[test]

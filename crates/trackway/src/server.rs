@@ -62,6 +62,9 @@ fn refuse_what_is_not_there(config: &Config) -> anyhow::Result<()> {
             "these settings mean nothing to Trackway and are ignored"
         );
     }
+    for warning in config.generator_warnings() {
+        tracing::warn!("{warning}");
+    }
     let without_effect = config.without_effect();
     if !without_effect.is_empty() {
         tracing::warn!(keys = without_effect.join(", "), "these settings have no effect in this version");

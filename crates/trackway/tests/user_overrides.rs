@@ -42,7 +42,8 @@ fn settings(client: &str, more: &str) -> String {
     format!(
         "multitenancy_enabled: true\noverrides: {{user_configurable_overrides: {{enabled: true, poll_interval: 100ms, \
          client: {{{client}}}{more}}}, defaults: {{metrics_generator: {{processors: [host-info], collection_interval: \
-         20s}}}}}}"
+         20s, processor: {{span_metrics: {{dimensions: [team], histogram_buckets: [0.5, 1], filter_policies: [{{exclude: \
+         {{match_type: strict, attributes: [{{key: span.code, value: 200}}]}}}}]}}}}}}}}}}"
     )
 }
 
@@ -54,10 +55,10 @@ fn object(folder: &Path, tenant: &str) -> PathBuf {
     folder.join("own/overrides").join(tenant).join("overrides.json")
 }
 
-/// A server; the defaults above have settings that do nothing yet, which it says.
+/// A server; the defaults above make metrics that are sent nowhere, which it says.
 fn start(folder: &Path, settings: &str) -> Server {
     let mut server = Server::start(folder, settings);
-    server.expect_warning("these settings have no effect in this version");
+    server.expect_warning("metrics_generator.storage.remote_write is empty");
     server
 }
 
@@ -94,7 +95,7 @@ fn versions_are_kept(server: &Server) {
     assert!(status == 200 && two != one, "{status} {two}");
     changed(ask(server, "a", "POST", "", &one, first));
     changed(ask(server, "a", "DELETE", "", &one, ""));
-    let patch = r#"{"metrics_generator": {"processors": ["service-graphs"]}, "cost_attribution": {"dimensions": {"team": ""}}}"#;
+    let patch = r#"{"metrics_generator": {"processors": ["service-graphs"], "processor": {"span_metrics": {"histogram_buckets": [2, 4]}}}, "cost_attribution": {"dimensions": {"team": ""}}}"#;
     changed(ask(server, "a", "PATCH", "", &one, patch));
     let (status, body, three) = ask(server, "a", "PATCH", "", "", patch);
     let patched: Value = serde_json::from_str(&body).unwrap();
@@ -107,6 +108,10 @@ fn versions_are_kept(server: &Server) {
     let merged = get(server, "a", "?scope=merged");
     assert_eq!(merged["metrics_generator"]["processors"], json!(["service-graphs"]));
     assert_eq!(merged["metrics_generator"]["collection_interval"], "20s");
+    let policy =
+        json!([{"exclude": {"match_type": "strict", "attributes": [{"key": "span.code", "value": 200}]}}]);
+    let spans = json!({"dimensions": ["team"], "histogram_buckets": [2, 4], "filter_policies": policy});
+    assert_eq!(merged["metrics_generator"]["processor"]["span_metrics"], spans);
     assert_eq!(
         ask(server, "a", "GET", "?scope=all", "", ""),
         (400, "unknown scope \"all\", valid options are api and merged\n".to_owned(), String::new())
@@ -136,6 +141,11 @@ fn versions_are_those_of_a_folder() {
             "is outside acceptable range of 15s to 5m",
         ),
         (r#"{"forwarders": ["x"]}"#, "forwarder \"x\" is not a known forwarder"),
+        // The operator has the dimension `team`.
+        (
+            r#"{"metrics_generator": {"processor": {"span_metrics": {"dimension_mappings": [{"name": "team", "source_labels": ["a"]}]}}}}"#,
+            "both would be the label team; keep one",
+        ),
     ] {
         for method in ["POST", "PATCH"] {
             let (status, why, _) = ask(&server, "bad", method, "", "0", body);
@@ -179,6 +189,11 @@ fn objects_of_others_are_looked_at_again_and_a_broken_one_changes_nothing() {
     let of_tempo = r#"{"forwarders":["old"],"cost_attribution":{},"metrics_generator":{"collection_interval":"15s","new_key":1,"processor":{"service_graphs":{},"span_metrics":{},"host_info":{}}}}"#;
     write("first", of_tempo);
     write("broken", "{");
+    // Of this one only what is made of spans cannot be used.
+    write(
+        "half",
+        r#"{"forwarders":["old"],"metrics_generator":{"processor":{"span_metrics":{"histogram_buckets":[2,1]}}}}"#,
+    );
     let mut server = start(folder.path(), &local(folder.path(), ""));
     server.expect_warning("the tenant's own settings cannot be used");
     assert_eq!(get(&server, "first", "")["metrics_generator"]["new_key"], 1);
@@ -188,9 +203,13 @@ fn objects_of_others_are_looked_at_again_and_a_broken_one_changes_nothing() {
     };
     assert!(of(&server, "first").contains("  collection_interval: \"15s\"\n"));
     assert_eq!(of(&server, "broken"), "");
+    assert!(of(&server, "half").contains("forwarders: [\"old\"]"));
+    assert_eq!(get(&server, "half", "")["forwarders"], json!(["old"]));
+    let why = "metrics_generator.processor.span_metrics.histogram_buckets must be strictly increasing";
+    assert!(server.lines().iter().any(|line| line.contains("tenant=half") && line.contains(why)));
     let all = status_page(&server, "overrides");
-    let own =
-        json!([{"name": "first", "has_runtime_overrides": false, "has_user_configurable_overrides": true}]);
+    let of_own = |name: &str| json!({"name": name, "has_runtime_overrides": false, "has_user_configurable_overrides": true});
+    let own = json!([of_own("first"), of_own("half")]);
     assert_eq!(all["tenants"], own);
     let page = String::from_utf8(server.get("/status/runtime_config").body).unwrap();
     assert!(page.contains("user_configurable_overrides:\n  \"first\":\n"), "{page}");
@@ -200,7 +219,7 @@ fn objects_of_others_are_looked_at_again_and_a_broken_one_changes_nothing() {
     write("first", "not JSON");
     let failed = "tempo_overrides_user_configurable_overrides_reload_failed_total";
     let before = metric(&server, failed);
-    server.wait("two looks at what is broken", |server| metric(server, failed) > before + 4);
+    server.wait("two looks at what is broken", |server| metric(server, failed) > before + 6);
     assert!(of(&server, "first").contains("15s"));
     let said = |server: &Server| {
         server.lines().iter().filter(|line| line.contains("cannot be used") && line.contains("first")).count()

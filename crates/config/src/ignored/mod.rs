@@ -3,10 +3,10 @@
 //! Rings, gossip, Kafka and connection pools have no counterpart here. Each key keeps its loose type, so that a typing
 //! error in an ignored block is still found.
 
-mod generator;
+mod local_blocks;
 mod root;
 
-pub(crate) use generator::PROCESSORS;
+pub(crate) use local_blocks::LOCAL_BLOCKS;
 pub(crate) use root::{ROOT, SERVER};
 
 use crate::table::Ignored;

@@ -1,6 +1,5 @@
 //! Top-level blocks without a counterpart, and the servers' keys.
 
-use super::generator::GENERATOR;
 use super::{BLOCK, CLIENT, GRPC_CLIENT, TLS, WAL};
 use crate::table::Ignored;
 use crate::table::Shape::{Any, Block, Bool, Dur, Inline, Int, List, Map, Num, Str};
@@ -131,7 +130,6 @@ pub(crate) const ROOT: &[Ignored] = &[
     ("metrics_generator_client", Block(CLIENT)),
     ("live_store_client", Block(CLIENT)),
     ("backend_scheduler_client", Block(&[("grpc_client_config", Block(GRPC_CLIENT))])),
-    ("metrics_generator", Block(GENERATOR)),
     (
         "block_builder",
         Block(&[

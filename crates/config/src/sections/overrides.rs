@@ -4,13 +4,9 @@
 
 use std::collections::BTreeMap;
 
-use trackway_common::Secret;
-
 use crate::bytesize::ByteSize;
 use crate::duration::GoDuration;
-use crate::ignored;
-use crate::sections::{Azure, DedicatedColumn, Gcs, LocalStore, S3, mins, secs};
-use crate::table::Shape::{Block, Map};
+use crate::sections::{Azure, DedicatedColumn, Gcs, GeneratorLimits, LocalStore, S3, mins, secs};
 
 section! {
     /// `overrides:`.
@@ -141,41 +137,6 @@ section! {
     CostAttribution {
         max_cardinality: u64 = 0, "Most series; 0 is `distributor.usage.cost_attribution.max_cardinality`.";
         dimensions: BTreeMap<String, String> = BTreeMap::new(), "Attributes and the labels they become.";
-    }
-    ignored &[]
-}
-
-section! {
-    /// `metrics_generator:` of a tenant.
-    GeneratorLimits {
-        processors: Vec<String> = Vec::new(), "What is made: `service-graphs`, `span-metrics`, `host-info`.";
-        ring_size: u32 = 0, "On how many generators the tenant lives; 0 is all.";
-        max_active_series: u32 = 0, "Most series; 0 is no limit.";
-        max_active_entities: u32 = 0, "Most entities; 0 is no limit.";
-        max_cardinality_per_label: u32 = 0, "Most values of a label; 0 is no limit.";
-        collection_interval: GoDuration = GoDuration::ZERO, "How often metrics are sent; 0 is the process' setting.";
-        disable_collection: bool = false, "Make metrics but send none.";
-        generate_native_histograms: String = "classic".to_owned(), "`classic`, `native` or `both`.";
-        native_histogram_bucket_factor: f64 = 1.1, "Growth of a native histogram's buckets.";
-        native_histogram_max_bucket_number: u32 = 100, "Most buckets of a native histogram.";
-        native_histogram_min_reset_duration: GoDuration = mins(15), "Least time between resets of a native histogram.";
-        trace_id_label_name: String = String::new(), "Exemplars' label; empty is `traceID`.";
-        ingestion_time_range_slack: GoDuration = GoDuration::ZERO, "Spans further off the present are left out; 0 is the process' setting.";
-        span_name_sanitization: String = String::new(), "Shorten span names: empty, `dry_run` or `enabled`.";
-        remote_write_headers: BTreeMap<String, Secret> = BTreeMap::new(), "Headers sent along.";
-        forwarder: GeneratorForwarder = GeneratorForwarder::default(), "Queue towards the generators.";
-    }
-    ignored &[
-        ("processor", Block(ignored::PROCESSORS)),
-        ("remote_write", Map),
-    ]
-}
-
-section! {
-    /// `metrics_generator.forwarder:` of a tenant.
-    GeneratorForwarder {
-        queue_size: u32 = 0, "Most waiting batches; 0 chooses.";
-        workers: u32 = 0, "Senders; 0 chooses.";
     }
     ignored &[]
 }

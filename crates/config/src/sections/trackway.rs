@@ -17,6 +17,7 @@ section! {
         block: TrackwayBlock = TrackwayBlock::default(), "Blocks.";
         query: TrackwayQuery = TrackwayQuery::default(), "Questions.";
         cache: LocalCache = LocalCache::default(), "What is kept of blocks in memory and on disk.";
+        generator: TrackwayGenerator = TrackwayGenerator::default(), "The metrics-generator.";
         compaction: TrackwayCompaction = TrackwayCompaction::default(), "Merging and expiry of blocks.";
     }
     ignored &[]
@@ -38,6 +39,15 @@ section! {
         memory_bytes: Option<ByteSize> = None, "Bytes kept in memory; empty is an eighth of the memory budget, at most 256 MiB.";
         disk_bytes: Option<ByteSize> = None, "Bytes kept on disk; empty is 2 GiB, at most a tenth of the free space; 0 is none.";
         disk_path: String = String::new(), "Folder for them, which no other process may use; empty is `cache` in the folder of the log.";
+    }
+    ignored &[]
+}
+
+section! {
+    /// `trackway.generator:`.
+    TrackwayGenerator {
+        max_bytes: ByteSize = ByteSize::mib(64), "Memory that series and open edges of all tenants may take.";
+        wal_max_bytes: ByteSize = ByteSize::gib(2), "Disk that waiting samples of all tenants may take; beyond, the oldest go.";
     }
     ignored &[]
 }

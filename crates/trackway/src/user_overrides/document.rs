@@ -1,12 +1,12 @@
 //! What a tenant may set for itself, as the JSON that Tempo keeps of it.
 //!
-//! What must stay true: what was sent comes back, whether it has an effect in this version or not. A key that is not known
+//! What must stay true: what was sent comes back. A key that is not known
 //! is refused when somebody sends it, and kept when it lies in the store already: another version wrote it.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
-use trackway_config::{GoDuration, processors};
+use trackway_config::GoDuration;
 
 /// Longest text of a refusal that quotes what was sent.
 const QUOTED_MAX: usize = 100;
@@ -21,6 +21,8 @@ enum Kind {
     Block(Keys),
     Names,
     Text,
+    /// A text, a number, or true or false.
+    Plain,
     Flag,
     /// Text as Go writes durations, or nanoseconds.
     Time,
@@ -38,7 +40,7 @@ enum Kind {
 type Keys = &'static [(&'static str, Kind)];
 
 const MAPPING: Keys = &[("name", Kind::Text), ("source_labels", Kind::Names), ("join", Kind::Text)];
-const ATTRIBUTE: Keys = &[("key", Kind::Text), ("value", Kind::Text)];
+const ATTRIBUTE: Keys = &[("key", Kind::Text), ("value", Kind::Plain)];
 const MATCH: Keys = &[("match_type", Kind::Text), ("attributes", Kind::Blocks(ATTRIBUTE))];
 const POLICY: Keys =
     &[("include", Kind::Block(MATCH)), ("include_any", Kind::Block(MATCH)), ("exclude", Kind::Block(MATCH))];
@@ -153,19 +155,16 @@ impl UserLimits {
         Some(self.texts(&["forwarders"]).map(str::to_owned).collect())
     }
 
-    /// Keys that are set and do nothing in this version.
-    pub(crate) fn without_effect(&self) -> Vec<String> {
-        let mut keys = Vec::new();
-        leaves(&self.0, "", &mut keys);
-        keys.retain(|key| !key.starts_with("cost_attribution.") && key != "forwarders");
-        keys
+    /// What it says of the metrics-generator.
+    pub(crate) fn generator(&self) -> &Value {
+        self.at(&["metrics_generator"]).unwrap_or(&Value::Null)
     }
 
-    fn at(&self, path: &[&str]) -> Option<&Value> {
+    pub(super) fn at(&self, path: &[&str]) -> Option<&Value> {
         path.iter().try_fold(&self.0, |value, key| value.get(key))
     }
 
-    fn texts(&self, path: &[&str]) -> impl Iterator<Item = &str> {
+    pub(super) fn texts(&self, path: &[&str]) -> impl Iterator<Item = &str> {
         let values = self.at(path).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
         values.iter().filter_map(Value::as_str)
     }
@@ -176,199 +175,19 @@ impl UserLimits {
         let mut all = runtime;
         let path = ["metrics_generator", "processors"];
         let mut names: Vec<String> = self.texts(&path).map(str::to_owned).collect();
-        if adds && !names.is_empty() {
+        let has_names = self.at(&path).is_some();
+        if adds && has_names {
             let others = Self(all.clone());
             names.extend(others.texts(&path).map(str::to_owned));
         }
         overlay(&mut all, &self.0, LIMITS);
-        if !names.is_empty() {
+        if has_names {
             names.sort();
             names.dedup();
             all["metrics_generator"]["processors"] = json!(names);
         }
         whole(all)
     }
-
-    /// Checks what single keys cannot say.
-    ///
-    /// # Errors
-    /// The first rule that is broken, with Tempo's text where Tempo has the rule.
-    pub(crate) fn validate(&self, forwarders: &[String]) -> Result<(), String> {
-        for name in self.texts(&["forwarders"]) {
-            if !forwarders.iter().any(|known| known == name) {
-                return Err(format!(
-                    "forwarder \"{name}\" is not a known forwarder, contact your system administrator"
-                ));
-            }
-        }
-        if let Some(dimensions) = self.cost_dimensions() {
-            check_dimensions(&dimensions)?;
-        }
-        self.validate_generator()?;
-        self.validate_processor()
-    }
-
-    fn validate_generator(&self) -> Result<(), String> {
-        let at = |key| self.at(&["metrics_generator", key]);
-        for name in self.texts(&["metrics_generator", "processors"]) {
-            if !processors().contains(&name) {
-                return Err(format!(
-                    "metrics_generator.processor \"{name}\" is not a known processor, valid values: [{}]",
-                    processors().join(" ")
-                ));
-            }
-        }
-        let time = |key| at(key).and_then(Value::as_str).and_then(|text| text.parse::<GoDuration>().ok());
-        for (key, least, most, range) in [
-            ("collection_interval", GoDuration::from_secs(15), GoDuration::from_secs(300), "15s to 5m"),
-            ("ingestion_time_range_slack", GoDuration::ZERO, GoDuration::from_secs(12 * 3600), "0s to 12h"),
-        ] {
-            if let Some(value) = time(key).filter(|value| *value < least || *value > most) {
-                return Err(format!(
-                    "metrics_generator.{key} \"{value}\" is outside acceptable range of {range}"
-                ));
-            }
-        }
-        let text = |key| at(key).and_then(Value::as_str);
-        if let Some(name) = text("trace_id_label_name").filter(|name| label(name) != **name) {
-            return Err(format!("trace_id_label_name \"{name}\" is not a valid Prometheus label name"));
-        }
-        let modes = ["classic", "native", "both"];
-        if let Some(mode) = text("generate_native_histograms").filter(|mode| !modes.contains(mode)) {
-            return Err(format!(
-                "metrics_generator.generate_native_histograms \"{mode}\" is not a valid value, valid values: classic, \
-                 native, both"
-            ));
-        }
-        let modes = ["", "dry_run", "enabled"];
-        if let Some(mode) = text("span_name_sanitization").filter(|mode| !modes.contains(mode)) {
-            return Err(format!(
-                "span_name_sanitization \"{mode}\" is not valid, valid values: [ dry_run enabled]"
-            ));
-        }
-        let factor = at("native_histogram_bucket_factor").and_then(Value::as_f64);
-        if factor.is_some_and(|factor| factor <= 1.0) {
-            return Err("metrics_generator.native_histogram_bucket_factor must be greater than 1".to_owned());
-        }
-        Ok(())
-    }
-
-    fn validate_processor(&self) -> Result<(), String> {
-        for name in ["service_graphs", "span_metrics"] {
-            let block = ["metrics_generator", "processor", name];
-            let at = |key| self.at(&block).and_then(|block| block.get(key));
-            let field = |key| format!("metrics_generator.processor.{name}.{key}");
-            if let Some(buckets) = at("histogram_buckets").and_then(Value::as_array) {
-                increasing(buckets, &field("histogram_buckets"))?;
-            }
-            for policy in at("filter_policies").and_then(Value::as_array).into_iter().flatten() {
-                check_policy(policy, &field("filter_policies"))?;
-            }
-        }
-        let known = ["service", "span_name", "span_kind", "status_code", "status_message"];
-        let intrinsic = ["metrics_generator", "processor", "span_metrics", "intrinsic_dimensions"];
-        let intrinsic = self.at(&intrinsic).and_then(Value::as_object);
-        if let Some(name) = intrinsic.and_then(|names| names.keys().find(|name| !known.contains(&&***name))) {
-            return Err(format!(
-                "intrinsic dimension \"{name}\" is not supported, valid values: [{}]",
-                known.join(" ")
-            ));
-        }
-        let mappings = ["metrics_generator", "processor", "span_metrics", "dimension_mappings"];
-        for mapping in self.at(&mappings).and_then(Value::as_array).into_iter().flatten() {
-            let name = mapping.get("name").and_then(Value::as_str).unwrap_or_default();
-            if name.is_empty() {
-                return Err("dimension_mappings: name cannot be empty".to_owned());
-            }
-            if mapping.get("source_labels").and_then(Value::as_array).is_none_or(Vec::is_empty) {
-                return Err(format!(
-                    "dimension_mappings: source_labels cannot be empty for mapping with name \"{name}\""
-                ));
-            }
-        }
-        let host = ["metrics_generator", "processor", "host_info", "host_identifiers"];
-        if self.at(&host).and_then(Value::as_array).is_some_and(Vec::is_empty) {
-            return Err("at least one value must be provided in host_identifiers".to_owned());
-        }
-        let metric = ["metrics_generator", "processor", "host_info", "metric_name"];
-        if self.at(&metric).and_then(Value::as_str).is_some_and(str::is_empty) {
-            return Err("metric_name is invalid".to_owned());
-        }
-        Ok(())
-    }
-}
-
-/// Labels by which bytes are counted: each but once.
-fn check_dimensions(dimensions: &BTreeMap<String, String>) -> Result<(), String> {
-    let most = trackway_distributor::usage::DIMENSIONS_MAX;
-    if dimensions.len() > most {
-        return Err(format!(
-            "cost_attribution.dimensions has {} entries, at most {most} are counted",
-            dimensions.len()
-        ));
-    }
-    let mut seen: BTreeMap<String, &str> = BTreeMap::new();
-    for (from, to) in dimensions {
-        let name = trackway_distributor::usage::label_of(from, to);
-        if name.is_empty() || name.starts_with("__") {
-            return Err(format!("cost_attribution.dimensions config has invalid label name: '{name}'"));
-        }
-        if let Some(other) = seen.insert(name.clone(), from) {
-            return Err(format!(
-                "cost_attribution.dimensions has duplicate label name: '{name}', both '{other}' and '{from}' map to it"
-            ));
-        }
-    }
-    Ok(())
-}
-
-/// A name as Prometheus's labels take it.
-fn label(name: &str) -> String {
-    name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect()
-}
-
-fn increasing(buckets: &[Value], field: &str) -> Result<(), String> {
-    let values: Vec<f64> = buckets.iter().filter_map(Value::as_f64).collect();
-    for (place, pair) in values.windows(2).enumerate() {
-        let &[before, after] = pair else { continue };
-        if after <= before {
-            let at = place + 1;
-            return Err(format!(
-                "{field} must be strictly increasing: bucket[{at}]={after} is <= bucket[{place}]={before}"
-            ));
-        }
-    }
-    Ok(())
-}
-
-fn check_policy(policy: &Value, field: &str) -> Result<(), String> {
-    let parts: Vec<(&str, &Value)> = ["include", "include_any", "exclude"]
-        .into_iter()
-        .filter_map(|name| policy.get(name).map(|part| (name, part)))
-        .collect();
-    if parts.is_empty() {
-        return Err(format!(
-            "invalid filter policy; policies must have at least an include, include_any or exclude: {field}"
-        ));
-    }
-    for (name, part) in parts {
-        let kind = part.get("match_type").and_then(Value::as_str).unwrap_or_default();
-        if !["strict", "regex"].contains(&kind) {
-            return Err(format!(
-                "{field}.{name}: invalid match type \"{kind}\", valid values: strict, regex"
-            ));
-        }
-        for attribute in part.get("attributes").and_then(Value::as_array).into_iter().flatten() {
-            let key = attribute.get("key").and_then(Value::as_str).unwrap_or_default();
-            let scoped = ["resource.", "span.", "."].iter().any(|scope| key.starts_with(scope));
-            if !scoped && !["kind", "name", "status"].contains(&key) {
-                return Err(format!(
-                    "{field}.{name}: invalid attribute \"{key}\"; use resource.…, span.…, kind, name or status"
-                ));
-            }
-        }
-    }
-    Ok(())
 }
 
 fn parse(text: &[u8]) -> Result<Value, String> {
@@ -423,6 +242,10 @@ fn of_kind(value: &Value, kind: Kind, path: &str, lenient: bool) -> Result<Value
         Kind::Names => (all(Value::is_string), "a list of texts"),
         Kind::Buckets => (all(Value::is_number), "a list of numbers"),
         Kind::Text => (value.is_string(), "a text"),
+        Kind::Plain => {
+            let is_plain = value.is_string() || value.is_number() || value.is_boolean();
+            (is_plain, "a text, a number, or true or false")
+        }
         Kind::Flag => (value.is_boolean(), "true or false"),
         Kind::Whole => (value.as_u64().is_some_and(|number| u32::try_from(number).is_ok()), "a whole number"),
         Kind::Number => (value.is_number(), "a number"),
@@ -481,18 +304,6 @@ fn overlay(all: &mut Value, own: &Value, keys: Keys) {
     }
 }
 
-fn leaves(value: &Value, path: &str, out: &mut Vec<String>) {
-    match value {
-        Value::Object(entries) => {
-            for (key, value) in entries {
-                let full = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-                leaves(value, &full, out);
-            }
-        }
-        _ => out.push(path.to_owned()),
-    }
-}
-
 /// Appends block-style YAML; texts are quoted as in JSON, which YAML reads too.
 fn yaml(value: &Value, indent: usize, out: &mut String) {
     let Value::Object(entries) = value else { return };
@@ -511,11 +322,15 @@ fn yaml(value: &Value, indent: usize, out: &mut String) {
 
 #[cfg(test)]
 mod tests {
+    use trackway_config::own_generator;
+    use trackway_config::sections::MetricsGenerator;
+
     use super::*;
 
     fn sent(text: &str) -> Result<UserLimits, String> {
         let limits = UserLimits::sent(text.as_bytes())?;
         limits.validate(&["known".to_owned()])?;
+        own_generator(limits.generator(), &MetricsGenerator::default())?;
         Ok(limits)
     }
 
@@ -573,6 +388,19 @@ mod tests {
                 "invalid match type \"x\"",
             ),
             (
+                r#"{"metrics_generator": {"processor": {"span_metrics": {"filter_policies": [{"include": {"match_type": "regex", "attributes": [{"key": "name", "value": "("}]}}]}}}}"#,
+                "metrics_generator.processor.span_metrics.filter_policies[0].include.attributes[0].value is \"(\", which is no \
+                 regular expression",
+            ),
+            (
+                r#"{"metrics_generator": {"processor": {"span_metrics": {"filter_policies": [{"include": {"match_type": "strict", "attributes": [{"key": "name", "value": []}]}}]}}}}"#,
+                "attributes[0].value is []; expected a text, a number, or true or false",
+            ),
+            (
+                r#"{"metrics_generator": {"processor": {"span_metrics": {"dimensions": ["a.b", "a_b"]}}}}"#,
+                "and both would be the label a_b; keep one",
+            ),
+            (
                 r#"{"metrics_generator": {"processor": {"host_info": {"host_identifiers": []}}}}"#,
                 "at least one value",
             ),
@@ -606,7 +434,7 @@ mod tests {
                         "intrinsic_dimensions": {"span_name": false},
                         "dimension_mappings": [{"name": "a", "source_labels": ["b"], "join": "/"}],
                         "filter_policies": [{"include": {"match_type": "strict", "attributes": [
-                            {"key": "kind", "value": "SPAN_KIND_SERVER"}]}}],
+                            {"key": "kind", "value": "SPAN_KIND_SERVER"}, {"key": "span.code", "value": 200}]}}],
                     },
                     "host_info": {"host_identifiers": ["host.id"], "metric_name": "hosts"},
                 },
@@ -650,6 +478,9 @@ mod tests {
         );
         assert_eq!(merged(true)["metrics_generator"]["disable_collection"], true);
         assert!(own.to_yaml().contains("metrics_generator:\n  processor:\n    host_info: {}\n"));
-        assert_eq!(own.without_effect(), ["metrics_generator.processors"]);
+        // None is none, and nothing more than the operator's where they are added.
+        let none = sent(r#"{"metrics_generator": {"processors": []}}"#).unwrap();
+        let of_operator = |adds| none.over(runtime.clone(), adds)["metrics_generator"]["processors"].clone();
+        assert_eq!((of_operator(false), of_operator(true)), (json!([]), json!(["service-graphs"])));
     }
 }

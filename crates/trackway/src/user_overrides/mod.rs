@@ -2,9 +2,11 @@
 //! store as Tempo keeps it: `overrides/<tenant>/overrides.json`.
 //!
 //! What must stay true: the store decides; what is known here is a copy that is read again every `poll_interval`. An object
-//! that cannot be read or understood changes nothing: the last good one stays, and the log says so once.
+//! that cannot be read or understood changes nothing: the last good one stays, and the log says so once. Where only
+//! `metrics_generator` cannot be used, the rest counts.
 
 mod document;
+mod validate;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write;
@@ -20,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use trackway_api::{OwnOverrides, OwnOverridesError, OwnOverridesKind, Stored};
 use trackway_common::TenantId;
 use trackway_config::Config;
-use trackway_overrides::OwnLimits;
+use trackway_overrides::{GeneratorChange, OwnLimits};
 use trackway_storage::stores;
 use trackway_storage::{VERSION_NEW, Versioned, VersionedError};
 
@@ -75,6 +77,10 @@ struct State {
 struct Known {
     version: String,
     limits: Arc<UserLimits>,
+    /// What the parts are told of it.
+    own: OwnLimits,
+    /// Why `metrics_generator` cannot be used; the rest counts all the same.
+    flaw: Option<String>,
 }
 
 #[derive(Debug, Default)]
@@ -187,9 +193,14 @@ impl UserOverrides {
             return;
         }
         let problem = match read {
-            Ok(Some(known)) => {
+            Ok(Some(mut known)) => {
+                let before = state.good.get(&tenant).filter(|_| known.flaw.is_some());
+                if let Some(before) = before {
+                    known.own.generator = Arc::clone(&before.own.generator);
+                }
+                let flaw = known.flaw.clone();
                 state.good.insert(tenant.clone(), known);
-                None
+                flaw
             }
             Ok(None) => {
                 state.good.remove(&tenant);
@@ -220,7 +231,7 @@ impl UserOverrides {
         let got = self.store.get(tenant.as_str()).await;
         let read = match got {
             Ok(object) => UserLimits::stored(&object.bytes)
-                .map(|limits| Some(Known { version: object.version, limits: Arc::new(limits) })),
+                .map(|limits| Some(self.known(tenant, limits, object.version))),
             Err(VersionedError::Missing) => Ok(None),
             Err(error) => Err(error.to_string()),
         };
@@ -233,15 +244,25 @@ impl UserOverrides {
         read
     }
 
+    /// A document, with what the parts are told of it.
+    fn known(&self, tenant: &TenantId, limits: UserLimits, version: String) -> Known {
+        let (generator, flaw) = match self.tenants.change_of_generator(tenant, limits.generator()) {
+            Ok(generator) => (generator, None),
+            Err(why) => (GeneratorChange::default(), Some(why)),
+        };
+        let own = OwnLimits {
+            cost_dimensions: limits.cost_dimensions().map(Arc::new),
+            forwarders: limits.forwarders(),
+            generator: Arc::new(generator),
+        };
+        Known { version, limits: Arc::new(limits), own, flaw }
+    }
+
     /// Tells the parts.
     fn publish(&self) {
         let state = self.state.lock();
-        let own = |known: &Known| OwnLimits {
-            cost_dimensions: known.limits.cost_dimensions().map(Arc::new),
-            forwarders: known.limits.forwarders(),
-        };
         let all: HashMap<TenantId, OwnLimits> =
-            state.good.iter().map(|(tenant, known)| (tenant.clone(), own(known))).collect();
+            state.good.iter().map(|(tenant, known)| (tenant.clone(), known.own.clone())).collect();
         self.tenants.overrides.replace_own(all);
     }
 
@@ -343,16 +364,20 @@ impl UserOverrides {
                         perform changes through the API";
             return Err(OwnOverridesError::new(OwnOverridesKind::Invalid, text));
         }
-        let bytes = limits.to_json();
+        let mut known = self.known(tenant, limits, String::new());
+        if let Some(why) = known.flaw {
+            return Err(invalid(why));
+        }
+        let bytes = known.limits.to_json();
         if bytes.len() as u64 > OBJECT_BYTES_MAX {
             let text = format!("{} bytes are more than {OBJECT_BYTES_MAX}", bytes.len());
             return Err(OwnOverridesError::new(OwnOverridesKind::Invalid, text));
         }
         let put = self.store.put(tenant.as_str(), bytes.clone().into(), version).await;
         let version = put.map_err(|error| self.failed(&error))?;
-        let without_effect = limits.without_effect().join(", ");
-        tracing::info!(%tenant, version, without_effect, "the tenant's own settings are stored");
-        self.remember(tenant, Some(Known { version: version.clone(), limits: Arc::new(limits) }));
+        tracing::info!(%tenant, version, "the tenant's own settings are stored");
+        known.version.clone_from(&version);
+        self.remember(tenant, Some(known));
         Ok(Stored { json: bytes, version })
     }
 
