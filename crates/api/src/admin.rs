@@ -81,6 +81,13 @@ pub trait Admin: Send + Sync + 'static {
         None
     }
 
+    /// The metrics that are made of a tenant's spans, with their content type, in a form that this `Accept` header takes;
+    /// `None` when there are none.
+    fn generated_metrics(&self, tenant: &TenantId, accept: &str) -> Option<(&'static str, String)> {
+        let _ = (tenant, accept);
+        None
+    }
+
     /// Begins to stop: refuses what is new, writes blocks, ends the process. Returns at once.
     fn shutdown(&self);
 

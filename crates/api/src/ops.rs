@@ -4,13 +4,14 @@
 
 use axum::extract::{Request, State};
 use axum::response::Response;
+use http::header::ACCEPT;
 use http::{HeaderMap, StatusCode};
 use trackway_common::{ErrorKind, TenantId};
 use trackway_otlpjson::json::{Object, write_string};
 
 use crate::admin::{ConfigMode, HomeInfo};
 use crate::answer::json;
-use crate::context::ApiState;
+use crate::context::{ApiState, tenants};
 use crate::error::{ApiError, TEXT, text};
 use crate::query_string::QueryString;
 use crate::status;
@@ -105,6 +106,30 @@ pub(crate) async fn metrics(State(state): State<ApiState>) -> Response {
         }
     }
     text(StatusCode::OK, OPEN_METRICS, out + METRICS_END + "\n")
+}
+
+/// Answers `/metrics/generated`: what is made of one tenant's spans, for who scrapes it.
+pub(crate) async fn generated_metrics(
+    State(state): State<ApiState>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let tenants = tenants(&headers, &state.config)?;
+    let [tenant] = &tenants[..] else {
+        return Err(ApiError::bad(
+            "name one tenant in X-Scope-OrgID: series of several would be mixed up".to_owned(),
+        ));
+    };
+    let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    Ok(match state.admin.generated_metrics(tenant, accept) {
+        Some((content_type, page)) => text(StatusCode::OK, content_type, page),
+        None => {
+            let problem = format!(
+                "no metrics are made of spans of {tenant}: name processors such as service-graphs and span-metrics in \
+                 overrides.defaults.metrics_generator.processors, and send a span\n"
+            );
+            text(StatusCode::NOT_FOUND, TEXT, problem)
+        }
+    })
 }
 
 /// Answers `/usage_metrics`.

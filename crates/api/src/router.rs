@@ -49,10 +49,11 @@ const PREFIXED: [&str; 16] = [
     "/api/v2/traces/{id}",
 ];
 /// The other paths, with their methods.
-const PLAIN: [(&str, &str); 17] = [
+const PLAIN: [(&str, &str); 18] = [
     ("/", "GET"),
     ("/flush", "GET,POST"),
     ("/metrics", "GET"),
+    ("/metrics/generated", "GET"),
     ("/ready", "GET"),
     ("/shutdown", "GET,POST"),
     ("/status", "GET"),
@@ -104,6 +105,7 @@ pub fn router(state: ApiState) -> Router {
         .route("/", get(ops::home))
         .route("/ready", get(ops::ready))
         .route("/metrics", get(ops::metrics))
+        .route("/metrics/generated", get(ops::generated_metrics))
         .route("/usage_metrics", get(ops::usage_metrics))
         .route("/status", get(ops::status))
         .route("/status/overrides", get(overrides::all))

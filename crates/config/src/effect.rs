@@ -52,8 +52,6 @@ const WITHOUT_EFFECT: &[(&str, &[&str])] = &[
             "overrides.defaults.cost_attribution",
         ],
     ),
-    ("metrics_generator.storage.wal.wal_segment_size", &[]),
-    ("metrics_generator.storage.wal.wal_compression", &[]),
     ("compactor.compaction.retention_concurrency", &[]),
     ("backend_scheduler.work", &[]),
     ("backend_scheduler.provider.compaction.compaction.retention_concurrency", &[]),

@@ -69,6 +69,8 @@ pub struct Ingester {
     pub(crate) last_warning: Mutex<Option<String>>,
     pub(crate) traces: TraceLimits,
     pub(crate) cut: CutTraces,
+    /// Somebody still reads what is behind this record of the log.
+    kept_behind: AtomicU64,
     /// Counts.
     pub metrics: Metrics,
 }
@@ -186,6 +188,7 @@ impl Ingester {
             metrics: Metrics::default(),
             traces: TraceLimits::new(config.trace_idle, config.block_age_max),
             cut: CutTraces::default(),
+            kept_behind: AtomicU64::new(u64::MAX),
             config,
         };
         if let Some(log) = &ingester.log {
@@ -429,6 +432,39 @@ impl Ingester {
         Some(own.low_water().0)
     }
 
+    /// The identity of the log.
+    pub fn log_id(&self) -> Uuid {
+        self.log_id
+    }
+
+    /// The last durable record of the log, and news of it.
+    pub fn durable(&self) -> tokio::sync::watch::Receiver<Sequence> {
+        self.log.as_ref().map_or_else(|| tokio::sync::watch::channel(Sequence(0)).1, Log::durable)
+    }
+
+    /// Reads the durable records of the log behind the cursor. Blocks on I/O.
+    ///
+    /// # Errors
+    /// [`LogError`], as [`Log::read`].
+    pub fn read_log(
+        &self,
+        cursor: &mut trackway_wal::Cursor,
+        visit: &mut trackway_wal::Visitor<'_>,
+    ) -> Result<trackway_wal::Replayed, LogError> {
+        self.log.as_ref().map_or_else(|| Ok(trackway_wal::Replayed::default()), |log| log.read(cursor, visit))
+    }
+
+    /// Keeps what is behind this record in the log for somebody who reads it, while the log has room: senders do not wait
+    /// for who reads.
+    pub fn keep_log_behind(&self, sequence: Sequence) {
+        self.kept_behind.store(sequence.0, Ordering::Release);
+    }
+
+    fn kept_behind(&self) -> u64 {
+        let has_room = self.log.as_ref().is_some_and(|log| log.bytes() <= self.config.wal_bytes_max / 4 * 3);
+        if has_room { self.kept_behind.load(Ordering::Acquire) } else { u64::MAX }
+    }
+
     /// Tells the log what nobody needs any more. Waits for requests that are between log and head.
     pub(crate) async fn release(self: &Arc<Self>) -> Result<(), LogError> {
         let Some(log) = &self.log else { return Ok(()) };
@@ -438,6 +474,7 @@ impl Ingester {
             let needed = self.heads().iter().filter_map(|(_, head)| head.low_water()).min();
             needed.map_or(durable, |sequence| sequence.saturating_sub(1))
         };
+        let low = low.min(self.kept_behind());
         // Both wait for the disk, which no thread that answers sockets may.
         let ingester = Arc::clone(self);
         let released = tokio::task::spawn_blocking(move || ingester.let_go(Sequence(low))).await;

@@ -15,6 +15,7 @@ use trackway_compactor::Compactor;
 use trackway_config::{Config, YamlMode};
 use trackway_distributor::Distributor;
 use trackway_forward::Forwarders;
+use trackway_generator::{Format, Generator};
 use trackway_ingester::Ingester;
 use trackway_kafka::KafkaMetrics;
 use trackway_querier::service::QueryError;
@@ -63,6 +64,8 @@ pub(crate) struct Process {
     pub(crate) memory: MemoryPool,
     /// Where copies of spans go.
     pub(crate) forwarders: Option<Arc<Forwarders>>,
+    /// What makes metrics of spans; `None` when it only reads.
+    pub(crate) generator: Option<Arc<Generator>>,
     /// What was read from Kafka.
     pub(crate) kafka: Arc<KafkaMetrics>,
     /// What came in by each receiver.
@@ -89,6 +92,7 @@ impl Admin for Process {
             "compactor",
             "distributor",
             "ingester",
+            "metrics-generator",
             "overrides",
             "querier",
             "query-frontend",
@@ -98,6 +102,7 @@ impl Admin for Process {
         parts
             .iter()
             .filter(|part| **part != "compactor" || self.compactor.is_some())
+            .filter(|part| **part != "metrics-generator" || self.generator.is_some())
             .map(|part| ((*part).to_owned(), state.to_owned()))
             .collect()
     }
@@ -186,6 +191,12 @@ impl Admin for Process {
         self.distributor.usage_metrics()
     }
 
+    fn generated_metrics(&self, tenant: &TenantId, accept: &str) -> Option<(&'static str, String)> {
+        let format = Format::accepted(accept);
+        let text = self.generator.as_ref()?.generated(tenant, format)?;
+        Some((format.content_type(), text))
+    }
+
     fn shutdown(&self) {
         self.stop.cancel();
     }
@@ -203,6 +214,9 @@ impl Admin for Process {
             forwarders.write_metrics(&mut text);
         }
         self.kafka.write(&mut text);
+        if let Some(generator) = &self.generator {
+            generator.write_metrics(&mut text);
+        }
         if let Some(bucket) = &self.bucket {
             bucket.metrics.write(&mut text);
         }

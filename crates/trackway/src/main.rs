@@ -8,6 +8,7 @@ mod caches;
 mod cli;
 mod files;
 mod foreign;
+mod generator;
 mod health;
 mod help;
 mod kafka;

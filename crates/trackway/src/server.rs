@@ -29,7 +29,9 @@ use crate::overrides::TenantSettings;
 use crate::store::Blocks;
 use crate::user_overrides::UserOverrides;
 use crate::welcome::Welcome;
-use crate::{address, allocator, caches, kafka, leftovers, listen, logging, memory, settings, store};
+use crate::{
+    address, allocator, caches, generator, kafka, leftovers, listen, logging, memory, settings, store,
+};
 
 /// Runs the server until it is told to stop.
 pub(crate) fn run(config: Config) -> anyhow::Result<()> {
@@ -142,6 +144,9 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         Some(Work::new(compactor, Arc::clone(&clock)).await?)
     };
 
+    let generator =
+        generator::open(&config, &ingester, &tenants.overrides, &memory, (&clock, &random)).await?;
+
     let stop = CancellationToken::new();
     let querier = Querier::new(Arc::clone(&ingester), reader, Arc::clone(&clock), settings::querier(&config));
     let (distributor, tails) = distributor(&config, &ingester, forwarders.clone(), (&memory, &clock));
@@ -158,6 +163,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         addresses: facts(&config, &ports),
         received: Arc::default(),
         forwarders,
+        generator,
         kafka: Arc::default(),
         polls: block_list.metrics(),
         clock: Arc::clone(&clock),
@@ -295,7 +301,7 @@ struct Parts {
     /// Receivers: stopped first, so that nothing new comes in.
     receivers: JoinSet<std::io::Result<()>>,
     stop_receivers: CancellationToken,
-    /// Forwarders: stopped when nothing new comes in.
+    /// Forwarders and the metrics-generator: stopped when nothing new comes in.
     forwarding: JoinSet<()>,
     stop_forwarding: CancellationToken,
     /// The API: stopped last, so that questions are answered as long as possible.
@@ -327,6 +333,9 @@ impl Parts {
         let push: Arc<dyn Push> = Arc::clone(&process.distributor) as Arc<dyn Push>;
         if let Some(forwarders) = &process.forwarders {
             parts.forwarding.spawn(Arc::clone(forwarders).run(parts.stop_forwarding.clone()));
+        }
+        if let Some(generator) = &process.generator {
+            parts.forwarding.spawn(Arc::clone(generator).run(parts.stop_forwarding.clone()));
         }
         for Port { listener, listen } in ports.otlp_grpc.into_iter().chain(ports.otlp_http) {
             let (otlp, push) =

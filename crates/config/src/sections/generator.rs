@@ -207,8 +207,8 @@ section! {
 section! {
     /// `metrics_generator.storage.wal:`.
     GeneratorWal {
-        wal_segment_size: ByteSize = ByteSize::mib(128), "Accepted; Trackway chooses the size of its files.";
-        wal_compression: String = "none".to_owned(), "Accepted: `none`, `snappy` or `zstd`; Trackway chooses.";
+        wal_segment_size: ByteSize = ByteSize::mib(128), "Largest file; those of few series are smaller.";
+        wal_compression: String = "none".to_owned(), "`none`, `snappy` or `zstd`.";
         max_wal_time: u64 = 14_400_000, "Oldest sample that is still sent, in milliseconds.";
         remote_write_flush_deadline: Option<GoDuration> = None, "Misplaced; counts where `metrics_generator.storage.remote_write_flush_deadline` is not set.";
     }

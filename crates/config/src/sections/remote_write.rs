@@ -110,11 +110,11 @@ section! {
 section! {
     /// `queue_config:` of an endpoint.
     QueueConfig {
-        capacity: u32 = 10_000, "Samples that wait in memory for each sender.";
+        capacity: u32 = 10_000, "Accepted; what waits does so on disk.";
         max_shards: u32 = 50, "Most requests at a time.";
         min_shards: u32 = 1, "Least requests at a time.";
         max_samples_per_send: u32 = 2000, "Most samples of one request.";
-        batch_send_deadline: GoDuration = secs(5), "How long a request waits to become full.";
+        batch_send_deadline: GoDuration = secs(5), "Accepted; what is collected is sent at once.";
         min_backoff: GoDuration = GoDuration::from_millis(30), "First wait after a request that failed.";
         max_backoff: GoDuration = secs(5), "Longest wait.";
         retry_on_http_429: bool = false, "Accepted; what a receiver puts off is always sent again.";
