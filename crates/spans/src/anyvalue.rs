@@ -23,7 +23,20 @@ pub enum AnyValue<'a> {
 }
 
 /// Reads one `AnyValue` message. Of several values the last counts, as protobuf's rules say.
+#[inline]
 pub fn parse(message: &[u8]) -> Result<AnyValue<'_>, WireError> {
+    // A short text, a boolean or a small number, as nearly all are: nothing is behind it.
+    match message {
+        [0x0a, length @ ..0x80, text @ ..] if usize::from(*length) == text.len() => {
+            Ok(AnyValue::Scalar(Value::String(text)))
+        }
+        [0x10, truth @ ..0x80] => Ok(AnyValue::Scalar(Value::Bool(*truth != 0))),
+        [0x18, number @ ..0x80] => Ok(AnyValue::Scalar(Value::Int(i64::from(*number)))),
+        _ => parse_any(message),
+    }
+}
+
+fn parse_any(message: &[u8]) -> Result<AnyValue<'_>, WireError> {
     let mut value = AnyValue::Empty;
     let mut reader = Reader::new(message);
     while let Some((number, field)) = reader.next_field()? {
@@ -42,7 +55,19 @@ pub fn parse(message: &[u8]) -> Result<AnyValue<'_>, WireError> {
 }
 
 /// Reads one `KeyValue` message into its key and the message of its value.
+#[inline]
 pub fn parse_key_value(message: &[u8]) -> Result<(&[u8], &[u8]), WireError> {
+    // Key, then value, both short, nothing behind: how nearly all are written.
+    if let [0x0a, length @ ..0x80, rest @ ..] = message
+        && let Some((key, [0x12, length @ ..0x80, value @ ..])) = rest.split_at_checked(usize::from(*length))
+        && usize::from(*length) == value.len()
+    {
+        return Ok((key, value));
+    }
+    parse_any_key_value(message)
+}
+
+fn parse_any_key_value(message: &[u8]) -> Result<(&[u8], &[u8]), WireError> {
     let (mut key, mut value): (&[u8], &[u8]) = (b"", b"");
     let mut reader = Reader::new(message);
     while let Some((number, field)) = reader.next_field()? {

@@ -64,6 +64,9 @@ struct Args {
     /// Ask one question for each family of operators, too.
     #[arg(long)]
     questions: bool,
+    /// Have it make metrics of the spans: service graphs and span metrics.
+    #[arg(long)]
+    metrics: bool,
     /// Leave the data where it is.
     #[arg(long)]
     keep: bool,
@@ -126,7 +129,7 @@ async fn run(args: &Args, table: &mut Table, wrong: &mut Vec<String>) -> Result<
     let workload = args.workload(args.traces);
     let (searches, spans) = ask::searches(&workload);
     let dir = args.folder()?;
-    let mut server = Server::start(&args.binary, dir.path()).await?;
+    let mut server = Server::start(&args.binary, dir.path(), args.metrics).await?;
     let idle = server.cpu_seconds()?;
 
     ingest(&server, args, workload, spans, table, "").await?;
@@ -170,7 +173,7 @@ async fn larger(args: &Args, scale: u64, table: &mut Table) -> Result<()> {
     let workload = args.workload(args.traces * scale);
     let spans = ask::searches(&workload).1;
     let dir = args.folder()?;
-    let mut server = Server::start(&args.binary, dir.path()).await?;
+    let mut server = Server::start(&args.binary, dir.path(), args.metrics).await?;
     let idle = server.cpu_seconds()?;
     let title = format!("{scale} times the traces: ");
     ingest(&server, args, workload, spans, table, &title).await?;

@@ -22,13 +22,20 @@ pub(crate) struct Server {
     child: Option<Child>,
     /// HTTP API, gRPC API, OTLP gRPC, OTLP HTTP.
     ports: [u16; 4],
+    /// Whether it makes metrics of spans.
+    metrics: bool,
 }
 
 impl Server {
     /// Writes a configuration into `dir` and starts the binary on it.
-    pub(crate) async fn start(binary: &Path, dir: &Path) -> Result<Self> {
-        let mut server =
-            Self { binary: binary.to_owned(), dir: dir.to_owned(), child: None, ports: free_ports()? };
+    pub(crate) async fn start(binary: &Path, dir: &Path, metrics: bool) -> Result<Self> {
+        let mut server = Self {
+            binary: binary.to_owned(),
+            dir: dir.to_owned(),
+            child: None,
+            ports: free_ports()?,
+            metrics,
+        };
         fs::write(server.config(), server.yaml())?;
         server.launch().await?;
         Ok(server)
@@ -144,6 +151,12 @@ impl Server {
         let [http, grpc, otlp_grpc, otlp_http] = self.ports;
         let data = self.dir.join("data");
         let data = data.display();
+        // The workload's spans lie in the past; all of them are to be counted.
+        let metrics = if self.metrics {
+            "    metrics_generator:\n      processors: [service-graphs, span-metrics]\n      ingestion_time_range_slack: 12h\n"
+        } else {
+            ""
+        };
         format!(
             "target: all
 server:
@@ -168,7 +181,7 @@ overrides:
       rate_limit_bytes: 2000000000
       burst_size_bytes: 2000000000
       max_traces_per_user: 10000000
-usage_report:
+{metrics}usage_report:
   reporting_enabled: false
 "
         )
