@@ -2,6 +2,8 @@
 //!
 //! What must stay true: a web page cannot stop this process or make it flush through its visitor's browser.
 
+use std::sync::Arc;
+
 use axum::extract::{Request, State};
 use axum::response::Response;
 use http::header::ACCEPT;
@@ -119,8 +121,11 @@ pub(crate) async fn generated_metrics(
             "name one tenant in X-Scope-OrgID: series of several would be mixed up".to_owned(),
         ));
     };
-    let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    Ok(match state.admin.generated_metrics(tenant, accept) {
+    let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+    let (admin, of) = (Arc::clone(&state.admin), tenant.clone());
+    // A hundred thousand series take a while to write.
+    let page = tokio::task::spawn_blocking(move || admin.generated_metrics(&of, &accept)).await;
+    Ok(match page.ok().flatten() {
         Some((content_type, page)) => text(StatusCode::OK, content_type, page),
         None => {
             let problem = format!(

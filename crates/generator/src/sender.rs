@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 use tokio_util::sync::CancellationToken;
-use trackway_common::{Clock, TenantId};
+use trackway_common::{Clock, Seldom, TenantId};
 use trackway_overrides::Overrides;
 use trackway_remote_write::{Client, Endpoint, Protocol, Relabel, Request, SendError};
 use xxhash_rust::xxh3::xxh3_64;
@@ -67,6 +67,8 @@ pub(crate) struct Sender {
     pub(crate) names_tenant: bool,
     pub(crate) numbers: Arc<SendNumbers>,
     pub(crate) clock: Arc<dyn Clock>,
+    /// When it was last said that samples are refused.
+    pub(crate) refused: Seldom,
 }
 
 /// Where a sender is in the log.
@@ -281,10 +283,13 @@ impl Sender {
                     Err(SendError::Unsupported) => return End::Other,
                     Err(SendError::Rejected { status, message }) => {
                         self.numbers.failed.fetch_add(request.samples as u64, Ordering::Relaxed);
-                        tracing::warn!(
-                            tenant = %self.tenant, receiver = self.receiver.endpoint.name, status,
-                            samples = request.samples, "receiver refuses samples for good, they are dropped: {message}"
-                        );
+                        if self.refused.due() {
+                            tracing::warn!(
+                                tenant = %self.tenant, receiver = self.receiver.endpoint.name, status,
+                                samples = request.samples,
+                                "receiver refuses samples for good, they are dropped: {message}"
+                            );
+                        }
                         break;
                     }
                     Err(error) => {

@@ -45,6 +45,9 @@ pub trait Source: Send + Sync + std::fmt::Debug {
     /// Its identity, over restarts.
     fn id(&self) -> u128;
 
+    /// The last record that it has let go of.
+    fn low_water(&self) -> Sequence;
+
     /// Its last durable record, and news of it.
     fn durable(&self) -> watch::Receiver<Sequence>;
 
@@ -182,7 +185,7 @@ impl Generator {
             if !path.join(tenant.as_str()).join("wal").is_dir() {
                 continue;
             }
-            match self.add_tenant(&tenant, end, &mut reading.new) {
+            match self.add_tenant(&tenant, position.unwrap_or(end), &mut reading.new) {
                 Ok(of) => {
                     let counted = of.tenant.lock().counted();
                     // Of another log its numbers mean nothing.
@@ -194,7 +197,15 @@ impl Generator {
                 }
             }
         }
-        reading.cursor = Cursor::after(from);
+        let gone = self.source.low_water();
+        if from < gone {
+            tracing::warn!(
+                records = gone.0 - from.0,
+                "the ingester's log was short of room and has let go of requests that metrics had not counted"
+            );
+        }
+        reading.cursor = Cursor::after(from.max(gone));
+        self.source.keep_behind(from.max(gone));
         Ok(())
     }
 
@@ -232,6 +243,7 @@ impl Generator {
                 names_tenant: self.config.add_org_id_header && self.config.has_tenants,
                 numbers: Arc::clone(&numbers),
                 clock: Arc::clone(&self.clock),
+                refused: Seldom::default(),
             };
             new.push((sender, from));
             Sending { receiver: receiver.clone(), numbers, follower }
@@ -303,13 +315,15 @@ impl Generator {
             self.tidy(now_ms);
         }
         let end = *self.source.durable().borrow();
-        if reading.is_wanted {
-            self.read_log(&mut reading);
+        let is_caught_up = if reading.is_wanted {
+            self.read_log(&mut reading)
         } else {
             reading.cursor = Cursor::after(end);
-        }
-        let read_up_to = reading.cursor.sequence();
-        let is_caught_up = read_up_to >= end;
+            true
+        };
+        // Numbers without a record are behind the last one that was read, too.
+        let read_up_to =
+            if is_caught_up { reading.cursor.sequence().max(end) } else { reading.cursor.sequence() };
         let mut safe = read_up_to.0;
         for of in self.all() {
             let mut tenant = of.tenant.lock();
@@ -330,7 +344,8 @@ impl Generator {
         std::mem::take(&mut reading.new)
     }
 
-    fn read_log(&self, reading: &mut Reading) {
+    /// Counts what is new; `false` when that could not be read to its end.
+    fn read_log(&self, reading: &mut Reading) -> bool {
         let Reading { cursor, recent, new, .. } = reading;
         let before = cursor.sequence();
         let mut next = before.0 + 1;
@@ -345,11 +360,13 @@ impl Generator {
             }
             ControlFlow::Continue(())
         };
-        if let Err(error) = self.source.read(cursor, &mut visit)
+        let read = self.source.read(cursor, &mut visit);
+        if let Err(error) = &read
             && self.failing.due()
         {
             tracing::error!(%error, "ingester's log cannot be read; metrics stand still");
         }
+        read.is_ok()
     }
 
     /// A tenant that makes metrics and is seen for the first time, with a request that is the `next` of the log.

@@ -212,8 +212,11 @@ impl ServiceGraphsProcessor {
                 edge.client.clone_from(&facts.resource.service);
                 edge.client_seconds = facts.seconds();
                 edge.client_end = facts.span.end;
-                self.set_peer(&mut edge, facts);
                 self.set_database(&mut edge, facts);
+                // Who is known needs no other name.
+                if edge.server.is_none() {
+                    self.set_peer(&mut edge, facts);
+                }
             }
             Side::Server => {
                 edge.server.clone_from(&facts.resource.service);

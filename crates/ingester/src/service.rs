@@ -437,6 +437,11 @@ impl Ingester {
         self.log_id
     }
 
+    /// The last record that the log has let go of.
+    pub fn log_low_water(&self) -> Sequence {
+        self.log.as_ref().map_or(Sequence(0), Log::low_water)
+    }
+
     /// The last durable record of the log, and news of it.
     pub fn durable(&self) -> tokio::sync::watch::Receiver<Sequence> {
         self.log.as_ref().map_or_else(|| tokio::sync::watch::channel(Sequence(0)).1, Log::durable)

@@ -48,6 +48,10 @@ impl Source for LogOf {
         self.0.log_id().as_u128()
     }
 
+    fn low_water(&self) -> Sequence {
+        self.0.log_low_water()
+    }
+
     fn durable(&self) -> watch::Receiver<Sequence> {
         self.0.durable()
     }
