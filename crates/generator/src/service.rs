@@ -33,6 +33,8 @@ pub const MAX_TENANTS: usize = 10_000;
 const TICK: Duration = Duration::from_millis(200);
 /// Requests come in by the thousands a second; so many are read together.
 const PAUSE: Duration = Duration::from_millis(50);
+/// So few tenants have each collection synced, so that the ingester's log can let go soon.
+const SYNCED_AT_ONCE: usize = 16;
 /// How often settings are asked for, and what is not needed is let go, milliseconds.
 const TIDY_EVERY_MS: i64 = 1000;
 /// Requests that are known again when their sender's retry stands in the log too.
@@ -325,7 +327,9 @@ impl Generator {
         let read_up_to =
             if is_caught_up { reading.cursor.sequence().max(end) } else { reading.cursor.sequence() };
         let mut safe = read_up_to.0;
-        for of in self.all() {
+        let all = self.all();
+        let syncs_at_once = all.len() <= SYNCED_AT_ONCE;
+        for of in &all {
             let mut tenant = of.tenant.lock();
             tenant.skip_to(read_up_to.0);
             // What lies in the log already came before now: edges may not end before it is read.
@@ -338,7 +342,7 @@ impl Generator {
             if is_last {
                 tenant.sync(now_ms);
             }
-            safe = safe.min(tenant.safe(now_ms));
+            safe = safe.min(tenant.safe(now_ms, syncs_at_once));
         }
         self.keep(&mut reading, safe, is_last);
         std::mem::take(&mut reading.new)

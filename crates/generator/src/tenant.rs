@@ -347,9 +347,11 @@ impl Tenant {
         );
     }
 
-    /// The last record of the ingester's log that is not needed any more.
-    pub(crate) fn safe(&mut self, now_ms: i64) -> u64 {
-        if self.unsynced > self.safe && now_ms.saturating_sub(self.last_sync_ms) >= SYNC_EVERY_MS {
+    /// The last record of the ingester's log that is not needed any more. What was collected is synced now and then, or
+    /// `at_once`.
+    pub(crate) fn safe(&mut self, now_ms: i64, at_once: bool) -> u64 {
+        let is_due = at_once || now_ms.saturating_sub(self.last_sync_ms) >= SYNC_EVERY_MS;
+        if self.unsynced > self.safe && is_due {
             self.sync(now_ms);
         }
         self.safe
