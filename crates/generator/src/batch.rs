@@ -168,11 +168,13 @@ impl Batch<'_> {
                     _ => false,
                 }
         };
-        let exemplars: Vec<&registry::Exemplar> = if self.style.endpoint.send_exemplars {
+        let mut exemplars: Vec<&registry::Exemplar> = if self.style.endpoint.send_exemplars {
             of_entity.iter().filter(is_ours).collect()
         } else {
             Vec::new()
         };
+        // Receivers take those of a series in the order of their times.
+        exemplars.sort_by_key(|exemplar| exemplar.time_ms);
         if let Part::Native(native) = one.part {
             let Some(native) = natives.get(native).filter(|_| self.style.endpoint.send_native_histograms)
             else {

@@ -459,14 +459,14 @@ impl Ingester {
         self.log.as_ref().map_or_else(|| Ok(trackway_wal::Replayed::default()), |log| log.read(cursor, visit))
     }
 
-    /// Keeps what is behind this record in the log for somebody who reads it, while the log has room: senders do not wait
-    /// for who reads.
+    /// Keeps what is behind this record in the log for somebody who reads it, while the log is far from full: neither
+    /// senders nor the head's memory are in a hurry for who reads.
     pub fn keep_log_behind(&self, sequence: Sequence) {
         self.kept_behind.store(sequence.0, Ordering::Release);
     }
 
     fn kept_behind(&self) -> u64 {
-        let has_room = self.log.as_ref().is_some_and(|log| log.bytes() <= self.config.wal_bytes_max / 4 * 3);
+        let has_room = self.log.as_ref().is_some_and(|log| log.bytes() <= self.config.wal_bytes_max / 8 * 3);
         if has_room { self.kept_behind.load(Ordering::Acquire) } else { u64::MAX }
     }
 
