@@ -29,6 +29,8 @@ use crate::tenant::{Tenant, millis};
 
 /// Most tenants with metrics; those beyond are counted, said, and left out.
 pub const MAX_TENANTS: usize = 10_000;
+/// The file that says up to where the ingester's log counts. No tenant can be called so.
+const POSITION: &str = "@position";
 /// How often it is looked at what is due.
 const TICK: Duration = Duration::from_millis(200);
 /// Requests come in by the thousands a second; so many are read together.
@@ -115,8 +117,8 @@ struct Reading {
     recent: RecentHashes,
     is_wanted: bool,
     next_tidy_ms: i64,
-    /// What stands in the file with the position.
-    written: u64,
+    /// What stands in the file with the position, if this process wrote it.
+    written: Option<u64>,
     /// Senders to be started.
     new: Vec<(Sender, crate::samples::Position)>,
 }
@@ -147,7 +149,7 @@ impl Generator {
             recent: RecentHashes::new(RECENT_REQUESTS, RECENT_TIME),
             is_wanted: false,
             next_tidy_ms: 0,
-            written: 0,
+            written: None,
             new: Vec::new(),
         };
         let generator = Self {
@@ -175,14 +177,16 @@ impl Generator {
             return Ok(());
         }
         let position = self.position().filter(|position| *position <= end);
-        let mut from = position.unwrap_or(end);
+        let from_file = position.unwrap_or(end);
+        let mut from = from_file;
         for entry in std::fs::read_dir(path).map_err(failed)? {
             let name = entry.map_err(failed)?.file_name();
             let Some(tenant) = name.to_str().and_then(|name| TenantId::new(name).ok()) else { continue };
             if !path.join(tenant.as_str()).join("wal").is_dir() {
                 continue;
             }
-            match self.add_tenant(&tenant, end, &mut reading.new) {
+            // Where nothing was collected yet, what came since is counted now.
+            match self.add_tenant(&tenant, from_file, &mut reading.new) {
                 Ok(of) => {
                     let counted = of.tenant.lock().counted();
                     // Of another log its numbers mean nothing.
@@ -200,7 +204,7 @@ impl Generator {
 
     /// Up to where the ingester's log counts, by the file that says so; `None` for another log.
     fn position(&self) -> Option<Sequence> {
-        let text = std::fs::read_to_string(self.config.path.join("position")).ok()?;
+        let text = std::fs::read_to_string(self.config.path.join(POSITION)).ok()?;
         let (log, sequence) = text.trim().split_once(' ')?;
         let is_ours = u128::from_str_radix(log, 16).ok()? == self.source.id();
         sequence.parse().ok().filter(|_| is_ours).map(Sequence)
@@ -452,15 +456,18 @@ impl Generator {
     /// Tells the ingester's log what is needed, and writes that down.
     fn keep(&self, reading: &mut Reading, safe: u64, is_last: bool) {
         self.source.keep_behind(Sequence(safe));
-        if safe == reading.written || !(reading.is_wanted || self.config.path.exists()) {
+        if Some(safe) == reading.written || !(reading.is_wanted || self.config.path.exists()) {
             return;
         }
         // After a crash records are read that were counted already; tenants know which.
         let text = format!("{:032x} {safe}\n", self.source.id());
+        let path = self.config.path.join(POSITION);
+        let temporary = path.with_extension("tmp");
         let written = std::fs::create_dir_all(&self.config.path)
-            .and_then(|()| std::fs::write(self.config.path.join("position"), text));
+            .and_then(|()| std::fs::write(&temporary, text))
+            .and_then(|()| std::fs::rename(&temporary, &path));
         match written {
-            Ok(()) => reading.written = safe,
+            Ok(()) => reading.written = Some(safe),
             Err(error) if is_last || self.failing.due() => {
                 tracing::warn!(%error, "up to where spans are counted cannot be written");
             }
