@@ -39,6 +39,9 @@ impl Known {
                 self.labels.insert(entity.id, labels.into());
             }
         }
+        for gone in table.gone.iter().filter(|gone| !gone.labels.is_empty()) {
+            self.labels.insert(gone.id, (*gone.labels).into());
+        }
     }
 
     /// Takes in what a record tells that is not to be sent.

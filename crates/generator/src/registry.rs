@@ -148,7 +148,11 @@ impl Entity {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Gone {
     pub(crate) id: u32,
+    /// A bit for each metric that was collected.
     pub(crate) present: u8,
+    pub(crate) labels: Box<[u8]>,
+    /// Segment of the log of samples that has its labels; 0 for none.
+    pub(crate) segment: u64,
 }
 
 /// Which table.
@@ -168,6 +172,8 @@ pub(crate) struct Table {
     entities: Vec<Option<Entity>>,
     free: Vec<Place>,
     overflow: Option<Place>,
+    /// Whether nobody counts in it any more.
+    is_retired: bool,
     /// Entities that are gone and of which the log of samples does not know yet.
     pub(crate) gone: Vec<Gone>,
 }
@@ -186,6 +192,7 @@ impl Table {
             entities: Vec::new(),
             free: Vec::new(),
             overflow: None,
+            is_retired: false,
             gone: Vec::new(),
         }
     }
@@ -318,10 +325,16 @@ impl Registry {
         }
     }
 
-    /// The table of metrics with this shape: the one that is there, or a new one.
+    /// The table of metrics with this shape: the one that is there, or a new one, in the place of one that is over.
     pub(crate) fn table(&mut self, shape: Shape) -> TableId {
         if let Some(known) = self.tables.iter().position(|table| table.shape == shape) {
+            self.tables[known].is_retired = false;
             return known;
+        }
+        let is_over = |table: &Table| table.is_retired && table.index.is_empty() && table.gone.is_empty();
+        if let Some(place) = self.tables.iter().position(is_over) {
+            self.tables[place] = Table::new(shape);
+            return place;
         }
         self.tables.push(Table::new(shape));
         self.tables.len() - 1
@@ -360,14 +373,15 @@ impl Registry {
 
     #[cold]
     fn admit(&mut self, table: TableId, labels: &[u8], hash: u64) -> Option<Place> {
-        if !labels::is_utf8(labels) {
-            return None;
-        }
+        let mended = if labels::is_utf8(labels) { None } else { Some(labels::mended(labels)?) };
+        let wanted = mended.as_deref().unwrap_or(labels);
         self.demand.insert(hash);
-        self.cardinality.asked(labels);
+        self.cardinality.asked(wanted);
         let bounds = &self.bounds;
-        let kept =
-            self.cardinality.limited(labels, bounds.max_cardinality, (bounds.max_name, bounds.max_value));
+        let kept = self
+            .cardinality
+            .limited(wanted, bounds.max_cardinality, (bounds.max_name, bounds.max_value))
+            .or(mended);
         let (labels, hash) = match &kept {
             None => (labels, hash),
             Some(kept) => {
@@ -550,6 +564,9 @@ impl Registry {
     /// Ends all entities of tables that are not among these.
     pub(crate) fn end_others(&mut self, kept: &[TableId]) {
         self.end(|table, _| !kept.contains(&table));
+        for (id, table) in self.tables.iter_mut().enumerate() {
+            table.is_retired = !kept.contains(&id);
+        }
     }
 
     fn end(&mut self, is_over: impl Fn(TableId, &Entity) -> bool) {
@@ -569,8 +586,10 @@ impl Registry {
                 let bytes = entity.bytes().min(self.bytes);
                 self.bytes -= bytes;
                 self.budget.give(bytes);
-                if entity.segment > 0 {
-                    table.gone.push(Gone { id: entity.id, present: entity.present });
+                let present = entity.present & !entity.fresh;
+                if present != 0 {
+                    let Entity { id, labels, segment, .. } = entity;
+                    table.gone.push(Gone { id, present, labels, segment });
                 }
             }
         }
