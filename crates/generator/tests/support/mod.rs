@@ -142,6 +142,14 @@ impl World {
         Self::with(settings, |_| {})
     }
 
+    /// The same, at another time.
+    pub fn at(now: u64, settings: Settings) -> Self {
+        let mut world = Self::new(settings);
+        world.clock = Arc::new(ManualClock::new(now));
+        world.restart();
+        world
+    }
+
     /// The same, with other settings of the process.
     pub fn with(settings: Settings, change: impl FnOnce(&mut Config)) -> Self {
         let folder = tempfile::tempdir().unwrap();
