@@ -23,6 +23,8 @@ use crate::native::NativeHistogram;
 const ENTITY_BYTES: usize = 224;
 /// Exemplars of an entity between two collections; there is one a bucket.
 const EXEMPLARS_MAX: usize = 64;
+/// For so many more there is made room at a time.
+const EXEMPLARS_STEP: usize = 4;
 
 /// What a metric is.
 #[derive(Clone, Debug, PartialEq)]
@@ -529,6 +531,16 @@ impl Registry {
         let bit = 1_u64 << ((metric * 17 + bucket) % 64);
         if entity.exemplified & bit == 0 && entity.exemplars.len() < EXEMPLARS_MAX {
             entity.exemplified |= bit;
+            if entity.exemplars.len() == entity.exemplars.capacity() {
+                let bytes = EXEMPLARS_STEP * size_of::<Exemplar>();
+                // Without room nothing is shown, and everything counted.
+                if !self.budget.has_room(self.bytes, bytes) {
+                    return;
+                }
+                entity.exemplars.reserve_exact(EXEMPLARS_STEP);
+                self.bytes += bytes;
+                self.budget.take(bytes);
+            }
             entity.exemplars.push(Exemplar {
                 metric: u8::try_from(metric).unwrap_or(u8::MAX),
                 bucket: u8::try_from(bucket).unwrap_or(u8::MAX),
@@ -657,13 +669,13 @@ impl Registry {
             for entity in table.entities.iter_mut().flatten() {
                 entity.segment = segment;
                 entity.fresh = 0;
-                entity.exemplars.clear();
+                entity.exemplars = Vec::new();
                 entity.exemplified = 0;
                 self.demand.insert(entity.hash);
                 bytes += entity.bytes();
             }
         }
-        // What has grown since it was charged: exemplars, native histograms.
+        // What has changed since it was charged: exemplars, native histograms.
         self.budget.give(self.bytes);
         self.bytes = 0;
         self.charge(bytes);
