@@ -315,6 +315,10 @@ pub fn parse(text: &str) -> BTreeMap<String, f64> {
     let mut series = BTreeMap::new();
     for line in text.lines().filter(|line| !line.starts_with('#')) {
         let (key, value) = line.rsplit_once(' ').unwrap();
+        // A number of the process has no labels.
+        if !key.contains('{') {
+            continue;
+        }
         let before = series.insert(key.to_owned(), value.parse().unwrap());
         assert!(before.is_none(), "{key} stands there twice");
     }
