@@ -166,10 +166,18 @@ fn a_retry_counts_once() {
     world.restart();
     world.takes(&body);
     assert_eq!(sum(&world.of(CALLS)), 10.0);
+    world.restart_in_order();
+    world.takes(&body);
+    assert_eq!(sum(&world.of(CALLS)), 10.0);
     // The same bytes of another tenant are other spans.
     world.arrives_for("other", &body);
     world.work();
     assert_eq!(sum(&support::named(&world.series_of("other"), CALLS)), 10.0);
+    // As long as senders try.
+    world.passes(Duration::from_mins(9));
+    world.restart();
+    world.takes(&body);
+    assert_eq!(world.of_tenant("spans_received_total"), 0.0);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Service graphs: which requests between services are counted, from which spans, in whatever order and requests they come.
 
+#![allow(clippy::too_many_lines, reason = "tables are long")]
+
 #[allow(unreachable_pub)]
 mod support;
 

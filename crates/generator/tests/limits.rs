@@ -1,5 +1,7 @@
 //! Limits hold whatever is sent: what is one too many is counted all the same, and it is said.
 
+#![allow(clippy::unwrap_used, reason = "helpers of a test may stop it")]
+
 #[allow(unreachable_pub)]
 mod support;
 

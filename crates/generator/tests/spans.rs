@@ -1,5 +1,7 @@
 //! Span metrics: which spans are counted, under which labels, how often and in which buckets.
 
+#![allow(clippy::too_many_lines, reason = "tables are long")]
+
 #[allow(unreachable_pub)]
 mod support;
 
