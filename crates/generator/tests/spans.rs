@@ -1,6 +1,10 @@
 //! Span metrics: which spans are counted, under which labels, how often and in which buckets.
 
-#![allow(clippy::too_many_lines, reason = "tables are long")]
+#![allow(
+    clippy::too_many_lines,
+    clippy::unwrap_used,
+    reason = "tables are long, and helpers of a test may stop it"
+)]
 
 #[allow(unreachable_pub)]
 mod support;
@@ -250,7 +254,7 @@ fn labels_are_those_that_are_asked_for() {
     ];
     for (name, settings, resource, span, expected) in cases {
         let world = World::new(settings);
-        world.takes(&resource.sends(&[span.clone()]));
+        world.takes(&resource.sends(std::slice::from_ref(&span)));
         assert_eq!(labels_of(&world), expected, "{name}");
         world.takes(&resource.sends(&[span.clone(), span]));
         assert_eq!(world.of(CALLS)[&expected], 3.0, "{name}: the same again");
