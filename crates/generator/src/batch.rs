@@ -3,7 +3,7 @@
 //! What must stay true: samples of one series go in the same shard, in order of time; a series that begins does so with a
 //! zero, so that its first count is an increase, and one that ends says so.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use trackway_remote_write::{
@@ -38,6 +38,9 @@ impl Known {
             if let Some(labels) = entity.labels {
                 self.labels.insert(entity.id, labels.into());
             }
+        }
+        for gone in table.gone.iter().filter(|gone| !gone.labels.is_empty()) {
+            self.labels.insert(gone.id, (*gone.labels).into());
         }
     }
 
@@ -95,10 +98,11 @@ pub(crate) fn requests(
         moment: (record.moment.time_ms, first_zero(record.moment.before_ms, record.moment.time_ms)),
         shards: (0..shards).map(|_| (Encoder::new(style.protocol), Vec::new())).collect(),
     };
-    for table in &record.tables {
-        known.learn(table);
-        if record.moment.is_sent {
+    record.tables.iter().for_each(|table| known.learn(table));
+    if record.moment.is_sent {
+        for table in &record.tables {
             batch.table(table, known);
+            batch.end(table, &record.tables, known);
         }
     }
     let gone = record.tables.iter().flat_map(|table| table.gone.iter().map(|gone| gone.id)).collect();
@@ -119,6 +123,18 @@ struct Batch<'s> {
     shards: Vec<(Encoder, Vec<Request>)>,
 }
 
+/// An entity of which nothing was counted.
+struct Zeros {
+    names: Names,
+    values: Vec<f64>,
+}
+
+impl Zeros {
+    fn of(shape: &registry::Shape) -> Self {
+        Self { names: Names::new(shape), values: vec![0.0; shape.iter().map(registry::Metric::width).sum()] }
+    }
+}
+
 impl Batch<'_> {
     fn table(&mut self, table: &TableRecord<'_>, known: &Known) {
         let names = Names::new(&table.shape);
@@ -133,19 +149,48 @@ impl Batch<'_> {
                 self.one(table, entity, natives, one);
             });
         }
+    }
+
+    /// Says that the series of entities that are gone have ended, but for those that another entity goes on with: a series
+    /// has one sample at a time.
+    fn end(&mut self, table: &TableRecord<'_>, all: &[TableRecord<'_>], known: &Known) {
+        if table.gone.is_empty() {
+            return;
+        }
+        let external = self.style.external;
+        let is_like = |other: &&TableRecord<'_>| {
+            other.shape.iter().any(|metric| table.shape.iter().any(|own| own.name == metric.name))
+        };
+        let like: Vec<_> = all.iter().filter(is_like).map(|other| (other, Zeros::of(&other.shape))).collect();
+        let mut living: HashMap<&[u8], Vec<(usize, u8)>> = HashMap::new();
+        for (at, (other, _)) in like.iter().enumerate() {
+            for entity in &other.entities {
+                if let Some(labels) = known.labels.get(&entity.id) {
+                    living.entry(labels).or_default().push((at, entity.present));
+                }
+            }
+        }
+        let owned = |one: &OneSeries<'_>| -> Vec<(String, String)> {
+            one.labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+        };
+        let ended = Zeros::of(&table.shape);
         for gone in &table.gone {
             let Some(labels) = known.labels.get(&gone.id) else { continue };
-            let zeros = vec![0.0; width];
-            series(
-                &table.shape,
-                &names,
-                (labels.as_ref(), self.style.external),
-                (gone.present, &zeros),
-                |one| {
+            let mut alive = HashSet::new();
+            for (at, present) in living.get(&**labels).into_iter().flatten() {
+                let (other, zeros) = &like[*at];
+                let of = (labels.as_ref(), external);
+                series(&other.shape, &zeros.names, of, (*present, &zeros.values), |one| {
+                    alive.insert(owned(&one));
+                });
+            }
+            let of = (labels.as_ref(), external);
+            series(&table.shape, &ended.names, of, (gone.present, &ended.values), |one| {
+                if alive.is_empty() || !alive.contains(&owned(&one)) {
                     let end = [Sample { timestamp_ms: self.moment.0, value: STALE }];
                     self.add(gone.id, one, (&end, &[], &[]), kind_of(&table.shape[one.metric].kind));
-                },
-            );
+                }
+            });
         }
     }
 
@@ -336,5 +381,71 @@ mod tests {
         assert_eq!(native_histogram(&native, 1).counts, whole);
         native.counts[1] = 1.5;
         assert!(matches!(native_histogram(&native, 1).counts, Counts::Floats { .. }));
+    }
+
+    /// Samples that receivers get of a registry, the newest segment being all that they have read.
+    fn samples(registry: &registry::Registry, segment: u64) -> usize {
+        let mut payload = Vec::new();
+        let moment =
+            crate::record::Moment { time_ms: 60_000, before_ms: 45_000, is_sent: true, ..Default::default() };
+        crate::record::encode(&mut payload, moment, registry, None, segment);
+        let (endpoint, relabel) = (Endpoint::default(), Relabel::open(&[]).unwrap());
+        let style = Style {
+            endpoint: &endpoint,
+            relabel: &relabel,
+            protocol: Protocol::V1,
+            external: &BTreeMap::new(),
+            trace_label: "traceID",
+        };
+        let sent = requests(&payload, 1, &mut Known::default(), style).unwrap();
+        sent.shards.iter().flatten().map(|request| request.samples).sum()
+    }
+
+    #[test]
+    fn series_end_once_and_not_those_that_go_on() {
+        use crate::registry::{Bounds, Form, Metric, Registry};
+        let shape = |bounds: &[f64]| {
+            let histogram = Kind::Histogram(Form { bounds: Some(bounds.into()), native: None });
+            let metric = |name: &str, kind| Metric { name: name.to_owned(), kind, is_rare: false };
+            vec![metric("calls_total", Kind::Counter), metric("latency", histogram)]
+        };
+        let budget = Arc::new(crate::budget::Budget::new(1 << 20, trackway_common::MemoryPool::unlimited()));
+        let mut registry = Registry::new(Bounds { stale_ms: 1000, ..Bounds::default() }, budget);
+        let count = |registry: &mut Registry, table, service: &str, now_ms| {
+            let set = crate::labels::set_of([("service", service)]);
+            let place = registry.entity(table, &set, now_ms).unwrap();
+            registry.count(table, place, 0, 1.0);
+            let trace = trackway_common::TraceId(1);
+            registry.observe(
+                table,
+                place,
+                1,
+                registry::Observation { value: 0.5, weight: 1.0, trace, time_ms: now_ms },
+            );
+        };
+        let first = registry.table(shape(&[1.0, 2.0]));
+        for service in ["a", "b"] {
+            count(&mut registry, first, service, 1);
+        }
+        // Calls, two buckets and the one without bound, sum and count; each is new.
+        assert_eq!(samples(&registry, 1), 2 * 6 * 2);
+        registry.collected(1, 0);
+        assert_eq!(samples(&registry, 2), 2 * 6);
+        // Also when the segment with their labels has ended.
+        registry.collected(2, 0);
+        count(&mut registry, first, "b", 5000);
+        registry.end_stale(5000);
+        assert_eq!(samples(&registry, 3), 6 + 6);
+        registry.collected(3, 0);
+        // Other buckets: calls go on; of the histogram the sum, the count and one bucket end, and all its buckets.
+        let second = registry.table(shape(&[1.0, 4.0]));
+        registry.end_others(&[second]);
+        assert_eq!(registry.series(), 1);
+        assert_eq!(samples(&registry, 4), 1 + 5);
+        // When it is observed at once, what has the same name goes on, with a zero before it.
+        count(&mut registry, second, "b", 6000);
+        assert_eq!(samples(&registry, 4), 1 + 5 * 2 + 1);
+        registry.collected(4, 0);
+        assert_eq!(registry.table(shape(&[8.0])), first, "what is over makes room");
     }
 }

@@ -1,7 +1,7 @@
 //! Memory that series and open edges of all tenants may take.
 //!
 //! What must stay true: it is bounded whatever the tenants' own limits are, and a tenant that takes all there is leaves an
-//! eighth of it for those that have less than their share.
+//! eighth of it for those that have less than their share, also when it is alone: others may come.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -28,8 +28,8 @@ impl Budget {
 
     /// Whether a tenant that holds `held` may take so many more.
     pub(crate) fn has_room(&self, held: usize, more: usize) -> bool {
-        let tenants = self.tenants.load(Ordering::Relaxed).max(1);
-        let limit = if tenants > 1 && held > self.limit / tenants { self.limit / 8 * 7 } else { self.limit };
+        let tenants = self.tenants.load(Ordering::Relaxed).max(2);
+        let limit = if held > self.limit / tenants { self.limit / 8 * 7 } else { self.limit };
         self.used.load(Ordering::Relaxed).saturating_add(more) <= limit
     }
 
@@ -56,6 +56,9 @@ mod tests {
     fn who_has_more_than_its_share_leaves_an_eighth() {
         let budget = Budget::new(800, MemoryPool::unlimited());
         assert!(budget.has_room(0, 800) && !budget.has_room(0, 801));
+        budget.take(600);
+        assert!(budget.has_room(600, 100) && !budget.has_room(600, 101), "also when it is alone");
+        budget.give(600);
         budget.shared_by(2);
         budget.take(600);
         assert!(budget.has_room(600, 100) && !budget.has_room(600, 101));

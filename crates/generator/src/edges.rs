@@ -8,6 +8,7 @@ use std::sync::Arc;
 use hashbrown::HashTable;
 use trackway_common::TraceId;
 use trackway_spans::wire::put_varint;
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::bytes::Bytes;
 
@@ -47,6 +48,14 @@ impl Connection {
     const ALL: [Self; 4] = [Self::Direct, Self::Messaging, Self::Database, Self::VirtualNode];
 }
 
+/// Which dimension.
+pub(crate) type DimensionId = u64;
+
+/// The dimension with this label: settings that change, also over a restart, do not give its values to another.
+pub(crate) fn dimension(label: &str) -> DimensionId {
+    xxh3_64(label.as_bytes())
+}
+
 /// A request between two services, as far as it is known.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Edge {
@@ -64,8 +73,8 @@ pub(crate) struct Edge {
     pub(crate) failed: bool,
     /// How many requests it stands for.
     pub(crate) weight: f64,
-    /// Values of dimensions by their number.
-    pub(crate) dimensions: Vec<(u16, Box<[u8]>)>,
+    /// Values of dimensions, see [`dimension`].
+    pub(crate) dimensions: Vec<(DimensionId, Box<[u8]>)>,
 }
 
 impl Edge {
@@ -76,10 +85,10 @@ impl Edge {
     }
 
     /// Sets a dimension; what was there is replaced.
-    pub(crate) fn set_dimension(&mut self, number: u16, value: Vec<u8>) {
-        match self.dimensions.iter_mut().find(|(known, _)| *known == number) {
+    pub(crate) fn set_dimension(&mut self, id: DimensionId, value: Vec<u8>) {
+        match self.dimensions.iter_mut().find(|(known, _)| *known == id) {
             Some((_, known)) => *known = value.into(),
-            None => self.dimensions.push((number, value.into())),
+            None => self.dimensions.push((id, value.into())),
         }
     }
 
@@ -157,11 +166,26 @@ impl Edges {
         self.index.find(self.hash(key), same).copied()
     }
 
-    /// The half that waits under this key, taken out.
-    pub(crate) fn take(&mut self, key: &Key) -> Option<(Edge, i64)> {
+    /// Ends the waiting of the half under this key; `false` when none waits.
+    pub(crate) fn end(&mut self, key: &Key) -> bool {
+        self.place(key).and_then(|place| self.remove(place)).is_some()
+    }
+
+    /// The half that waits under this key, lent: it is to be [given back](Self::give_back) or [ended](Self::end).
+    pub(crate) fn lend(&mut self, key: &Key) -> Option<(u32, Edge)> {
         let place = self.place(key)?;
-        let taken = self.remove(place)?;
-        Some((taken.edge, taken.expires_ms))
+        let waiting = self.at(place)?;
+        Some((place, std::mem::take(&mut waiting.edge)))
+    }
+
+    /// The half goes on waiting: it came when it came.
+    pub(crate) fn give_back(&mut self, place: u32, edge: Edge) {
+        let bytes = edge.bytes();
+        if let Some(waiting) = self.at(place) {
+            waiting.edge = edge;
+            let before = std::mem::replace(&mut waiting.bytes, bytes);
+            self.bytes = self.bytes - before + bytes;
+        }
     }
 
     /// Makes a half wait behind all others.
@@ -259,8 +283,8 @@ fn put_edge(out: &mut Vec<u8>, is_root: bool, edge: &Edge) {
     out.extend_from_slice(&edge.client_end.to_le_bytes());
     out.extend_from_slice(&edge.server_start.to_le_bytes());
     put_varint(out, edge.dimensions.len() as u64);
-    for (number, value) in &edge.dimensions {
-        put_varint(out, u64::from(*number));
+    for (id, value) in &edge.dimensions {
+        put_varint(out, *id);
         put_text(out, Some(value));
     }
 }
@@ -283,9 +307,9 @@ fn edge(state: &mut Bytes<'_>) -> Option<(bool, Edge)> {
     let (client_end, server_start) = (u64::from_le_bytes(state.array()?), u64::from_le_bytes(state.array()?));
     let mut dimensions = Vec::new();
     for _ in 0..state.varint()? {
-        let number = u16::try_from(state.varint()?).ok()?;
+        let id = state.varint()?;
         let length = usize::try_from(state.varint()?.checked_sub(1)?).ok()?;
-        dimensions.push((number, state.take(length)?.into()));
+        dimensions.push((id, state.take(length)?.into()));
     }
     let edge = Edge {
         connection: Connection::ALL.get(usize::try_from(flags >> 2).ok()?).copied()?,
@@ -325,12 +349,10 @@ mod tests {
             edges.wait(key(span), half(&span.to_string()), i64::try_from(span).unwrap());
         }
         for span in (0..100).filter(|span| span % 3 == 0) {
-            let (edge, expires) = edges.take(&key(span)).unwrap();
-            assert_eq!(
-                (&*edge.client.unwrap(), expires),
-                (span.to_string().as_bytes(), i64::try_from(span).unwrap())
-            );
-            assert!(edges.take(&key(span)).is_none());
+            let (place, edge) = edges.lend(&key(span)).unwrap();
+            assert_eq!(edge, half(&span.to_string()));
+            edges.give_back(place, edge);
+            assert!(edges.end(&key(span)) && !edges.end(&key(span)) && edges.lend(&key(span)).is_none());
         }
         let mut state = Vec::new();
         edges.put_state(&mut state);

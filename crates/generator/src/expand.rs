@@ -9,10 +9,9 @@ use std::collections::BTreeMap;
 use trackway_common::{TenantId, TraceId};
 
 use crate::config::RegistryConfig;
-use crate::labels;
+use crate::labels::{self, NAME};
 use crate::registry::{Kind, Metric, Shape};
 
-const NAME: &str = "__name__";
 const LE: &str = "le";
 /// The bound of the last bucket.
 const INFINITE: &str = "+Inf";

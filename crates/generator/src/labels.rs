@@ -1,8 +1,11 @@
 //! Names and values of labels, and label sets as bytes.
 //!
 //! What must stay true: a set is sorted by name, has no name twice and no empty value (Prometheus takes those for
-//! absent); two sets are the same exactly if their bytes are. Values are checked to be UTF-8 before a set is kept.
+//! absent); two sets are the same exactly if their bytes are. Values are checked to be UTF-8 before a set is kept; of those
+//! that were cut within a character the rest is.
 
+/// The label with the metric's name.
+pub(crate) const NAME: &str = "__name__";
 /// Labels of span metrics that are not attributes; an attribute that would be called so gets `__` before it.
 pub(crate) const INTRINSIC: [&str; 5] =
     ["service", "span_name", "span_kind", "status_code", "status_message"];
@@ -14,16 +17,16 @@ pub(crate) const OVERFLOW: (&str, &str) = ("metric_overflow", "true");
 pub(crate) const CARDINALITY_OVERFLOW: &str = "__cardinality_overflow__";
 
 /// A name that Prometheus takes: what is no letter, digit or `_` becomes `_`, as in Tempo, and a digit does not come first.
-pub(crate) fn sanitize(name: &str) -> String {
+fn sanitize(name: &str) -> String {
     let digit_first = name.starts_with(|letter: char| letter.is_ascii_digit());
     let letters = name.chars().map(|letter| if letter.is_ascii_alphanumeric() { letter } else { '_' });
     digit_first.then_some('_').into_iter().chain(letters).collect()
 }
 
-/// The same, apart from the names that are taken.
+/// The same, apart from the names that are taken and from the metric's own, which would make a series that no receiver takes.
 pub(crate) fn sanitize_beside(name: &str, taken: &[&str]) -> String {
     let clean = sanitize(name);
-    if taken.contains(&clean.as_str()) { format!("__{clean}") } else { clean }
+    if clean == NAME || taken.contains(&clean.as_str()) { format!("__{clean}") } else { clean }
 }
 
 /// Cuts a text to so many bytes, at a character; 0 is no limit.
@@ -86,6 +89,23 @@ pub(crate) fn is_utf8(set: &[u8]) -> bool {
     parse(set).all(|(name, value)| std::str::from_utf8(name).is_ok() && std::str::from_utf8(value).is_ok())
 }
 
+/// A text that may have been cut within its last character, without what is left of that; `None` for what is no UTF-8.
+pub(crate) fn whole(text: &[u8]) -> Option<&str> {
+    match std::str::from_utf8(text) {
+        Ok(text) => Some(text),
+        Err(error) if error.error_len().is_none() => {
+            text.get(..error.valid_up_to()).and_then(|text| std::str::from_utf8(text).ok())
+        }
+        Err(_) => None,
+    }
+}
+
+/// The set without characters that were cut; `None` when the rest is no UTF-8 either.
+pub(crate) fn mended(set: &[u8]) -> Option<Vec<u8>> {
+    let labels = parse(set).map(|(name, value)| Some((whole(name)?, whole(value)?)));
+    labels.collect::<Option<Vec<_>>>().map(set_of)
+}
+
 /// A set of labels in any order; of equal names the last counts.
 pub(crate) fn set_of<'t>(labels: impl IntoIterator<Item = (&'t str, &'t str)>) -> Vec<u8> {
     let sorted: std::collections::BTreeMap<&str, &str> = labels.into_iter().collect();
@@ -128,5 +148,10 @@ mod tests {
         put(&mut bad, b"a", |out| out.push(0xff));
         assert!(!is_utf8(&bad));
         assert_eq!(parse(&bad[..bad.len() - 1]).count(), 0);
+        assert_eq!(mended(&bad), None);
+        let mut cut = Vec::new();
+        put(&mut cut, b"a", |out| out.extend_from_slice(&"hä".as_bytes()[..2]));
+        put(&mut cut, b"b", |out| out.extend_from_slice(&"ä".as_bytes()[..1]));
+        assert_eq!(mended(&cut), Some(set_of([("a", "h")])));
     }
 }

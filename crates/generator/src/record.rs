@@ -7,7 +7,7 @@
 //!     metrics: count, then name, kind, bounds and settings of each
 //!     entities: count, then of each
 //!         id · flags · [labels] · present · fresh · numbers · native histograms · exemplars
-//!     gone: count, then id and present of each
+//!     gone: count, then id, present and labels of each; the latter are empty if the segment has them
 //! open edges, see `edges.rs`
 //! ```
 //!
@@ -86,6 +86,7 @@ fn put_table(out: &mut Vec<u8>, table: &Table, segment: u64) {
     for gone in &table.gone {
         put_varint(out, u64::from(gone.id));
         out.push(gone.present);
+        put_text(out, if gone.segment == segment { &[] } else { &gone.labels });
     }
 }
 
@@ -263,7 +264,8 @@ fn table<'a>(bytes: &mut Bytes<'a>) -> Option<TableRecord<'a>> {
         entity(bytes, &mut table, width, natives)?;
     }
     for _ in 0..bytes.length()? {
-        table.gone.push(Gone { id: u32::try_from(bytes.varint()?).ok()?, present: bytes.byte()? });
+        let (id, present) = (u32::try_from(bytes.varint()?).ok()?, bytes.byte()?);
+        table.gone.push(Gone { id, present, labels: bytes.text()?.into(), segment: 0 });
     }
     Some(table)
 }

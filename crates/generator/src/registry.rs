@@ -23,6 +23,8 @@ use crate::native::NativeHistogram;
 const ENTITY_BYTES: usize = 224;
 /// Exemplars of an entity between two collections; there is one a bucket.
 const EXEMPLARS_MAX: usize = 64;
+/// For so many more there is made room at a time.
+const EXEMPLARS_STEP: usize = 4;
 
 /// What a metric is.
 #[derive(Clone, Debug, PartialEq)]
@@ -148,7 +150,11 @@ impl Entity {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Gone {
     pub(crate) id: u32,
+    /// A bit for each metric that was collected.
     pub(crate) present: u8,
+    pub(crate) labels: Box<[u8]>,
+    /// Segment of the log of samples that has its labels; 0 for none.
+    pub(crate) segment: u64,
 }
 
 /// Which table.
@@ -168,6 +174,8 @@ pub(crate) struct Table {
     entities: Vec<Option<Entity>>,
     free: Vec<Place>,
     overflow: Option<Place>,
+    /// Whether nobody counts in it any more.
+    is_retired: bool,
     /// Entities that are gone and of which the log of samples does not know yet.
     pub(crate) gone: Vec<Gone>,
 }
@@ -186,6 +194,7 @@ impl Table {
             entities: Vec::new(),
             free: Vec::new(),
             overflow: None,
+            is_retired: false,
             gone: Vec::new(),
         }
     }
@@ -318,10 +327,16 @@ impl Registry {
         }
     }
 
-    /// The table of metrics with this shape: the one that is there, or a new one.
+    /// The table of metrics with this shape: the one that is there, or a new one, in the place of one that is over.
     pub(crate) fn table(&mut self, shape: Shape) -> TableId {
         if let Some(known) = self.tables.iter().position(|table| table.shape == shape) {
+            self.tables[known].is_retired = false;
             return known;
+        }
+        let is_over = |table: &Table| table.is_retired && table.index.is_empty() && table.gone.is_empty();
+        if let Some(place) = self.tables.iter().position(is_over) {
+            self.tables[place] = Table::new(shape);
+            return place;
         }
         self.tables.push(Table::new(shape));
         self.tables.len() - 1
@@ -360,14 +375,15 @@ impl Registry {
 
     #[cold]
     fn admit(&mut self, table: TableId, labels: &[u8], hash: u64) -> Option<Place> {
-        if !labels::is_utf8(labels) {
-            return None;
-        }
+        let mended = if labels::is_utf8(labels) { None } else { Some(labels::mended(labels)?) };
+        let wanted = mended.as_deref().unwrap_or(labels);
         self.demand.insert(hash);
-        self.cardinality.asked(labels);
+        self.cardinality.asked(wanted);
         let bounds = &self.bounds;
-        let kept =
-            self.cardinality.limited(labels, bounds.max_cardinality, (bounds.max_name, bounds.max_value));
+        let kept = self
+            .cardinality
+            .limited(wanted, bounds.max_cardinality, (bounds.max_name, bounds.max_value))
+            .or(mended);
         let (labels, hash) = match &kept {
             None => (labels, hash),
             Some(kept) => {
@@ -515,6 +531,16 @@ impl Registry {
         let bit = 1_u64 << ((metric * 17 + bucket) % 64);
         if entity.exemplified & bit == 0 && entity.exemplars.len() < EXEMPLARS_MAX {
             entity.exemplified |= bit;
+            if entity.exemplars.len() == entity.exemplars.capacity() {
+                let bytes = EXEMPLARS_STEP * size_of::<Exemplar>();
+                // Without room nothing is shown, and everything counted.
+                if !self.budget.has_room(self.bytes, bytes) {
+                    return;
+                }
+                entity.exemplars.reserve_exact(EXEMPLARS_STEP);
+                self.bytes += bytes;
+                self.budget.take(bytes);
+            }
             entity.exemplars.push(Exemplar {
                 metric: u8::try_from(metric).unwrap_or(u8::MAX),
                 bucket: u8::try_from(bucket).unwrap_or(u8::MAX),
@@ -547,9 +573,65 @@ impl Registry {
         self.end(|_, entity| entity.updated_ms < before);
     }
 
-    /// Ends all entities of tables that are not among these.
+    /// Ends all entities of tables that are not among these. Those go on with the series that both have.
     pub(crate) fn end_others(&mut self, kept: &[TableId]) {
+        for from in (0..self.tables.len()).filter(|id| !kept.contains(id)) {
+            for to in kept {
+                self.carry_over(from, *to);
+            }
+        }
         self.end(|table, _| !kept.contains(&table));
+        for (id, table) in self.tables.iter_mut().enumerate() {
+            table.is_retired = !kept.contains(&id);
+        }
+    }
+
+    /// Gives what was counted in one table to the entities with the same labels in another, as far as metrics are the
+    /// same there; histograms may have one form more or less.
+    fn carry_over(&mut self, from: TableId, to: TableId) {
+        let (old, new) = (&self.tables[from], &self.tables[to]);
+        let pairs: Vec<Shared> =
+            (0..old.shape.len()).filter_map(|metric| Shared::of(old, metric, new)).collect();
+        if pairs.is_empty() {
+            return;
+        }
+        for place in 0..self.tables[from].entities.len() {
+            let Some(old) = self.tables[from].entities[place].take() else { continue };
+            self.carry_over_entity(&old, to, &pairs);
+            self.tables[from].entities[place] = Some(old);
+        }
+    }
+
+    fn carry_over_entity(&mut self, old: &Entity, to: TableId, pairs: &[Shared]) {
+        if !pairs.iter().any(|pair| old.present & 1 << pair.from != 0) {
+            return;
+        }
+        let known = self.tables[to].find(old.hash, &old.labels);
+        let place = known.unwrap_or_else(|| self.add(to, &old.labels, old.hash));
+        let table = &mut self.tables[to];
+        if texts_overflow(&old.labels) {
+            table.overflow = Some(place);
+        }
+        let Some(new) = table.entities.get_mut(place as usize).and_then(Option::as_mut) else { return };
+        new.updated_ms = new.updated_ms.max(old.updated_ms);
+        for pair in pairs {
+            let bit = 1 << pair.to;
+            if old.present & 1 << pair.from == 0 || new.present & bit != 0 {
+                continue;
+            }
+            new.present |= bit;
+            // Known to receivers as what it was: another form that begins does so without a zero.
+            new.fresh |= if old.fresh & 1 << pair.from == 0 { 0 } else { bit };
+            let series = table.shape[pair.to].series();
+            self.series += series;
+            self.tally.series_added += series as u64;
+            if let Some((old_at, new_at, width)) = pair.values {
+                new.values[new_at..new_at + width].copy_from_slice(&old.values[old_at..old_at + width]);
+            }
+            if let Some((old_at, new_at)) = pair.natives {
+                new.natives[new_at].clone_from(&old.natives[old_at]);
+            }
+        }
     }
 
     fn end(&mut self, is_over: impl Fn(TableId, &Entity) -> bool) {
@@ -569,8 +651,10 @@ impl Registry {
                 let bytes = entity.bytes().min(self.bytes);
                 self.bytes -= bytes;
                 self.budget.give(bytes);
-                if entity.segment > 0 {
-                    table.gone.push(Gone { id: entity.id, present: entity.present });
+                let present = entity.present & !entity.fresh;
+                if present != 0 {
+                    let Entity { id, labels, segment, .. } = entity;
+                    table.gone.push(Gone { id, present, labels, segment });
                 }
             }
         }
@@ -585,16 +669,51 @@ impl Registry {
             for entity in table.entities.iter_mut().flatten() {
                 entity.segment = segment;
                 entity.fresh = 0;
-                entity.exemplars.clear();
+                entity.exemplars = Vec::new();
                 entity.exemplified = 0;
                 self.demand.insert(entity.hash);
                 bytes += entity.bytes();
             }
         }
-        // What has grown since it was charged: exemplars, native histograms.
+        // What has changed since it was charged: exemplars, native histograms.
         self.budget.give(self.bytes);
         self.bytes = 0;
         self.charge(bytes);
+    }
+}
+
+/// What two tables have in common of a metric.
+#[derive(Debug)]
+struct Shared {
+    /// Which metric of the one, and of the other.
+    from: usize,
+    to: usize,
+    /// Where its numbers are in the one and the other, and how many.
+    values: Option<(usize, usize, usize)>,
+    /// Which of the native histograms it is.
+    natives: Option<(usize, usize)>,
+}
+
+impl Shared {
+    fn of(old: &Table, from: usize, new: &Table) -> Option<Self> {
+        let metric = &old.shape[from];
+        let to = new.shape.iter().position(|other| other.name == metric.name)?;
+        let (has_values, has_native) = match (&metric.kind, &new.shape[to].kind) {
+            (Kind::Histogram(old), Kind::Histogram(new)) => (
+                old.bounds.is_some() && old.bounds == new.bounds,
+                old.native.is_some() && old.native == new.native,
+            ),
+            (old, new) => (old == new, false),
+        };
+        let number = |table: &Table, metric: usize| {
+            table.shape[..metric].iter().filter(|metric| metric.native().is_some()).count()
+        };
+        (has_values || has_native).then(|| Self {
+            from,
+            to,
+            values: has_values.then(|| (old.offsets[from], new.offsets[to], metric.width())),
+            natives: has_native.then(|| (number(old, from), number(new, to))),
+        })
     }
 }
 

@@ -16,7 +16,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use trackway_common::{Clock, Random, Seldom, TenantId};
+use trackway_common::{Clock, Random, Seldom, TenantId, UnixNanos};
 use trackway_remote_write::{Client, Relabel};
 use trackway_wal::{Cursor, LogError, RecentHashes, Replayed, Sequence, Visitor};
 
@@ -29,6 +29,12 @@ use crate::tenant::{Tenant, millis};
 
 /// Most tenants with metrics; those beyond are counted, said, and left out.
 pub const MAX_TENANTS: usize = 10_000;
+/// The file that says up to where the ingester's log counts. No tenant can be called so.
+const POSITION: &str = "@position";
+/// The file with the requests that were read lately.
+const RECENT: &str = "@recent";
+/// How often both are written, milliseconds.
+const KEEP_EVERY_MS: i64 = 5000;
 /// How often it is looked at what is due.
 const TICK: Duration = Duration::from_millis(200);
 /// Requests come in by the thousands a second; so many are read together.
@@ -120,8 +126,9 @@ struct Reading {
     recent: RecentHashes,
     is_wanted: bool,
     next_tidy_ms: i64,
-    /// What stands in the file with the position.
-    written: u64,
+    /// What stands in the file with the position, if this process wrote it.
+    written: Option<u64>,
+    next_keep_ms: i64,
     /// Senders to be started.
     new: Vec<(Sender, crate::samples::Position)>,
 }
@@ -152,7 +159,8 @@ impl Generator {
             recent: RecentHashes::new(RECENT_REQUESTS, RECENT_TIME),
             is_wanted: false,
             next_tidy_ms: 0,
-            written: 0,
+            written: None,
+            next_keep_ms: 0,
             new: Vec::new(),
         };
         let generator = Self {
@@ -176,18 +184,28 @@ impl Generator {
         let failed = |source| OpenError::Io { path: path.display().to_string(), source };
         let mut reading = self.reading.lock();
         reading.is_wanted = self.config.overrides.makes_metrics();
-        if !path.exists() {
-            return Ok(());
+        if path.exists() {
+            self.take_up_tenants(&mut reading, end).map_err(failed)?;
         }
+        // What comes from now on counts, also after a crash that is sooner than the first look at it.
+        let from = reading.cursor.sequence().0;
+        self.keep(&mut reading, from, false);
+        Ok(())
+    }
+
+    fn take_up_tenants(&self, reading: &mut Reading, end: Sequence) -> io::Result<()> {
+        let path = &self.config.path;
         let position = self.position().filter(|position| *position <= end);
-        let mut from = position.unwrap_or(end);
-        for entry in std::fs::read_dir(path).map_err(failed)? {
-            let name = entry.map_err(failed)?.file_name();
+        let from_file = position.unwrap_or(end);
+        let mut from = from_file;
+        for entry in std::fs::read_dir(path)? {
+            let name = entry?.file_name();
             let Some(tenant) = name.to_str().and_then(|name| TenantId::new(name).ok()) else { continue };
             if !path.join(tenant.as_str()).join("wal").is_dir() {
                 continue;
             }
-            match self.add_tenant(&tenant, position.unwrap_or(end), &mut reading.new) {
+            // Where nothing was collected yet, what came since is counted now.
+            match self.add_tenant(&tenant, from_file, &mut reading.new) {
                 Ok(of) => {
                     let counted = of.tenant.lock().counted();
                     // Of another log its numbers mean nothing.
@@ -208,12 +226,17 @@ impl Generator {
         }
         reading.cursor = Cursor::after(from.max(gone));
         self.source.keep_behind(from.max(gone));
+        if position.is_some()
+            && let Err(error) = reading.recent.load(&path.join(RECENT), from)
+        {
+            tracing::warn!(%error, "which requests were counted lately cannot be read");
+        }
         Ok(())
     }
 
     /// Up to where the ingester's log counts, by the file that says so; `None` for another log.
     fn position(&self) -> Option<Sequence> {
-        let text = std::fs::read_to_string(self.config.path.join("position")).ok()?;
+        let text = std::fs::read_to_string(self.config.path.join(POSITION)).ok()?;
         let (log, sequence) = text.trim().split_once(' ')?;
         let is_ours = u128::from_str_radix(log, 16).ok()? == self.source.id();
         sequence.parse().ok().filter(|_| is_ours).map(Sequence)
@@ -472,21 +495,33 @@ impl Generator {
 
     /// Tells the ingester's log what is needed, and writes that down.
     fn keep(&self, reading: &mut Reading, safe: u64, is_last: bool) {
-        self.source.keep_behind(Sequence(safe));
-        if safe == reading.written || !(reading.is_wanted || self.config.path.exists()) {
+        let now = self.clock.now();
+        let is_due = is_last || millis(now) >= reading.next_keep_ms;
+        if Some(safe) == reading.written || !is_due {
             return;
         }
-        // After a crash records are read that were counted already; tenants know which.
-        let text = format!("{:032x} {safe}\n", self.source.id());
-        let written = std::fs::create_dir_all(&self.config.path)
-            .and_then(|()| std::fs::write(self.config.path.join("position"), text));
-        match written {
-            Ok(()) => reading.written = safe,
-            Err(error) if is_last || self.failing.due() => {
-                tracing::warn!(%error, "up to where spans are counted cannot be written");
+        reading.next_keep_ms = millis(now).saturating_add(KEEP_EVERY_MS);
+        if reading.is_wanted || self.config.path.exists() {
+            // After a crash records are read that were counted already; tenants know which. Of those before them it is
+            // known which requests they were.
+            if let Err(error) = self.write_down(&reading.recent, safe, now) {
+                if is_last || self.failing.due() {
+                    tracing::warn!(%error, "up to where spans are counted cannot be written");
+                }
+                return;
             }
-            Err(_) => {}
         }
+        reading.written = Some(safe);
+        self.source.keep_behind(Sequence(safe));
+    }
+
+    fn write_down(&self, recent: &RecentHashes, safe: u64, now: UnixNanos) -> io::Result<()> {
+        std::fs::create_dir_all(&self.config.path)?;
+        recent.save(&self.config.path.join(RECENT), now)?;
+        let path = self.config.path.join(POSITION);
+        let temporary = path.with_extension("tmp");
+        std::fs::write(&temporary, format!("{:032x} {safe}\n", self.source.id()))?;
+        std::fs::rename(&temporary, &path)
     }
 
     /// Whether all durable spans are counted, for tests and pages.

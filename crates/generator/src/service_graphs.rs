@@ -14,10 +14,10 @@ use trackway_overrides::{Generator, ServiceGraphs};
 
 use crate::budget::Budget;
 use crate::bytes::Bytes;
-use crate::edges::{Connection, Edge, Edges, Key};
+use crate::edges::{Connection, DimensionId, Edge, Edges, Key, dimension};
 use crate::facts::{Facts, seconds_between};
 use crate::filter::{Filter, PolicyError};
-use crate::labels::{self, sanitize};
+use crate::labels::{self, sanitize_beside};
 use crate::registry::{Kind, Metric, Observation, Registry, TableId};
 use crate::shape::histogram;
 use crate::span_metrics::Multiplier;
@@ -59,16 +59,15 @@ enum Source {
     Server,
     Connection,
     VirtualNode,
-    /// A dimension by its number in the edge.
-    Dimension(u16),
+    Dimension(DimensionId),
 }
 
 #[derive(Debug)]
 struct Dimension {
     slot: Slot,
-    /// Numbers of its values in the edge, of the client and the server; the same when they share a label.
-    client: u16,
-    server: u16,
+    /// Its values in the edge, of the client and the server; the same when they share a label.
+    client: DimensionId,
+    server: DimensionId,
 }
 
 /// Attributes that tell a database.
@@ -192,7 +191,7 @@ impl ServiceGraphsProcessor {
         facts: &Facts<'_, '_>,
         registry: &mut Registry,
     ) {
-        let known = self.edges.take(&key);
+        let known = self.edges.lend(&key);
         let is_new = known.is_none();
         if is_new && !key.is_root && !self.left_out.is_empty() {
             let other = if side == Side::Client { Side::Server } else { Side::Client };
@@ -201,8 +200,7 @@ impl ServiceGraphsProcessor {
                 return;
             }
         }
-        let (mut edge, expires) =
-            known.unwrap_or_else(|| (Edge::default(), facts.received_ms.saturating_add(self.wait_ms)));
+        let (place, mut edge) = known.map_or((None, Edge::default()), |(place, edge)| (Some(place), edge));
         edge.connection = connection;
         edge.failed |= facts.span.status == 2;
         edge.weight = self.multiplier.of(facts);
@@ -229,12 +227,17 @@ impl ServiceGraphsProcessor {
         }
         if edge.is_complete() {
             self.tally.edges += u64::from(is_new);
+            if !is_new {
+                self.edges.end(&key);
+            }
             self.complete(key, &edge, None, facts.received_ms, registry);
-        } else if is_new && (self.edges.len() >= self.max_items || !self.has_room()) {
+        } else if let Some(place) = place {
+            self.edges.give_back(place, edge);
+        } else if self.edges.len() >= self.max_items || !self.has_room() {
             self.tally.dropped_spans += 1;
         } else {
-            self.tally.edges += u64::from(is_new);
-            self.edges.wait(key, edge, expires);
+            self.tally.edges += 1;
+            self.edges.wait(key, edge, facts.received_ms.saturating_add(self.wait_ms));
         }
     }
 
@@ -257,8 +260,8 @@ impl ServiceGraphsProcessor {
             if let Some(value) = facts.of_either(dimension.slot) {
                 let mut text = Vec::new();
                 put_text(&mut text, value);
-                let number = if side == Side::Client { dimension.client } else { dimension.server };
-                edge.set_dimension(number, text);
+                let id = if side == Side::Client { dimension.client } else { dimension.server };
+                edge.set_dimension(id, text);
             }
         }
     }
@@ -301,7 +304,7 @@ impl ServiceGraphsProcessor {
         if key.is_root {
             return;
         }
-        if self.edges.take(&key).is_some() {
+        if self.edges.end(&key) {
             self.tally.dropped_edges += 1;
         }
         let expires = now_ms.saturating_add(self.wait_ms);
@@ -360,8 +363,8 @@ impl ServiceGraphsProcessor {
                     Source::Server => edge.server.as_deref().unwrap_or_default(),
                     Source::Connection => edge.connection.name().as_bytes(),
                     Source::VirtualNode => side.unwrap_or_default().as_bytes(),
-                    Source::Dimension(number) => {
-                        let found = edge.dimensions.iter().find(|(known, _)| known == number);
+                    Source::Dimension(id) => {
+                        let found = edge.dimensions.iter().find(|(known, _)| known == id);
                         found.map(|(_, value)| &**value).unwrap_or_default()
                     }
                 });
@@ -413,12 +416,12 @@ fn shape(generator: &Generator) -> Vec<Metric> {
 fn sources(settings: &ServiceGraphs, wanted: &mut Wanted) -> (Vec<(String, Source)>, Vec<Dimension>) {
     let mut labels = std::collections::BTreeMap::new();
     let mut dimensions = Vec::new();
-    let mut number = 0_u16;
     for key in &settings.dimensions {
         let mut label = |prefix: &str| {
-            number = number.saturating_add(1);
-            labels.insert(sanitize(&format!("{prefix}{key}")), Source::Dimension(number));
-            number
+            let label = sanitize_beside(&format!("{prefix}{key}"), &[]);
+            let id = dimension(&label);
+            labels.insert(label, Source::Dimension(id));
+            id
         };
         let (client, server) = if settings.prefixes {
             (label("client_"), label("server_"))

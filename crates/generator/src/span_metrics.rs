@@ -198,7 +198,7 @@ impl SpanMetricsProcessor {
         let mut is_utf8 = true;
         let mut text = Vec::new();
         for (key, value) in attributes {
-            let Ok(key) = std::str::from_utf8(key) else {
+            let Some(key) = labels::whole(key) else {
                 is_utf8 = false;
                 continue;
             };
@@ -209,18 +209,17 @@ impl SpanMetricsProcessor {
             }
             text.clear();
             put_text(&mut text, *value);
-            match std::str::from_utf8(&text) {
-                Ok("") => {}
-                Ok(text) => found.push((sanitize_beside(key, &OF_TARGET), text.to_owned())),
-                Err(_) => is_utf8 = false,
+            match labels::whole(&text) {
+                Some("") => {}
+                Some(text) => found.push((sanitize_beside(key, &OF_TARGET), text.to_owned())),
+                None => is_utf8 = false,
             }
         }
         // Without an attribute besides the identity it says nothing.
         if found.is_empty() || !is_utf8 {
             return is_utf8;
         }
-        let (Ok(job), Ok(instance)) = (std::str::from_utf8(&resource.job), std::str::from_utf8(instance))
-        else {
+        let (Some(job), Some(instance)) = (labels::whole(&resource.job), labels::whole(instance)) else {
             return false;
         };
         let found = found.iter().map(|(name, value)| (name.as_str(), value.as_str()));

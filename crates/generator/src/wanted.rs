@@ -116,7 +116,10 @@ fn put_list(out: &mut Vec<u8>, list: &[u8], open: u8, close: u8, put: impl Fn(&m
 /// The number that a span stands for by the share of spans that was kept, an attribute; `None` if that says nothing.
 pub(crate) fn by_share(value: Option<AnyValue<'_>>) -> Option<f64> {
     match value {
-        Some(AnyValue::Scalar(Value::Float(share))) if share > 0.0 => Some(1.0 / share),
+        // A sum never gets rid of what is no finite number.
+        Some(AnyValue::Scalar(Value::Float(share))) => {
+            Some(1.0 / share).filter(|of| of.is_finite() && *of > 0.0)
+        }
         _ => None,
     }
 }

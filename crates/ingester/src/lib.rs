@@ -22,7 +22,6 @@ mod metrics;
 mod pair;
 mod publish;
 mod replay;
-mod requests;
 mod segment;
 mod service;
 mod wild;

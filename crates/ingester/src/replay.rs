@@ -9,14 +9,14 @@ use std::sync::atomic::Ordering;
 use trackway_common::{Random, TenantId};
 use trackway_spans::peek_spans;
 use trackway_storage::LogRanges;
-use trackway_wal::{Admission, LocalLog, LocalStorage, Log, LogConfig, SyncMode};
+use trackway_wal::{Admission, LocalLog, LocalStorage, Log, LogConfig, Sequence, SyncMode};
 use uuid::Uuid;
 
 use crate::chunk::Chunk;
 use crate::config::Config;
 use crate::head::next_chunk_id;
+use crate::segment;
 use crate::service::{Ingester, OpenError};
-use crate::{requests, segment};
 
 /// Files that the log has at least when it is full.
 const LOG_FILES: u64 = 16;
@@ -43,7 +43,7 @@ impl Ingester {
         };
         let in_block = |tenant: &TenantId, sequence| in_block_of(self.log_id, tenant, sequence);
         let in_segments = self.adopt_segments(&in_block_of)?;
-        if let Err(error) = requests::load(&self.recent_file(), &self.recent) {
+        if let Err(error) = self.recent.load(&self.recent_file(), Sequence(u64::MAX)) {
             tracing::warn!(path = %self.recent_file().display(), %error, "stored requests are forgotten");
         }
         if let Err(error) = self.cut.load(&self.cut_file()) {

@@ -27,7 +27,6 @@ use crate::limits::TraceLimits;
 use crate::metrics::Metrics;
 use crate::pair::Pair;
 use crate::replay::open_log;
-use crate::requests;
 
 /// How long a sender is kept waiting for memory before it is told to come back.
 const MEMORY_WAIT: Duration = Duration::from_secs(10);
@@ -489,7 +488,7 @@ impl Ingester {
     /// Remembers which requests were stored, then lets the log go of their records. Blocks on I/O.
     fn let_go(&self, low: Sequence) -> Result<(), LogError> {
         let _one_at_a_time = self.letting_go.lock();
-        if let Err(error) = requests::save(&self.recent_file(), &self.recent, self.clock.now()) {
+        if let Err(error) = self.recent.save(&self.recent_file(), self.clock.now()) {
             tracing::warn!(%error, "stored requests cannot be remembered; one repeated after a restart may double");
         }
         if let Err(error) = self.cut.save(&self.cut_file()) {

@@ -19,6 +19,7 @@ mod quarantine;
 mod queue;
 mod read;
 mod recent;
+mod recent_file;
 mod simulated;
 mod storage;
 mod walk;
