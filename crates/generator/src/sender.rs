@@ -19,7 +19,7 @@ use trackway_remote_write::{Client, Endpoint, Protocol, Relabel, Request, SendEr
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::batch::{Known, Requests, Style, requests};
-use crate::samples::{Follower, Position, ReadRecord, Reader, SampleLog};
+use crate::samples::{Follower, Position, ReadRecord, Reader, SampleLog, replace};
 use crate::tenant::millis;
 
 /// The header that names the tenant.
@@ -207,7 +207,7 @@ impl Sender {
         self.numbers.sent_up_to.store(requests.time_ms, Ordering::Relaxed);
         let text = format!("{} {}\n", record.position.segment, record.position.offset);
         // Lost, it is sent once more; a disk that fails says so where samples are written.
-        if let Err(error) = std::fs::write(sent_path(&self.log, &self.receiver.endpoint), text) {
+        if let Err(error) = replace(&sent_path(&self.log, &self.receiver.endpoint), &text) {
             tracing::debug!(tenant = %self.tenant, %error, "where a receiver stands cannot be written");
         }
     }

@@ -23,12 +23,14 @@ use trackway_wal::{Cursor, LogError, RecentHashes, Replayed, Sequence, Visitor};
 use crate::budget::Budget;
 use crate::config::Config;
 use crate::expand::external_labels;
-use crate::samples::Follower;
+use crate::samples::{Follower, replace};
 use crate::sender::{Receiver, SendNumbers, Sender, Stop, where_it_stood};
 use crate::tenant::{Tenant, millis};
 
 /// Most tenants with metrics; those beyond are counted, said, and left out.
 pub const MAX_TENANTS: usize = 10_000;
+/// The file that says up to where the ingester's log counts; no tenant's folder has this name.
+const POSITION: &str = "~position";
 /// How often it is looked at what is due.
 const TICK: Duration = Duration::from_millis(200);
 /// Requests come in by the thousands a second; so many are read together.
@@ -120,8 +122,8 @@ struct Reading {
     recent: RecentHashes,
     is_wanted: bool,
     next_tidy_ms: i64,
-    /// What stands in the file with the position.
-    written: u64,
+    /// What stands in the file with the position; nothing yet is not zero, which has to be written before the first spans.
+    written: Option<u64>,
     /// Senders to be started.
     new: Vec<(Sender, crate::samples::Position)>,
 }
@@ -152,7 +154,7 @@ impl Generator {
             recent: RecentHashes::new(RECENT_REQUESTS, RECENT_TIME),
             is_wanted: false,
             next_tidy_ms: 0,
-            written: 0,
+            written: None,
             new: Vec::new(),
         };
         let generator = Self {
@@ -213,7 +215,7 @@ impl Generator {
 
     /// Up to where the ingester's log counts, by the file that says so; `None` for another log.
     fn position(&self) -> Option<Sequence> {
-        let text = std::fs::read_to_string(self.config.path.join("position")).ok()?;
+        let text = std::fs::read_to_string(self.config.path.join(POSITION)).ok()?;
         let (log, sequence) = text.trim().split_once(' ')?;
         let is_ours = u128::from_str_radix(log, 16).ok()? == self.source.id();
         sequence.parse().ok().filter(|_| is_ours).map(Sequence)
@@ -473,15 +475,15 @@ impl Generator {
     /// Tells the ingester's log what is needed, and writes that down.
     fn keep(&self, reading: &mut Reading, safe: u64, is_last: bool) {
         self.source.keep_behind(Sequence(safe));
-        if safe == reading.written || !(reading.is_wanted || self.config.path.exists()) {
+        if reading.written == Some(safe) || !(reading.is_wanted || self.config.path.exists()) {
             return;
         }
         // After a crash records are read that were counted already; tenants know which.
         let text = format!("{:032x} {safe}\n", self.source.id());
         let written = std::fs::create_dir_all(&self.config.path)
-            .and_then(|()| std::fs::write(self.config.path.join("position"), text));
+            .and_then(|()| replace(&self.config.path.join(POSITION), &text));
         match written {
-            Ok(()) => reading.written = safe,
+            Ok(()) => reading.written = Some(safe),
             Err(error) if is_last || self.failing.due() => {
                 tracing::warn!(%error, "up to where spans are counted cannot be written");
             }

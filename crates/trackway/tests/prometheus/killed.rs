@@ -143,3 +143,24 @@ fn a_server_that_is_killed_again_and_again_counts_every_span_once() {
     right(&prometheus, time, &truth);
     server.stop();
 }
+
+#[test]
+fn what_no_collection_had_before_a_kill_is_counted_after_it() {
+    let Some(prometheus) = prometheus("what_no_collection_had_before_a_kill_is_counted_after_it") else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let (ports, settings) = (Ports::free(), Settings::to(prometheus.write_url()));
+    let (requests, truth) = workload(8, 100);
+    let mut server = Settings { interval: "5m", ..settings.clone() }.start(folder.path(), ports);
+    push_all(&server, &requests);
+    // Whether the generator has seen it already, or nothing of it.
+    let received = "tempo_metrics_generator_spans_received_total";
+    server.wait("that it is seen", |server| own_metric(server, received) > 0.0);
+    assert_eq!(own_metric(&server, COLLECTIONS), 0.0);
+    server.kill();
+    let mut server = settings.start(folder.path(), ports);
+    let time = until_counted(&mut server, &prometheus, &truth);
+    right(&prometheus, time, &truth);
+    server.stop();
+}
