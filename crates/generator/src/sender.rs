@@ -105,13 +105,26 @@ pub(crate) fn sent_path(log: &SampleLog, endpoint: &Endpoint) -> PathBuf {
     log.folder().join(format!("sent-{id:016x}"))
 }
 
-/// Where a sender goes on: where it stood, or behind what there is when it is new.
+/// Where a sender goes on: where it stood, or behind what there is when it is new. That is written down at once, so that
+/// after a restart it is not new again, and nothing that waited for it is passed over.
 pub(crate) fn where_it_stood(log: &SampleLog, endpoint: &Endpoint, end: Position) -> Position {
-    let Ok(text) = std::fs::read_to_string(sent_path(log, endpoint)) else { return end };
+    let path = sent_path(log, endpoint);
+    let text = std::fs::read_to_string(&path).unwrap_or_default();
     let read = text.split_once(' ').and_then(|(segment, offset)| {
         Some(Position { segment: segment.parse().ok()?, offset: offset.trim().parse().ok()? })
     });
-    read.filter(|position| *position <= end).unwrap_or(end)
+    if let Some(known) = read.filter(|position| *position <= end) {
+        return known;
+    }
+    if let Err(error) = replace(&path, &text_of(end)) {
+        tracing::warn!(path = %path.display(), %error, "where a receiver stands cannot be written");
+    }
+    end
+}
+
+/// What stands in that file.
+fn text_of(position: Position) -> String {
+    format!("{} {}\n", position.segment, position.offset)
 }
 
 impl Sender {
@@ -205,9 +218,9 @@ impl Sender {
         place.sent = record.position;
         self.log.done(&self.follower, record.position, record.samples);
         self.numbers.sent_up_to.store(requests.time_ms, Ordering::Relaxed);
-        let text = format!("{} {}\n", record.position.segment, record.position.offset);
         // Lost, it is sent once more; a disk that fails says so where samples are written.
-        if let Err(error) = replace(&sent_path(&self.log, &self.receiver.endpoint), &text) {
+        if let Err(error) = replace(&sent_path(&self.log, &self.receiver.endpoint), &text_of(record.position))
+        {
             tracing::debug!(tenant = %self.tenant, %error, "where a receiver stands cannot be written");
         }
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use trackway_peers::Labels;
 
 use super::gate::{Gate, Way};
 use super::killed::{collections, right, until_collected};
@@ -139,5 +140,35 @@ fn a_stop_sends_the_rest_and_a_start_goes_on_where_it_was() {
     let time = until_counted(&mut server, &prometheus, &truth);
     right(&prometheus, time, &truth);
     assert_eq!(own_metric(&server, FAILED), 0.0);
+    server.stop();
+}
+
+#[test]
+fn what_waits_for_a_receiver_that_was_never_there_outlives_a_restart() {
+    let Some(mut prometheus) =
+        prometheus("what_waits_for_a_receiver_that_was_never_there_outlives_a_restart")
+    else {
+        return;
+    };
+    prometheus.kill();
+    let folder = tempfile::tempdir().unwrap();
+    let (ports, settings) = (Ports::free(), Settings::to(prometheus.write_url()));
+    let (requests, truth) = workload(9, 100);
+    let mut server = settings.start(folder.path(), ports);
+    server.expect_warning(AWAY);
+    push_all(&server, &requests);
+    until_collected(&mut server, 3.0);
+    server.kill();
+    let mut server = settings.start(folder.path(), ports);
+    let started = seconds();
+    server.expect_warning(AWAY);
+    prometheus.restart().unwrap();
+    let time = until_counted(&mut server, &prometheus, &truth);
+    // Not only the last values: series begin with their zero, and have the samples from before the restart.
+    right(&prometheus, time, &truth);
+    let samples = prometheus.samples(&format!("traces_spanmetrics_calls_total[{RANGE}]"), time);
+    let before =
+        |(_, samples): &(Labels, Vec<(f64, f64)>)| samples.iter().filter(|(time, _)| *time < started).count();
+    assert!(samples.iter().any(|series| before(series) >= 4), "{samples:?}");
     server.stop();
 }
