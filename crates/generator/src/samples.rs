@@ -95,6 +95,16 @@ pub(crate) struct SampleLog {
     end: Mutex<Option<watch::Sender<Position>>>,
 }
 
+/// Writes a small file in one step: whoever is killed meanwhile leaves the old text or the new one.
+///
+/// # Errors
+/// When the disk fails.
+pub(crate) fn replace(path: &Path, text: &str) -> io::Result<()> {
+    let temporary = path.with_extension("new");
+    std::fs::write(&temporary, text)?;
+    std::fs::rename(&temporary, path)
+}
+
 fn path_of(folder: &Path, segment: u64) -> PathBuf {
     folder.join(format!("{segment:08}"))
 }

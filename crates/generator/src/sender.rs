@@ -19,7 +19,7 @@ use trackway_remote_write::{Client, Endpoint, Protocol, Relabel, Request, SendEr
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::batch::{Known, Requests, Style, requests};
-use crate::samples::{Follower, Position, ReadRecord, Reader, SampleLog};
+use crate::samples::{Follower, Position, ReadRecord, Reader, SampleLog, replace};
 use crate::tenant::millis;
 
 /// The header that names the tenant.
@@ -76,6 +76,8 @@ struct Place {
     reader: Reader,
     known: Known,
     sent: Position,
+    /// What lay in the log at the start: some of it may have been sent, without a note of it.
+    old: Position,
 }
 
 /// How sending ended.
@@ -105,21 +107,35 @@ pub(crate) fn sent_path(log: &SampleLog, endpoint: &Endpoint) -> PathBuf {
     log.folder().join(format!("sent-{id:016x}"))
 }
 
-/// Where a sender goes on: where it stood, or behind what there is when it is new.
+/// Where a sender goes on: where it stood, or behind what there is when it is new. That is written down at once, so that
+/// after a restart it is not new again, and nothing that waited for it is passed over.
 pub(crate) fn where_it_stood(log: &SampleLog, endpoint: &Endpoint, end: Position) -> Position {
-    let Ok(text) = std::fs::read_to_string(sent_path(log, endpoint)) else { return end };
+    let path = sent_path(log, endpoint);
+    let text = std::fs::read_to_string(&path).unwrap_or_default();
     let read = text.split_once(' ').and_then(|(segment, offset)| {
         Some(Position { segment: segment.parse().ok()?, offset: offset.trim().parse().ok()? })
     });
-    read.filter(|position| *position <= end).unwrap_or(end)
+    if let Some(known) = read.filter(|position| *position <= end) {
+        return known;
+    }
+    if let Err(error) = replace(&path, &text_of(end)) {
+        tracing::warn!(path = %path.display(), %error, "where a receiver stands cannot be written");
+    }
+    end
+}
+
+/// What stands in that file.
+fn text_of(position: Position) -> String {
+    format!("{} {}\n", position.segment, position.offset)
 }
 
 impl Sender {
     /// Sends until it shall stop; then what is left, unless the receiver is away.
     pub(crate) async fn run(self, from: Position, stop: Stop) {
-        let mut place = Place { reader: self.log.reader(from), known: Known::default(), sent: from };
-        let mut protocol = None;
         let mut end = self.log.end();
+        let old = *end.borrow();
+        let mut place = Place { reader: self.log.reader(from), known: Known::default(), sent: from, old };
+        let mut protocol = None;
         loop {
             let until = *end.borrow_and_update();
             if place.sent >= until {
@@ -185,7 +201,8 @@ impl Sender {
             }
             Err(error) => return (place, Err(error)),
         };
-        let end = self.send_all(&requests, record.position.segment, stop).await;
+        let is_old = record.position <= place.old;
+        let end = self.send_all(&requests, (record.position.segment, is_old), stop).await;
         match end {
             End::Done => self.settle(&mut place, &record, &requests),
             End::GivenUp => place.known.forget(requests.gone),
@@ -193,6 +210,7 @@ impl Sender {
             End::Other => {
                 place.known.clear();
                 place.reader.go_to(record.position.segment);
+                place.old = place.old.max(record.position);
             }
             End::Stopped => {}
         }
@@ -205,9 +223,9 @@ impl Sender {
         place.sent = record.position;
         self.log.done(&self.follower, record.position, record.samples);
         self.numbers.sent_up_to.store(requests.time_ms, Ordering::Relaxed);
-        let text = format!("{} {}\n", record.position.segment, record.position.offset);
         // Lost, it is sent once more; a disk that fails says so where samples are written.
-        if let Err(error) = std::fs::write(sent_path(&self.log, &self.receiver.endpoint), text) {
+        if let Err(error) = replace(&sent_path(&self.log, &self.receiver.endpoint), &text_of(record.position))
+        {
             tracing::debug!(tenant = %self.tenant, %error, "where a receiver stands cannot be written");
         }
     }
@@ -248,19 +266,21 @@ impl Sender {
         }
     }
 
-    async fn send_all(&self, requests: &Requests, segment: u64, stop: &Stop) -> End {
+    /// Sends a record's requests; of the record which segment it is in, and whether it may have been sent before.
+    async fn send_all(&self, requests: &Requests, of: (u64, bool), stop: &Stop) -> End {
         self.numbers.shards.store(requests.shards.len() as u64, Ordering::Relaxed);
         let all = requests.shards.iter().flatten();
         let pending = all.map(|request| (request.samples + request.histograms) as u64).sum();
         self.numbers.pending.store(pending, Ordering::Relaxed);
-        let shards = requests.shards.iter().map(|shard| self.send_shard(shard, segment, stop));
+        let shards = requests.shards.iter().map(|shard| self.send_shard(shard, of, stop));
         let ends = futures::future::join_all(shards).await;
         self.numbers.pending.store(0, Ordering::Relaxed);
         ends.into_iter().find(|end| !matches!(end, End::Done)).unwrap_or(End::Done)
     }
 
-    async fn send_shard(&self, shard: &[Request], segment: u64, stop: &Stop) -> End {
+    async fn send_shard(&self, shard: &[Request], (segment, is_old): (u64, bool), stop: &Stop) -> End {
         for request in shard {
+            let mut may_be_there = is_old;
             let mut backoff = self.receiver.endpoint.queue.min_backoff;
             loop {
                 if stop.abandon.is_cancelled() {
@@ -281,18 +301,20 @@ impl Sender {
                         break;
                     }
                     Err(SendError::Unsupported) => return End::Other,
+                    // It was taken the first time, and the answer was lost.
+                    Err(error) if may_be_there && error.says_known() => {
+                        tracing::debug!(tenant = %self.tenant, %error, "receiver has these samples already");
+                        self.count(request);
+                        self.is_back();
+                        break;
+                    }
                     Err(SendError::Rejected { status, message }) => {
-                        self.numbers.failed.fetch_add(request.samples as u64, Ordering::Relaxed);
-                        if self.refused.due() {
-                            tracing::warn!(
-                                tenant = %self.tenant, receiver = self.receiver.endpoint.name, status,
-                                samples = request.samples,
-                                "receiver refuses samples for good, they are dropped: {message}"
-                            );
-                        }
+                        self.refuse(request, status, &message);
                         break;
                     }
                     Err(error) => {
+                        let is_put_off = matches!(&error, SendError::Retry { status: Some(429), .. });
+                        may_be_there |= !is_put_off;
                         self.numbers.retried.fetch_add(request.samples as u64, Ordering::Relaxed);
                         if !self.wait(error, &mut backoff, stop).await {
                             return End::Stopped;
@@ -302,6 +324,17 @@ impl Sender {
             }
         }
         End::Done
+    }
+
+    /// A request that the receiver will never take.
+    fn refuse(&self, request: &Request, status: u16, message: &str) {
+        self.numbers.failed.fetch_add(request.samples as u64, Ordering::Relaxed);
+        if self.refused.due() {
+            tracing::warn!(
+                tenant = %self.tenant, receiver = self.receiver.endpoint.name, status, samples = request.samples,
+                "receiver refuses samples for good, they are dropped: {message}"
+            );
+        }
     }
 
     fn count(&self, request: &Request) {
@@ -376,7 +409,7 @@ impl Place {
     /// For a sender that does not go on.
     fn lost(log: &SampleLog) -> Self {
         let nowhere = Position::default();
-        Self { reader: log.reader(nowhere), known: Known::default(), sent: nowhere }
+        Self { reader: log.reader(nowhere), known: Known::default(), sent: nowhere, old: nowhere }
     }
 }
 

@@ -23,7 +23,7 @@ use trackway_wal::{Cursor, LogError, RecentHashes, Replayed, Sequence, Visitor};
 use crate::budget::Budget;
 use crate::config::Config;
 use crate::expand::external_labels;
-use crate::samples::Follower;
+use crate::samples::{Follower, replace};
 use crate::sender::{Receiver, SendNumbers, Sender, Stop, where_it_stood};
 use crate::tenant::{Tenant, millis};
 
@@ -518,10 +518,7 @@ impl Generator {
     fn write_down(&self, recent: &RecentHashes, safe: u64, now: UnixNanos) -> io::Result<()> {
         std::fs::create_dir_all(&self.config.path)?;
         recent.save(&self.config.path.join(RECENT), now)?;
-        let path = self.config.path.join(POSITION);
-        let temporary = path.with_extension("tmp");
-        std::fs::write(&temporary, format!("{:032x} {safe}\n", self.source.id()))?;
-        std::fs::rename(&temporary, &path)
+        replace(&self.config.path.join(POSITION), &format!("{:032x} {safe}\n", self.source.id()))
     }
 
     /// Whether all durable spans are counted, for tests and pages.

@@ -1,5 +1,5 @@
 //! Servers that tests speak with: an S3 in this process that fails on demand, and real ones (MinIO, Azurite, HDFS,
-//! memcached, Redis, Kafka) that are started on loopback where they are installed. And programs that send with real
+//! memcached, Redis, Kafka, Prometheus) that are started on loopback where they are installed. And programs that send with real
 //! client libraries.
 //!
 //! For tests only: nothing that is shipped depends on this crate.
@@ -12,6 +12,7 @@ mod caches;
 mod kafka;
 mod process;
 mod programs;
+mod prometheus;
 mod real;
 mod s3;
 
@@ -20,5 +21,6 @@ pub use caches::{CacheServer, RedisCluster};
 pub use kafka::Kafka;
 pub use process::{Peer, free_port};
 pub use programs::{chromium, programs};
+pub use prometheus::{Exemplar, Labels, Prometheus};
 pub use real::{Azurite, Hdfs, Minio, skipped};
 pub use s3::{ACCESS_KEY, Fault, S3Server, SECRET_KEY, Tls};

@@ -67,6 +67,16 @@ pub enum SendError {
 }
 
 impl SendError {
+    /// Whether a receiver refuses samples because it has them, or newer ones of their series: what those say to a request
+    /// that comes a second time.
+    pub fn says_known(&self) -> bool {
+        let Self::Rejected { message, .. } = self else { return false };
+        let message = message.to_ascii_lowercase().replace('-', " ");
+        ["out of order", "duplicate sample", "duplicate timestamp"]
+            .iter()
+            .any(|known| message.contains(known))
+    }
+
     pub(crate) fn retry(message: String) -> Self {
         Self::Retry { after: None, status: None, message }
     }
@@ -113,4 +123,29 @@ pub(crate) fn readable(read: &[u8], sent: &HeaderMap) -> String {
     let mut line = words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
     line.truncate(line.floor_char_boundary(MAX_ANSWER));
     line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_receiver_has_already_it_says_in_these_words() {
+        for (message, is_known) in [
+            ("http://p/api/v1/write answers 400 Bad Request: out of order sample", true),
+            ("http://p/api/v1/write answers 400 Bad Request: duplicate sample for timestamp", true),
+            (
+                "http://m/api/v1/push answers 400 Bad Request: the sample has been rejected (err-mimir-sample-out-of-order)",
+                true,
+            ),
+            ("http://m/api/v1/push answers 400 Bad Request: (err-mimir-sample-duplicate-timestamp)", true),
+            ("http://t/api/v1/receive answers 409 Conflict: store locally: Out of order sample", true),
+            ("http://p/api/v1/write answers 400 Bad Request: out of bounds", false),
+            ("http://p/api/v1/write answers 400 Bad Request: label value too long", false),
+        ] {
+            let refused = SendError::Rejected { status: 400, message: message.to_owned() };
+            assert_eq!(refused.says_known(), is_known, "{message}");
+        }
+        assert!(!SendError::retry("out of order".to_owned()).says_known());
+    }
 }
