@@ -70,6 +70,10 @@ impl Source for FakeLog {
         self.id
     }
 
+    fn low_water(&self) -> Sequence {
+        Sequence(0)
+    }
+
     fn durable(&self) -> watch::Receiver<Sequence> {
         self.durable.subscribe()
     }
