@@ -7,10 +7,11 @@
 /// The label with the metric's name.
 pub(crate) const NAME: &str = "__name__";
 /// Labels of span metrics that are not attributes; an attribute that would be called so gets `__` before it.
-pub(crate) const INTRINSIC: [&str; 5] =
-    ["service", "span_name", "span_kind", "status_code", "status_message"];
-/// The same of `traces_target_info`.
-pub(crate) const OF_TARGET: [&str; 2] = ["job", "instance"];
+pub(crate) const INTRINSIC: [&str; 7] =
+    ["service", "span_name", "span_kind", "status_code", "status_message", "job", "instance"];
+/// The same of `traces_target_info`, as in Tempo.
+pub(crate) const OF_TARGET: [&str; 6] =
+    ["span_name", "span_kind", "status_code", "status_message", "job", "instance"];
 /// The only label of the series that stands for those that were one too many.
 pub(crate) const OVERFLOW: (&str, &str) = ("metric_overflow", "true");
 /// The value that stands for those of a label that were one too many.

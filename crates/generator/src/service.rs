@@ -90,6 +90,11 @@ pub enum OpenError {
     },
 }
 
+/// Whether it is time for what is done so often, milliseconds; also when the clock was set back, and never would come there.
+pub(crate) fn is_due(now_ms: i64, next_ms: i64, every_ms: i64) -> bool {
+    now_ms >= next_ms || next_ms.saturating_sub(now_ms) > every_ms
+}
+
 /// A sender as pages and metrics see it.
 #[derive(Clone, Debug)]
 pub(crate) struct Sending {
@@ -333,7 +338,7 @@ impl Generator {
     fn step(&self, is_last: bool) -> Vec<(Sender, crate::samples::Position)> {
         let mut reading = self.reading.lock();
         let now_ms = millis(self.clock.now());
-        if now_ms >= reading.next_tidy_ms {
+        if is_due(now_ms, reading.next_tidy_ms, TIDY_EVERY_MS) {
             reading.next_tidy_ms = now_ms.saturating_add(TIDY_EVERY_MS);
             reading.is_wanted = self.config.overrides.makes_metrics();
             self.update_all(now_ms);
@@ -359,7 +364,7 @@ impl Generator {
             if is_caught_up {
                 tenant.expire(now_ms);
             }
-            if is_last || now_ms >= tenant.next_collection_ms {
+            if is_last || tenant.is_due(now_ms) {
                 self.collect(&mut tenant, now_ms);
             }
             if is_last {
@@ -496,7 +501,7 @@ impl Generator {
     /// Tells the ingester's log what is needed, and writes that down.
     fn keep(&self, reading: &mut Reading, safe: u64, is_last: bool) {
         let now = self.clock.now();
-        let is_due = is_last || millis(now) >= reading.next_keep_ms;
+        let is_due = is_last || is_due(millis(now), reading.next_keep_ms, KEEP_EVERY_MS);
         if Some(safe) == reading.written || !is_due {
             return;
         }

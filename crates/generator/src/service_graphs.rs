@@ -19,6 +19,7 @@ use crate::facts::{Facts, seconds_between};
 use crate::filter::{Filter, PolicyError};
 use crate::labels::{self, sanitize_beside};
 use crate::registry::{Kind, Metric, Observation, Registry, TableId};
+use crate::service::is_due;
 use crate::shape::histogram;
 use crate::span_metrics::Multiplier;
 use crate::wanted::{Slot, Wanted, put_text};
@@ -344,7 +345,7 @@ impl ServiceGraphsProcessor {
                 None => self.tally.expired += 1,
             }
         }
-        if now_ms.saturating_sub(self.tidied_ms) < TIDY_EVERY_MS {
+        if !is_due(now_ms, self.tidied_ms.saturating_add(TIDY_EVERY_MS), TIDY_EVERY_MS) {
             return;
         }
         self.tidied_ms = now_ms;

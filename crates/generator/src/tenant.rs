@@ -21,6 +21,7 @@ use crate::patterns::Patterns;
 use crate::record::{self, Moment, Record};
 use crate::registry::{Bounds, Registry, Restored, TableId};
 use crate::samples::{Position, SampleLog};
+use crate::service::is_due;
 use crate::service_graphs::{EdgeTally, ServiceGraphsProcessor};
 use crate::span_metrics::SpanMetricsProcessor;
 use crate::wanted::{Wanted, put_text};
@@ -69,7 +70,7 @@ pub(crate) struct Tenant {
     unsynced: u64,
     /// When series were last collected, or the tenant's metrics began.
     before_ms: i64,
-    pub(crate) next_collection_ms: i64,
+    next_collection_ms: i64,
     next_forget_ms: i64,
     /// When a span last came, Unix milliseconds.
     last_span_ms: i64,
@@ -231,10 +232,17 @@ impl Tenant {
         }
     }
 
+    fn interval_ms(&self) -> i64 {
+        i64::try_from(self.limits.generator.collection_interval.as_millis()).unwrap_or(i64::MAX).max(1)
+    }
+
     fn schedule(&mut self, now_ms: i64) {
-        let interval =
-            i64::try_from(self.limits.generator.collection_interval.as_millis()).unwrap_or(i64::MAX).max(1);
-        self.next_collection_ms = now_ms.saturating_add(interval);
+        self.next_collection_ms = now_ms.saturating_add(self.interval_ms());
+    }
+
+    /// Whether it is time for a collection.
+    pub(crate) fn is_due(&self, now_ms: i64) -> bool {
+        is_due(now_ms, self.next_collection_ms, self.interval_ms())
     }
 
     /// Counts a request.
@@ -318,7 +326,7 @@ impl Tenant {
         if std::mem::take(&mut self.registry.overflowed) {
             self.say_overflow();
         }
-        if now_ms >= self.next_forget_ms {
+        if is_due(now_ms, self.next_forget_ms, FORGET_EVERY_MS) {
             self.next_forget_ms = now_ms.saturating_add(FORGET_EVERY_MS);
             self.registry.demand.advance();
             self.registry.cardinality.advance();
@@ -350,8 +358,8 @@ impl Tenant {
     /// The last record of the ingester's log that is not needed any more. What was collected is synced now and then, or
     /// `at_once`.
     pub(crate) fn safe(&mut self, now_ms: i64, at_once: bool) -> u64 {
-        let is_due = at_once || now_ms.saturating_sub(self.last_sync_ms) >= SYNC_EVERY_MS;
-        if self.unsynced > self.safe && is_due {
+        let is_time = is_due(now_ms, self.last_sync_ms.saturating_add(SYNC_EVERY_MS), SYNC_EVERY_MS);
+        if self.unsynced > self.safe && (at_once || is_time) {
             self.sync(now_ms);
         }
         self.safe

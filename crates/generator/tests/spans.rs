@@ -205,6 +205,17 @@ fn labels_are_those_that_are_asked_for() {
                 .to_owned(),
         ),
         (
+            "who it is stays who it is",
+            with(|all| {
+                all.span_metrics.intrinsic = off;
+                all.span_metrics.target_info = true;
+                all.span_metrics.dimensions = texts(["job", "instance"]);
+            }),
+            service("web").with("service.instance.id", "i-1").with("job", "1"),
+            span("x", SERVER, 1, 0).with("instance", "2"),
+            r#"__instance="2",__job="1",instance="i-1",job="web""#.to_owned(),
+        ),
+        (
             "names that become the same: the last counts",
             dimensions(texts(["a.b", "a-b"])),
             web(),
@@ -342,12 +353,13 @@ fn resources_tell_what_they_are() {
             info(|_| {}),
             service("web")
                 .with("job", "1")
+                .with("span.name", "6")
                 .with("instance", "2")
                 .with("__name__", "3")
                 .with("a.b", "4")
                 .with("a/b", "5"),
             r#"job="web",service="web","#,
-            Some(r#"____name__="3",__instance="2",__job="1",a_b="5",job="web""#),
+            Some(r#"____name__="3",__instance="2",__job="1",__span_name="6",a_b="5",job="web""#),
         ),
     ];
     for (name, settings, resource, labels, expected) in cases {

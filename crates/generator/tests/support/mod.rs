@@ -33,6 +33,7 @@ pub const TENANT: &str = "shop";
 struct Stored {
     tenant: TenantId,
     received: u64,
+    hash: u128,
     refused: Vec<u32>,
     body: Vec<u8>,
 }
@@ -54,8 +55,9 @@ impl FakeLog {
 
     pub fn append(&self, tenant: &str, received: u64, refused: &[u32], body: &[u8]) {
         let tenant = TenantId::new(tenant).unwrap();
+        let hash = request_hash(&tenant, body);
         let mut records = self.records.lock();
-        records.push(Stored { tenant, received, refused: refused.to_vec(), body: body.to_vec() });
+        records.push(Stored { tenant, received, hash, refused: refused.to_vec(), body: body.to_vec() });
         self.durable.send_replace(Sequence(records.len() as u64));
     }
 
@@ -86,7 +88,7 @@ impl Source for FakeLog {
                 sequence: Sequence(number),
                 tenant: &record.tenant,
                 received: record.received,
-                hash: request_hash(&record.tenant, &record.body),
+                hash: record.hash,
                 refused: &record.refused,
                 body: &record.body,
             });
@@ -336,5 +338,5 @@ pub fn map<const N: usize>(entries: [(&str, f64); N]) -> BTreeMap<String, f64> {
 
 /// The sum of all series.
 pub fn sum(series: &BTreeMap<String, f64>) -> f64 {
-    series.values().sum()
+    series.values().fold(0.0, |sum, value| sum + value)
 }

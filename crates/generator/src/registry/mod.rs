@@ -7,9 +7,12 @@
 //! that is labelled `metric_overflow="true"`, and nothing is lost from the sums. Entities keep their number for as long
 //! as they live, and numbers are not used twice.
 
+mod carry;
+mod metric;
+mod table;
+
 use std::sync::Arc;
 
-use hashbrown::HashTable;
 use trackway_common::TraceId;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -18,235 +21,14 @@ use crate::cardinality::Cardinality;
 use crate::demand::Demand;
 use crate::labels;
 use crate::native::NativeHistogram;
+pub(crate) use metric::{Form, Kind, Metric, NativeForm, Shape, series_of};
+use table::ENTITY_BYTES;
+pub(crate) use table::{Entity, Exemplar, Gone, Native, Place, Table, TableId};
 
-/// Bytes of an entity besides its labels and values, about.
-const ENTITY_BYTES: usize = 224;
 /// Exemplars of an entity between two collections; there is one a bucket.
 const EXEMPLARS_MAX: usize = 64;
 /// For so many more there is made room at a time.
 const EXEMPLARS_STEP: usize = 4;
-
-/// What a metric is.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Kind {
-    /// Only grows.
-    Counter,
-    /// Is what it was set to.
-    Gauge,
-    /// Counts by size.
-    Histogram(Form),
-}
-
-/// Which forms a histogram has.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Form {
-    /// Upper bounds of the classic form's buckets, if there is that form.
-    pub(crate) bounds: Option<Arc<[f64]>>,
-    /// Settings of the native form, if there is that form.
-    pub(crate) native: Option<NativeForm>,
-}
-
-/// How native histograms grow.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct NativeForm {
-    pub(crate) factor: f64,
-    pub(crate) max_buckets: u32,
-    pub(crate) min_reset_ms: i64,
-}
-
-/// A metric of a table.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Metric {
-    pub(crate) name: String,
-    pub(crate) kind: Kind,
-    /// Whether most entities lack it: it does not count when room for a new one is looked for.
-    pub(crate) is_rare: bool,
-}
-
-impl Metric {
-    /// How many series an entity has of it.
-    pub(crate) fn series(&self) -> usize {
-        match &self.kind {
-            Kind::Counter | Kind::Gauge => 1,
-            // Each bucket, the one without bound, sum and count.
-            Kind::Histogram(form) => {
-                form.bounds.as_ref().map_or(0, |bounds| bounds.len() + 3) + usize::from(form.native.is_some())
-            }
-        }
-    }
-
-    /// How many numbers an entity has of it: counts of each bucket and behind the last bound, then the sum.
-    pub(crate) fn width(&self) -> usize {
-        match &self.kind {
-            Kind::Counter | Kind::Gauge => 1,
-            Kind::Histogram(form) => form.bounds.as_ref().map_or(0, |bounds| bounds.len() + 2),
-        }
-    }
-
-    pub(crate) fn native(&self) -> Option<NativeForm> {
-        match &self.kind {
-            Kind::Histogram(form) => form.native,
-            _ => None,
-        }
-    }
-}
-
-/// Metrics that share their label sets. At most eight.
-pub(crate) type Shape = Vec<Metric>;
-
-/// An observation worth showing.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Exemplar {
-    /// Which metric of the table.
-    pub(crate) metric: u8,
-    /// Which of its buckets; the last is the one without bound.
-    pub(crate) bucket: u8,
-    pub(crate) trace: TraceId,
-    pub(crate) value: f64,
-    /// When it was seen, Unix milliseconds.
-    pub(crate) time_ms: i64,
-}
-
-/// A native histogram, and since when it counts.
-#[derive(Clone, Debug)]
-pub(crate) struct Native {
-    pub(crate) histogram: NativeHistogram,
-    pub(crate) since_ms: i64,
-}
-
-/// A label set and what was counted for it.
-#[derive(Clone, Debug)]
-pub(crate) struct Entity {
-    pub(crate) id: u32,
-    hash: u64,
-    pub(crate) labels: Box<[u8]>,
-    /// When it was last counted, Unix milliseconds.
-    pub(crate) updated_ms: i64,
-    /// A bit for each metric that it has.
-    pub(crate) present: u8,
-    /// A bit for each metric that it did not have at the last collection.
-    pub(crate) fresh: u8,
-    /// Segment of the log of samples that has its labels; 0 for none.
-    pub(crate) segment: u64,
-    pub(crate) values: Box<[f64]>,
-    pub(crate) natives: Box<[Native]>,
-    pub(crate) exemplars: Vec<Exemplar>,
-    /// A bit for each bucket that has an exemplar.
-    exemplified: u64,
-}
-
-impl Entity {
-    fn bytes(&self) -> usize {
-        ENTITY_BYTES
-            + self.labels.len()
-            + self.values.len() * 8
-            + self.natives.len() * size_of::<Native>()
-            + self.natives.iter().map(|native| native.histogram.bytes()).sum::<usize>()
-            + self.exemplars.capacity() * size_of::<Exemplar>()
-    }
-}
-
-/// An entity that is gone: its series end.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Gone {
-    pub(crate) id: u32,
-    /// A bit for each metric that was collected.
-    pub(crate) present: u8,
-    pub(crate) labels: Box<[u8]>,
-    /// Segment of the log of samples that has its labels; 0 for none.
-    pub(crate) segment: u64,
-}
-
-/// Which table.
-pub(crate) type TableId = usize;
-/// Which entity of a table. Good until the next collection.
-pub(crate) type Place = u32;
-
-/// The label sets of metrics that share them.
-#[derive(Debug)]
-pub(crate) struct Table {
-    pub(crate) shape: Shape,
-    /// Where each metric's numbers begin.
-    offsets: Vec<usize>,
-    width: usize,
-    usual_series: usize,
-    index: HashTable<Place>,
-    entities: Vec<Option<Entity>>,
-    free: Vec<Place>,
-    overflow: Option<Place>,
-    /// Whether nobody counts in it any more.
-    is_retired: bool,
-    /// Entities that are gone and of which the log of samples does not know yet.
-    pub(crate) gone: Vec<Gone>,
-}
-
-impl Table {
-    fn new(shape: Shape) -> Self {
-        let mut width = 0;
-        let offsets = shape.iter().map(|metric| (width, width += metric.width()).0).collect();
-        let usual = shape.iter().filter(|metric| !metric.is_rare).map(Metric::series).sum();
-        Self {
-            shape,
-            offsets,
-            width,
-            usual_series: usual,
-            index: HashTable::new(),
-            entities: Vec::new(),
-            free: Vec::new(),
-            overflow: None,
-            is_retired: false,
-            gone: Vec::new(),
-        }
-    }
-
-    pub(crate) fn entities(&self) -> impl Iterator<Item = &Entity> {
-        self.entities.iter().flatten()
-    }
-
-    fn find(&self, hash: u64, labels: &[u8]) -> Option<Place> {
-        let same = |place: &Place| {
-            self.entities
-                .get(*place as usize)
-                .and_then(Option::as_ref)
-                .is_some_and(|entity| entity.hash == hash && *entity.labels == *labels)
-        };
-        self.index.find(hash, same).copied()
-    }
-
-    fn get_mut(&mut self, place: Place) -> Option<&mut Entity> {
-        self.entities.get_mut(place as usize)?.as_mut()
-    }
-
-    fn insert(&mut self, entity: Entity) -> Place {
-        let place = self.free.pop().unwrap_or_else(|| {
-            self.entities.push(None);
-            // Entities are bounded in bytes, far below 2^32 of them.
-            u32::try_from(self.entities.len() - 1).unwrap_or(u32::MAX)
-        });
-        let hash = entity.hash;
-        if let Some(slot) = self.entities.get_mut(place as usize) {
-            *slot = Some(entity);
-        }
-        let entities = &self.entities;
-        let rehash = |place: &Place| {
-            entities.get(*place as usize).and_then(Option::as_ref).map_or(0, |entity| entity.hash)
-        };
-        self.index.insert_unique(hash, place, rehash);
-        place
-    }
-
-    fn remove(&mut self, place: Place) -> Option<Entity> {
-        let entity = self.entities.get_mut(place as usize)?.take()?;
-        if let Ok(found) = self.index.find_entry(entity.hash, |candidate| *candidate == place) {
-            found.remove();
-        }
-        self.free.push(place);
-        if self.overflow == Some(place) {
-            self.overflow = None;
-        }
-        Some(entity)
-    }
-}
 
 /// What a tenant's registry may hold.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -586,54 +368,6 @@ impl Registry {
         }
     }
 
-    /// Gives what was counted in one table to the entities with the same labels in another, as far as metrics are the
-    /// same there; histograms may have one form more or less.
-    fn carry_over(&mut self, from: TableId, to: TableId) {
-        let (old, new) = (&self.tables[from], &self.tables[to]);
-        let pairs: Vec<Shared> =
-            (0..old.shape.len()).filter_map(|metric| Shared::of(old, metric, new)).collect();
-        if pairs.is_empty() {
-            return;
-        }
-        for place in 0..self.tables[from].entities.len() {
-            let Some(old) = self.tables[from].entities[place].take() else { continue };
-            self.carry_over_entity(&old, to, &pairs);
-            self.tables[from].entities[place] = Some(old);
-        }
-    }
-
-    fn carry_over_entity(&mut self, old: &Entity, to: TableId, pairs: &[Shared]) {
-        if !pairs.iter().any(|pair| old.present & 1 << pair.from != 0) {
-            return;
-        }
-        let known = self.tables[to].find(old.hash, &old.labels);
-        let place = known.unwrap_or_else(|| self.add(to, &old.labels, old.hash));
-        let table = &mut self.tables[to];
-        if texts_overflow(&old.labels) {
-            table.overflow = Some(place);
-        }
-        let Some(new) = table.entities.get_mut(place as usize).and_then(Option::as_mut) else { return };
-        new.updated_ms = new.updated_ms.max(old.updated_ms);
-        for pair in pairs {
-            let bit = 1 << pair.to;
-            if old.present & 1 << pair.from == 0 || new.present & bit != 0 {
-                continue;
-            }
-            new.present |= bit;
-            // Known to receivers as what it was: another form that begins does so without a zero.
-            new.fresh |= if old.fresh & 1 << pair.from == 0 { 0 } else { bit };
-            let series = table.shape[pair.to].series();
-            self.series += series;
-            self.tally.series_added += series as u64;
-            if let Some((old_at, new_at, width)) = pair.values {
-                new.values[new_at..new_at + width].copy_from_slice(&old.values[old_at..old_at + width]);
-            }
-            if let Some((old_at, new_at)) = pair.natives {
-                new.natives[new_at].clone_from(&old.natives[old_at]);
-            }
-        }
-    }
-
     fn end(&mut self, is_over: impl Fn(TableId, &Entity) -> bool) {
         for id in 0..self.tables.len() {
             let table = &mut self.tables[id];
@@ -682,41 +416,6 @@ impl Registry {
     }
 }
 
-/// What two tables have in common of a metric.
-#[derive(Debug)]
-struct Shared {
-    /// Which metric of the one, and of the other.
-    from: usize,
-    to: usize,
-    /// Where its numbers are in the one and the other, and how many.
-    values: Option<(usize, usize, usize)>,
-    /// Which of the native histograms it is.
-    natives: Option<(usize, usize)>,
-}
-
-impl Shared {
-    fn of(old: &Table, from: usize, new: &Table) -> Option<Self> {
-        let metric = &old.shape[from];
-        let to = new.shape.iter().position(|other| other.name == metric.name)?;
-        let (has_values, has_native) = match (&metric.kind, &new.shape[to].kind) {
-            (Kind::Histogram(old), Kind::Histogram(new)) => (
-                old.bounds.is_some() && old.bounds == new.bounds,
-                old.native.is_some() && old.native == new.native,
-            ),
-            (old, new) => (old == new, false),
-        };
-        let number = |table: &Table, metric: usize| {
-            table.shape[..metric].iter().filter(|metric| metric.native().is_some()).count()
-        };
-        (has_values || has_native).then(|| Self {
-            from,
-            to,
-            values: has_values.then(|| (old.offsets[from], new.offsets[to], metric.width())),
-            natives: has_native.then(|| (number(old, from), number(new, to))),
-        })
-    }
-}
-
 /// What an entity had when the process ended.
 #[derive(Debug)]
 pub(crate) struct Restored {
@@ -751,14 +450,4 @@ fn observe_native(native: &mut Native, form: NativeForm, seen: Observation) {
 
 fn texts_overflow(labels: &[u8]) -> bool {
     labels::texts(labels).eq([labels::OVERFLOW])
-}
-
-/// Series of an entity that has these metrics.
-pub(crate) fn series_of(shape: &[Metric], present: u8) -> usize {
-    shape
-        .iter()
-        .enumerate()
-        .filter(|(metric, _)| present & 1 << metric != 0)
-        .map(|(_, metric)| metric.series())
-        .sum()
 }
