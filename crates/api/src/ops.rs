@@ -101,7 +101,10 @@ pub(crate) async fn metrics(State(state): State<ApiState>) -> Response {
         config.revision, config.tempo_version
     );
     let mut out = String::new();
-    for part in [state.admin.metrics_text(), build, state.metrics.text()] {
+    // Some of it waits for locks that are held while a disk is written to.
+    let admin = Arc::clone(&state.admin);
+    let of_process = tokio::task::spawn_blocking(move || admin.metrics_text()).await.unwrap_or_default();
+    for part in [of_process, build, state.metrics.text()] {
         out.push_str(part.trim_end().trim_end_matches(METRICS_END).trim_end());
         if !out.is_empty() && !out.ends_with('\n') {
             out.push('\n');

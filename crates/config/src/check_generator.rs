@@ -225,6 +225,12 @@ impl Findings<'_> {
         if buckets.len() > MAX_BUCKETS {
             self.add(key, format!("{key} has {} entries; use {MAX_BUCKETS} at the most", buckets.len()));
         }
+        if let Some(bound) = buckets.iter().find(|bound| !bound.is_finite()) {
+            self.add(
+                key,
+                format!("{key} has {bound}; the bucket without bound is there anyway, leave it out"),
+            );
+        }
         for (place, pair) in buckets.windows(2).enumerate() {
             let &[before, after] = pair else { continue };
             if after <= before {

@@ -27,7 +27,7 @@ const FRAME: u64 = 13;
 /// The largest record: far above what the memory for series allows.
 const RECORD_MAX: u64 = 1 << 30;
 /// Segments of tenants with few series end early, so that what was sent can go.
-const SMALL_SEGMENT: u64 = 256 << 10;
+const SMALL_SEGMENT: u64 = 64 << 10;
 /// So many records are in a segment at least, if it is not full before.
 const RECORDS_PER_SEGMENT: u64 = 64;
 
@@ -75,6 +75,8 @@ struct State {
     file: Option<File>,
     followers: Vec<Arc<Follower>>,
     last_record: u64,
+    /// Whether the newest segment ends in half a record.
+    is_torn: bool,
 }
 
 impl Follower {
@@ -154,7 +156,7 @@ impl SampleLog {
         let end = segments
             .back()
             .map_or(Position::default(), |last| Position { segment: last.number, offset: last.bytes });
-        let state = State { segments, file: None, followers: Vec::new(), last_record: 0 };
+        let state = State { segments, file: None, followers: Vec::new(), last_record: 0, is_torn: false };
         Ok(Arc::new(Self {
             folder: folder.to_owned(),
             codec,
@@ -174,40 +176,46 @@ impl SampleLog {
         let enough = (state.last_record * RECORDS_PER_SEGMENT).max(SMALL_SEGMENT).min(self.segment_bytes);
         if let (Some(_), Some(segment)) = (&state.file, state.segments.back())
             && segment.bytes < enough
+            && !state.is_torn
         {
             return Ok(segment.number);
         }
-        if let Some(full) = state.file.take() {
+        let (full, number) =
+            (state.file.take(), state.segments.back().map_or(1, |segment| segment.number + 1));
+        // Those who read do not wait for the disk.
+        drop(state);
+        if let Some(full) = full {
             full.sync_data()?;
         }
-        let number = state.segments.back().map_or(1, |segment| segment.number + 1);
-        let mut file = File::create(path_of(&self.folder, number))?;
+        let path = path_of(&self.folder, number);
+        let mut file = File::options().append(true).create(true).open(&path)?;
+        // What an attempt before this one left.
+        file.set_len(0)?;
         file.write_all(&MAGIC)?;
         file.write_all(&VERSION.to_le_bytes())?;
-        state.file = Some(file);
-        state.segments.push_back(Segment { number, bytes: HEADER, samples: 0, newest_ms: i64::MAX });
+        File::open(&self.folder)?.sync_all()?;
+        let mut state = self.state.lock();
+        (state.file, state.is_torn) = (Some(file), false);
+        state.segments.push_back(Segment { number, bytes: HEADER, samples: 0, newest_ms: i64::MIN });
         Ok(number)
     }
 
     /// Appends a record to the segment that [`Self::prepare`] named, and tells those who follow.
     ///
     /// # Errors
-    /// When it cannot be written; nothing of it is there then, and the next record begins a new segment.
+    /// When it cannot be written; nothing of it is there then.
     pub(crate) fn append(&self, payload: &[u8], samples: usize, time_ms: i64) -> io::Result<()> {
         let packed = pack(self.codec, payload)?;
         let mut state = self.state.lock();
-        let State { segments, file, last_record, .. } = &mut *state;
+        let State { segments, file, last_record, is_torn, .. } = &mut *state;
         let (Some(out), Some(segment)) = (file.as_mut(), segments.back_mut()) else {
             return Err(io::Error::other("no segment is open"));
         };
         let frame = frame(&packed, self.codec, samples)?;
         let written = out.write_all(&frame);
         if let Err(error) = written {
-            // Half a record is cut off; where that fails too, readers stop at its checksum.
-            if let Err(problem) = out.set_len(segment.bytes) {
-                tracing::debug!(%problem, "half a record stays at the end of a segment");
-            }
-            *file = None;
+            // Half a record is cut off; where that fails too, the next one begins a new segment.
+            *is_torn = out.set_len(segment.bytes).is_err();
             return Err(error);
         }
         segment.bytes += frame.len() as u64;

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use trackway_common::{Clock, Seldom, TenantId};
 use trackway_overrides::Overrides;
@@ -24,6 +25,10 @@ use crate::tenant::millis;
 
 /// The header that names the tenant.
 const ORG_ID: HeaderName = HeaderName::from_static("x-scope-orgid");
+/// Requests to one receiver at a time, of all tenants together.
+pub(crate) const REQUESTS_MAX: usize = 100;
+/// The longest pause after which it is tried again while the process stops.
+const LAST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause that a receiver can ask for.
 const PAUSE_MAX: Duration = Duration::from_secs(300);
 
@@ -33,6 +38,8 @@ pub(crate) struct Receiver {
     pub(crate) endpoint: Arc<Endpoint>,
     pub(crate) client: Client,
     pub(crate) relabel: Arc<Relabel>,
+    /// Requests to it, of all tenants.
+    pub(crate) requests: Arc<Semaphore>,
 }
 
 /// Counts of one tenant and receiver, by the names of Prometheus's metrics.
@@ -103,7 +110,8 @@ pub(crate) struct Stop {
 
 /// The file that says up to where a receiver has everything.
 pub(crate) fn sent_path(log: &SampleLog, endpoint: &Endpoint) -> PathBuf {
-    let id = xxh3_64([endpoint.name.as_bytes(), endpoint.url.as_bytes()].join(&0).as_slice());
+    // By its name alone: what waits goes to the right place when an address is mended.
+    let id = xxh3_64(endpoint.name.as_bytes());
     log.folder().join(format!("sent-{id:016x}"))
 }
 
@@ -111,13 +119,20 @@ pub(crate) fn sent_path(log: &SampleLog, endpoint: &Endpoint) -> PathBuf {
 /// after a restart it is not new again, and nothing that waited for it is passed over.
 pub(crate) fn where_it_stood(log: &SampleLog, endpoint: &Endpoint, end: Position) -> Position {
     let path = sent_path(log, endpoint);
-    let text = std::fs::read_to_string(&path).unwrap_or_default();
-    let read = text.split_once(' ').and_then(|(segment, offset)| {
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => Some(text),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(_) => Some(String::new()),
+    };
+    let is_new = text.is_none();
+    let read = text.as_deref().and_then(|text| text.split_once(' ')).and_then(|(segment, offset)| {
         Some(Position { segment: segment.parse().ok()?, offset: offset.trim().parse().ok()? })
     });
     if let Some(known) = read.filter(|position| *position <= end) {
         return known;
     }
+    // What cannot be read says nothing: rather twice than not at all.
+    let end = if is_new { end } else { Position { segment: log.first_segment(), offset: 0 } };
     if let Err(error) = replace(&path, &text_of(end)) {
         tracing::warn!(path = %path.display(), %error, "where a receiver stands cannot be written");
     }
@@ -155,7 +170,8 @@ impl Sender {
             match self.step(place, until, known, &stop).await {
                 (left, Ok(End::Done | End::GivenUp)) => place = left,
                 (left, Ok(End::Other)) => (place, protocol) = (left, None),
-                (_, Ok(End::Stopped)) => break,
+                // What is not sent stays for the next start.
+                (_, Ok(End::Stopped)) => return,
                 (left, Err(error)) => {
                     place = left;
                     tracing::warn!(tenant = %self.tenant, %error, "log of samples cannot be read; tried again");
@@ -187,7 +203,10 @@ impl Sender {
             (place, read)
         });
         let Ok((mut place, read)) = read.await else {
-            // Only a panic or the end of the process: nothing is sent, and it is not tried again.
+            // Only a panic, or the end of the process.
+            if !stop.drain.is_cancelled() {
+                tracing::error!(tenant = %self.tenant, "samples cannot be made into requests; they wait for the next start");
+            }
             return (Place::lost(&self.log), Ok(End::Stopped));
         };
         let (record, requests) = match read {
@@ -204,7 +223,7 @@ impl Sender {
         let is_old = record.position <= place.old;
         let end = self.send_all(&requests, (record.position.segment, is_old), stop).await;
         match end {
-            End::Done => self.settle(&mut place, &record, &requests),
+            End::Done => self.settle(&mut place, &record, &requests).await,
             End::GivenUp => place.known.forget(requests.gone),
             // Read again, by whoever comes next.
             End::Other => {
@@ -218,16 +237,18 @@ impl Sender {
     }
 
     /// A record is done with.
-    fn settle(&self, place: &mut Place, record: &ReadRecord, requests: &Requests) {
+    async fn settle(&self, place: &mut Place, record: &ReadRecord, requests: &Requests) {
         place.known.forget(requests.gone.iter().copied());
         place.sent = record.position;
-        self.log.done(&self.follower, record.position, record.samples);
         self.numbers.sent_up_to.store(requests.time_ms, Ordering::Relaxed);
+        let (path, text) = (sent_path(&self.log, &self.receiver.endpoint), text_of(record.position));
+        let written = tokio::task::spawn_blocking(move || replace(&path, &text)).await;
         // Lost, it is sent once more; a disk that fails says so where samples are written.
-        if let Err(error) = replace(&sent_path(&self.log, &self.receiver.endpoint), &text_of(record.position))
-        {
+        if let Ok(Err(error)) = written {
             tracing::debug!(tenant = %self.tenant, %error, "where a receiver stands cannot be written");
         }
+        // After the file, which is not to come back when the tenant goes.
+        self.log.done(&self.follower, record.position, record.samples);
     }
 
     fn style(&self, protocol: Protocol) -> OwnedStyle {
@@ -252,7 +273,12 @@ impl Sender {
     async fn negotiate(&self, stop: &Stop) -> Option<Protocol> {
         let mut backoff = self.receiver.endpoint.queue.min_backoff;
         loop {
-            match self.receiver.client.negotiate(&self.headers()).await {
+            let headers = self.headers();
+            let answer = tokio::select! {
+                answer = self.receiver.client.negotiate(&headers) => answer,
+                () = stop.abandon.cancelled() => return None,
+            };
+            match answer {
                 Ok(protocol) => {
                     self.is_back();
                     return Some(protocol);
@@ -290,10 +316,13 @@ impl Sender {
                     return End::GivenUp;
                 }
                 let headers = self.headers();
+                // A semaphore that is never closed always gives.
+                let turn = self.receiver.requests.acquire().await;
                 let sent = tokio::select! {
                     sent = self.receiver.client.send(request, &headers) => sent,
                     () = stop.abandon.cancelled() => return End::Stopped,
                 };
+                drop(turn);
                 match sent {
                     Ok(_) => {
                         self.count(request);
@@ -308,6 +337,14 @@ impl Sender {
                         self.is_back();
                         break;
                     }
+                    // A login that is wrong is mended by somebody; until then samples wait.
+                    Err(SendError::Rejected { status: 401 | 403 | 407, message }) => {
+                        let error = SendError::Retry { after: None, status: None, message };
+                        self.numbers.retried.fetch_add(all_of(request), Ordering::Relaxed);
+                        if !self.wait(error, &mut backoff, stop).await {
+                            return End::Stopped;
+                        }
+                    }
                     Err(SendError::Rejected { status, message }) => {
                         self.refuse(request, status, &message);
                         break;
@@ -315,7 +352,7 @@ impl Sender {
                     Err(error) => {
                         let is_put_off = matches!(&error, SendError::Retry { status: Some(429), .. });
                         may_be_there |= !is_put_off;
-                        self.numbers.retried.fetch_add(request.samples as u64, Ordering::Relaxed);
+                        self.numbers.retried.fetch_add(all_of(request), Ordering::Relaxed);
                         if !self.wait(error, &mut backoff, stop).await {
                             return End::Stopped;
                         }
@@ -328,7 +365,7 @@ impl Sender {
 
     /// A request that the receiver will never take.
     fn refuse(&self, request: &Request, status: u16, message: &str) {
-        self.numbers.failed.fetch_add(request.samples as u64, Ordering::Relaxed);
+        self.numbers.failed.fetch_add(all_of(request), Ordering::Relaxed);
         if self.refused.due() {
             tracing::warn!(
                 tenant = %self.tenant, receiver = self.receiver.endpoint.name, status, samples = request.samples,
@@ -357,19 +394,21 @@ impl Sender {
             SendError::Retry { after, .. } => after,
             _ => None,
         };
-        let pause = asked.unwrap_or(*backoff).min(PAUSE_MAX);
+        let pause = asked.unwrap_or_default().max(*backoff).min(PAUSE_MAX);
         *backoff = backoff.saturating_mul(2).min(self.receiver.endpoint.queue.max_backoff);
         self.pause(pause, stop).await
     }
 
     /// `false` when the process stops.
     async fn pause(&self, pause: Duration, stop: &Stop) -> bool {
-        if stop.drain.is_cancelled() {
+        // While the process stops, a receiver has a little patience and no more.
+        let ended = if stop.drain.is_cancelled() { &stop.abandon } else { &stop.drain };
+        if ended.is_cancelled() || (stop.drain.is_cancelled() && pause > LAST_PAUSE) {
             return false;
         }
         tokio::select! {
             () = tokio::time::sleep(pause) => true,
-            () = stop.drain.cancelled() => false,
+            () = ended.cancelled() => pause <= LAST_PAUSE,
         }
     }
 
@@ -403,6 +442,11 @@ impl Sender {
         }
         headers
     }
+}
+
+/// Samples and native histograms.
+fn all_of(request: &Request) -> u64 {
+    (request.samples + request.histograms) as u64
 }
 
 impl Place {
@@ -463,8 +507,8 @@ fn read(place: &mut Place, until: Position, style: &OwnedStyle) -> io::Result<Re
         return Err(io::Error::other("a newer version wrote this record"));
     };
     if requests.time_ms < style.oldest_ms {
-        let dropped: usize = requests.shards.drain(..).flatten().map(|request| request.samples).sum();
-        style.numbers.too_old.fetch_add(dropped as u64, Ordering::Relaxed);
+        let dropped = requests.shards.drain(..).flatten().map(|request| all_of(&request)).sum();
+        style.numbers.too_old.fetch_add(dropped, Ordering::Relaxed);
     }
     Ok(Read::Record(record, requests))
 }

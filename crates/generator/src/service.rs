@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use trackway_common::{Clock, Random, Seldom, TenantId, UnixNanos};
@@ -24,8 +24,8 @@ use crate::budget::Budget;
 use crate::config::Config;
 use crate::expand::external_labels;
 use crate::samples::{Follower, replace};
-use crate::sender::{Receiver, SendNumbers, Sender, Stop, where_it_stood};
-use crate::tenant::{Tenant, millis};
+use crate::sender::{REQUESTS_MAX, Receiver, SendNumbers, Sender, Stop, where_it_stood};
+use crate::tenant::{Place, Tenant, millis};
 
 /// Most tenants with metrics; those beyond are counted, said, and left out.
 pub const MAX_TENANTS: usize = 10_000;
@@ -155,7 +155,12 @@ impl Generator {
                 Relabel::open(&endpoint.write_relabel_configs).map_err(|error| problem(error.to_string()))?;
             let client =
                 Client::open(endpoint, Arc::clone(&random)).map_err(|error| problem(error.to_string()))?;
-            Ok(Receiver { endpoint: Arc::new(endpoint.clone()), client, relabel: Arc::new(relabel) })
+            Ok(Receiver {
+                endpoint: Arc::new(endpoint.clone()),
+                client,
+                relabel: Arc::new(relabel),
+                requests: Arc::new(Semaphore::new(REQUESTS_MAX)),
+            })
         });
         let receivers = receivers.collect::<Result<Vec<_>, _>>()?;
         let end = *source.durable().borrow();
@@ -255,7 +260,8 @@ impl Generator {
     ) -> io::Result<Arc<OfTenant>> {
         let limits = self.config.overrides.for_tenant(id);
         let now_ms = millis(self.clock.now());
-        let source = (self.source.id(), counted.0);
+        let end = *self.source.durable().borrow();
+        let source = Place { log: self.source.id(), counted: counted.0, end: end.0 };
         let tenant = Tenant::open(id, &self.config, &self.budget, limits, source, now_ms)?;
         let external = Arc::new(external_labels(&self.config.registry, id));
         let (log, end) = (Arc::clone(&tenant.log), tenant.end());
@@ -263,6 +269,7 @@ impl Generator {
             let from = where_it_stood(&log, &receiver.endpoint, end);
             let follower = log.follow(from);
             let numbers = Arc::new(SendNumbers::default());
+            numbers.sent_up_to.store(tenant.before_ms(), Ordering::Relaxed);
             let sender = Sender {
                 tenant: id.clone(),
                 log: Arc::clone(&log),
@@ -303,7 +310,11 @@ impl Generator {
                 senders.spawn(sender.run(from, halt.clone()));
             }
             // Those that left with their tenant.
-            while senders.try_join_next().is_some() {}
+            while let Some(left) = senders.try_join_next() {
+                if left.is_err() {
+                    tracing::error!("a sender of samples has ended; its samples wait for the next start");
+                }
+            }
             if is_last {
                 break;
             }
@@ -342,7 +353,7 @@ impl Generator {
             reading.next_tidy_ms = now_ms.saturating_add(TIDY_EVERY_MS);
             reading.is_wanted = self.config.overrides.makes_metrics();
             self.update_all(now_ms);
-            self.tidy(now_ms);
+            self.tidy(now_ms, reading.written.unwrap_or(0));
         }
         let end = *self.source.durable().borrow();
         let is_caught_up = if reading.is_wanted {
@@ -388,7 +399,12 @@ impl Generator {
             if let Some(of) = of
                 && recent.remember(record.hash, record.received, record.sequence)
             {
-                of.tenant.lock().count(record.sequence.0, record.received, record.refused, record.body);
+                let mut tenant = of.tenant.lock();
+                let count = || tenant.count(record.sequence.0, record.received, record.refused, record.body);
+                // One request that is not counted is better than no metrics any more, also after the next start.
+                if std::panic::catch_unwind(std::panic::AssertUnwindSafe(count)).is_err() {
+                    tracing::error!(tenant = %record.tenant, sequence = record.sequence.0, "a request could not be counted");
+                }
             }
             ControlFlow::Continue(())
         };
@@ -398,7 +414,8 @@ impl Generator {
         {
             tracing::error!(%error, "ingester's log cannot be read; metrics stand still");
         }
-        read.is_ok()
+        // What could not be read may be readable the next time.
+        read.is_ok_and(|read| read.damaged == 0)
     }
 
     /// A tenant that makes metrics and is seen for the first time, with a request that is the `next` of the log.
@@ -453,7 +470,8 @@ impl Generator {
     }
 
     /// Lets go of samples that everybody has, or that are too old or too many; and of tenants that are over.
-    fn tidy(&self, now_ms: i64) {
+    /// `written` is up to where the ingester's log is not read again.
+    fn tidy(&self, now_ms: i64, written: u64) {
         let age = i64::try_from(self.config.wal.max_age.as_millis()).unwrap_or(i64::MAX);
         let mut sizes = Vec::new();
         for of in self.all() {
@@ -463,26 +481,32 @@ impl Generator {
         }
         let mut total: u64 = sizes.iter().map(|(bytes, _)| *bytes).sum();
         while total > self.config.wal.max_bytes {
-            sizes.sort_by_key(|(bytes, _)| *bytes);
-            let Some((bytes, log)) = sizes.last_mut() else { break };
+            let largest = (0..sizes.len()).max_by_key(|place| sizes[*place].0);
+            let Some((bytes, log)) = largest.and_then(|place| sizes.get_mut(place)) else { break };
             if !log.give_up_oldest() {
-                sizes.pop();
+                // The newest of each stays.
+                total -= *bytes;
+                *bytes = 0;
+                if sizes.iter().all(|(bytes, _)| *bytes == 0) {
+                    break;
+                }
                 continue;
             }
             total = total - *bytes + log.bytes();
             *bytes = log.bytes();
         }
-        self.part(now_ms);
+        self.part(now_ms, written);
     }
 
     /// Takes leave of tenants that have nothing left.
-    fn part(&self, now_ms: i64) {
+    fn part(&self, now_ms: i64, written: u64) {
         let stale = i64::try_from(self.config.registry.stale_duration.as_millis()).unwrap_or(i64::MAX);
         for of in self.all() {
             let tenant = of.tenant.lock();
             let end = tenant.end();
             let is_sent = of.sending.iter().all(|sending| sending.follower.is_at(end));
-            if !tenant.is_over(now_ms, stale) || !is_sent {
+            // What is read again after a crash must not meet a tenant that has forgotten it.
+            if !tenant.is_over(now_ms, stale) || !is_sent || tenant.last_record() > written {
                 continue;
             }
             let (id, log) = (tenant.id.clone(), Arc::clone(&tenant.log));

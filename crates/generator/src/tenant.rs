@@ -28,6 +28,8 @@ use crate::wanted::{Wanted, put_text};
 
 /// How often what is not asked for any more is forgotten, milliseconds.
 const FORGET_EVERY_MS: i64 = 5 * 60 * 1000;
+/// How far ahead of the clock samples may be, milliseconds; a smaller step back of the clock is waited out.
+const AHEAD_MS: i64 = 60_000;
 /// How long what was collected may be lost in a power failure, milliseconds: the ingester's log keeps as much.
 const SYNC_EVERY_MS: i64 = 30_000;
 
@@ -44,6 +46,17 @@ pub(crate) struct Numbers {
     pub(crate) collections: u64,
     pub(crate) collections_failed: u64,
     pub(crate) update_failed: u64,
+}
+
+/// Where a tenant stands in the ingester's log.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    /// The log's identity.
+    pub(crate) log: u128,
+    /// Up to where it does not count any more.
+    pub(crate) counted: u64,
+    /// Its end.
+    pub(crate) end: u64,
 }
 
 /// What there is of a tenant's metrics.
@@ -63,6 +76,8 @@ pub(crate) struct Tenant {
     source: u128,
     /// Its last record that is counted.
     counted: u64,
+    /// Its last record that was this tenant's.
+    last_record: u64,
     /// Its last record that is counted in what a power failure leaves.
     safe: u64,
     last_sync_ms: i64,
@@ -88,7 +103,7 @@ impl Tenant {
         config: &Config,
         budget: &Arc<Budget>,
         limits: Arc<TenantLimits>,
-        (source, counted): (u128, u64),
+        place: Place,
         now_ms: i64,
     ) -> io::Result<Self> {
         let registry = Registry::new(bounds(config, &limits.generator), Arc::clone(budget));
@@ -107,11 +122,12 @@ impl Tenant {
             host_info: None,
             patterns: Patterns::new(),
             log,
-            source,
-            counted,
-            safe: counted,
+            source: place.log,
+            counted: place.counted,
+            safe: place.counted,
             last_sync_ms: now_ms,
-            unsynced: counted,
+            unsynced: place.counted,
+            last_record: 0,
             before_ms: now_ms,
             next_collection_ms: 0,
             next_forget_ms: now_ms.saturating_add(FORGET_EVERY_MS),
@@ -120,15 +136,28 @@ impl Tenant {
             edge_tally: EdgeTally::default(),
         };
         tenant.build(config, budget);
-        tenant.take_up(&state, now_ms);
+        tenant.take_up(&state, place, now_ms);
         tenant.schedule(now_ms);
         Ok(tenant)
     }
 
     /// Takes up what the last collection before a restart had.
-    fn take_up(&mut self, state: &State, now_ms: i64) {
+    fn take_up(&mut self, state: &State, place: Place, now_ms: i64) {
         let Some(record) = state.last.as_deref().and_then(record::decode) else { return };
-        if record.moment.log == self.source {
+        if record.moment.log == self.source && record.moment.sequence > place.end {
+            tracing::warn!(
+                tenant = %self.id,
+                "the ingester's log has lost requests that metrics have counted; what it has from now on is counted"
+            );
+        } else if record.moment.log == self.source && record.moment.sequence < place.counted {
+            // Something newer was there, and the ingester's log has let go of what led to it.
+            tracing::warn!(
+                tenant = %self.id,
+                "the log of samples is damaged; counters begin at zero, rather than with what they were before"
+            );
+            self.before_ms = self.before_ms.max(record.moment.time_ms);
+            return;
+        } else if record.moment.log == self.source {
             // What came behind it is read from the ingester's log and counted now.
             (self.counted, self.safe, self.unsynced) =
                 (record.moment.sequence, record.moment.sequence, record.moment.sequence);
@@ -250,7 +279,7 @@ impl Tenant {
         if sequence <= self.counted {
             return;
         }
-        self.counted = sequence;
+        (self.counted, self.last_record) = (sequence, sequence);
         let received_ms = millis(received);
         self.last_span_ms = self.last_span_ms.max(received_ms);
         if let Some(graphs) = &mut self.service_graphs {
@@ -302,7 +331,11 @@ impl Tenant {
     /// # Errors
     /// When that cannot be written; everything is counted on, and the next collection has it.
     pub(crate) fn collect(&mut self, now_ms: i64) -> io::Result<()> {
-        // Two samples of a series may not have one time.
+        // Two samples of a series may not have one time. A clock that was wrong is not followed for ever.
+        if self.before_ms.saturating_sub(now_ms) > AHEAD_MS {
+            tracing::warn!(tenant = %self.id, "the clock was set back; samples have its time from now on");
+            self.before_ms = now_ms;
+        }
         let time_ms = now_ms.max(self.before_ms.saturating_add(2));
         self.schedule(now_ms);
         self.registry.end_stale(now_ms);
@@ -374,6 +407,11 @@ impl Tenant {
             }
         }
         self.last_sync_ms = now_ms;
+    }
+
+    /// The last record of the ingester's log that was this tenant's, since the start.
+    pub(crate) fn last_record(&self) -> u64 {
+        self.last_record
     }
 
     /// The last record of the ingester's log that is counted.

@@ -222,10 +222,11 @@ impl Client {
         (matches!(place.scheme(), "http" | "https") && !is_worse).then_some(place)
     }
 
-    /// One request to one place; another host than the endpoint's learns no secret.
+    /// One request to one place; another host or port than the endpoint's learns no secret.
     async fn post_to(&self, url: &Url, headers: &HeaderMap, body: &Bytes) -> Result<Answer, SendError> {
         let mut headers = headers.clone();
-        if url.host_str() == self.url.host_str() {
+        let place = |url: &Url| (url.host_str().map(str::to_owned), url.port_or_known_default());
+        if place(url) == place(&self.url) {
             self.auth.apply(url, &mut headers, body).await.map_err(SendError::retry)?;
         } else {
             headers = headers

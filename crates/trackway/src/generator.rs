@@ -18,6 +18,8 @@ use trackway_remote_write::{
 use trackway_tls::TlsConfig;
 use trackway_wal::{Cursor, LogError, Replayed, Sequence, Visitor};
 
+/// The folder in `metrics_generator.storage.path` that is the generator's alone.
+const FOLDER: &str = "trackway-metrics";
 /// The label with which Tempo marks the series of each process.
 const INSTANCE: &str = "__metrics_gen_instance";
 
@@ -72,7 +74,8 @@ fn settings(config: &Config, overrides: &Arc<Overrides>, memory: &MemoryPool) ->
     external_labels.insert(INSTANCE.to_owned(), instance(&generator.instance_id));
     let bytes = |length: u64| usize::try_from(length).unwrap_or(usize::MAX);
     GeneratorConfig {
-        path: config.generator_wal_path(),
+        // Never a folder that somebody else writes to: values files name Tempo's log here, and tenants name folders.
+        path: config.generator_wal_path().join(FOLDER),
         wal: WalConfig {
             segment_bytes: storage.wal.wal_segment_size.bytes(),
             codec: match storage.wal.wal_compression.as_str() {
