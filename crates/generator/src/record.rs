@@ -8,7 +8,7 @@
 //!     entities: count, then of each
 //!         id · flags · [labels] · present · fresh · numbers · native histograms · exemplars
 //!     gone: count, then id, present and labels of each; the latter are empty if the segment has them
-//! open edges, see `edges.rs`
+//! open edges, see `edges.rs`, and halves that filters left out; neither without service graphs
 //! ```
 //!
 //! What must stay true: a record alone says what every series was at that moment, and with the records before it in its
@@ -21,11 +21,11 @@ use trackway_common::TraceId;
 use trackway_spans::wire::put_varint;
 
 use crate::bytes::{Bytes, put_number, put_text};
-use crate::edges::Edges;
 use crate::native::NativeHistogram;
 use crate::registry::{
     Entity, Exemplar, Form, Gone, Kind, Metric, Native, NativeForm, Registry, Shape, Table,
 };
+use crate::service_graphs::ServiceGraphsProcessor;
 
 const VERSION: u8 = 1;
 const IS_SENT: u64 = 1;
@@ -52,7 +52,7 @@ pub(crate) fn encode(
     out: &mut Vec<u8>,
     moment: Moment,
     registry: &Registry,
-    edges: Option<&Edges>,
+    graphs: Option<&ServiceGraphsProcessor>,
     segment: u64,
 ) {
     out.push(VERSION);
@@ -67,9 +67,8 @@ pub(crate) fn encode(
     for table in used() {
         put_table(out, table, segment);
     }
-    match edges {
-        Some(edges) => edges.put_state(out),
-        None => put_varint(out, 0),
+    if let Some(graphs) = graphs {
+        graphs.put_state(out);
     }
 }
 
@@ -171,7 +170,7 @@ fn unzigzag(number: u64) -> Option<i32> {
 pub(crate) struct Record<'a> {
     pub(crate) moment: Moment,
     pub(crate) tables: Vec<TableRecord<'a>>,
-    /// What [`Edges::restore`] reads.
+    /// What [`ServiceGraphsProcessor::restore`] reads.
     pub(crate) edges: Bytes<'a>,
 }
 
