@@ -530,18 +530,20 @@ impl Generator {
             return;
         }
         reading.next_keep_ms = millis(now).saturating_add(KEEP_EVERY_MS);
-        if reading.is_wanted || self.config.path.exists() {
-            // After a crash records are read that were counted already; tenants know which. Of those before them it is
-            // known which requests they were.
-            if let Err(error) = self.write_down(&reading.recent, safe, now) {
-                if is_last || self.failing.due() {
-                    tracing::warn!(%error, "up to where spans are counted cannot be written");
-                }
-                return;
-            }
-        }
-        reading.written = Some(safe);
+        // The log need not be longer because our disk fails: then a restart counts less.
         self.source.keep_behind(Sequence(safe));
+        if !(reading.is_wanted || self.config.path.exists()) {
+            return;
+        }
+        // After a crash records are read that were counted already; tenants know which. Of those before them it is known
+        // which requests they were.
+        match self.write_down(&reading.recent, safe, now) {
+            Ok(()) => reading.written = Some(safe),
+            Err(error) if is_last || self.failing.due() => {
+                tracing::warn!(%error, "up to where spans are counted cannot be written");
+            }
+            Err(_) => {}
+        }
     }
 
     fn write_down(&self, recent: &RecentHashes, safe: u64, now: UnixNanos) -> io::Result<()> {

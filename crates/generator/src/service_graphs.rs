@@ -10,7 +10,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use trackway_common::TraceId;
 use trackway_overrides::{Generator, ServiceGraphs};
+use trackway_spans::wire::put_varint;
 
 use crate::budget::Budget;
 use crate::bytes::Bytes;
@@ -318,11 +320,41 @@ impl ServiceGraphsProcessor {
         }
     }
 
-    /// Takes up the halves that waited when the process ended. Senders could not send while it was away, so all wait anew.
+    /// Takes over what waits from the processor that was there before the settings changed.
+    pub(crate) fn inherit(&mut self, old: &mut Self) {
+        self.edges = std::mem::take(&mut old.edges);
+        self.left_out = std::mem::take(&mut old.left_out);
+    }
+
+    /// Appends the halves that wait, and those that a filter left out.
+    pub(crate) fn put_state(&self, out: &mut Vec<u8>) {
+        self.edges.put_state(out);
+        put_varint(out, self.left_out.len() as u64);
+        for (key, side) in self.left_out.keys() {
+            out.extend_from_slice(&key.trace.0.to_le_bytes());
+            out.extend_from_slice(&key.span.to_le_bytes());
+            out.push(u8::from(*side == Side::Server));
+        }
+    }
+
+    /// Takes up what [`Self::put_state`] told when the process ended; nothing when there were no service graphs then.
+    /// Senders could not send while it was away, so all wait anew.
     pub(crate) fn restore(&mut self, state: &mut Bytes<'_>, now_ms: i64) {
-        if self.edges.restore(state, now_ms.saturating_add(self.wait_ms)).is_none() {
+        let expires = now_ms.saturating_add(self.wait_ms);
+        if !state.is_empty() && self.restore_all(state, expires).is_none() {
             tracing::warn!("open edges of service graphs cannot be read; some requests are not counted");
         }
+    }
+
+    fn restore_all(&mut self, state: &mut Bytes<'_>, expires_ms: i64) -> Option<()> {
+        self.edges.restore(state, expires_ms)?;
+        for _ in 0..state.length()? {
+            let trace = TraceId(u128::from_le_bytes(state.array()?));
+            let span = u64::from_le_bytes(state.array()?);
+            let side = if state.byte()? == 0 { Side::Client } else { Side::Server };
+            self.left_out.insert((Key { trace, span, is_root: false }, side), expires_ms);
+        }
+        Some(())
     }
 
     /// Makes what there is of the halves that have waited long enough.

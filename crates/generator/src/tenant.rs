@@ -207,10 +207,10 @@ impl Tenant {
             .span_metrics()
             .then(|| SpanMetricsProcessor::new(&generator, registry, wanted))
             .and_then(|made| made.map_err(|error| failed.push(("span-metrics", error))).ok());
-        let edges = self.service_graphs.take().map(|mut old| {
+        let mut old = self.service_graphs.take();
+        if let Some(old) = &old {
             self.edge_tally = old.tally;
-            std::mem::take(&mut old.edges)
-        });
+        }
         let graphs = || ServiceGraphsProcessor::new(&generator, registry, wanted, Arc::clone(budget));
         self.service_graphs = parts
             .service_graphs
@@ -218,7 +218,9 @@ impl Tenant {
             .and_then(|made| made.map_err(|error| failed.push(("service-graphs", error))).ok());
         if let Some(graphs) = &mut self.service_graphs {
             graphs.tally = self.edge_tally;
-            graphs.edges = edges.unwrap_or_default();
+            if let Some(old) = &mut old {
+                graphs.inherit(old);
+            }
         }
         self.host_info =
             parts.host_info.then(|| HostInfoProcessor::new(&generator.host_info, registry, wanted));
@@ -371,8 +373,7 @@ impl Tenant {
     fn write(&self, moment: Moment) -> io::Result<u64> {
         let segment = self.log.prepare()?;
         let mut payload = Vec::new();
-        let edges = self.service_graphs.as_ref().map(|graphs| &graphs.edges);
-        record::encode(&mut payload, moment, &self.registry, edges, segment);
+        record::encode(&mut payload, moment, &self.registry, self.service_graphs.as_ref(), segment);
         self.log.append(&payload, self.registry.series(), moment.time_ms)?;
         Ok(segment)
     }

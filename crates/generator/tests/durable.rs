@@ -375,3 +375,30 @@ fn a_clock_that_is_set_back_stops_nothing() {
     assert!(collections() >= 4.0, "{}", collections());
     assert_eq!(world.log.kept_behind(), 2);
 }
+
+/// As when the disk is full: nothing can be written for a while.
+#[test]
+fn a_collection_that_fails_loses_nothing() {
+    // Every collection begins a file.
+    let mut world = World::with(settings(span_metrics()), |config| config.wal.segment_bytes = 1);
+    world.takes(&request(0..10));
+    world.passes(Duration::from_secs(15));
+    let folder = world.config.path.join(TENANT).join("wal");
+    let away = world.config.path.join(TENANT).join("away");
+    std::fs::rename(&folder, &away).unwrap();
+    world.takes(&request(10..20));
+    world.passes(Duration::from_secs(15));
+    world.takes(&request(20..30));
+    world.passes(Duration::from_secs(15));
+    assert_eq!(world.of_tenant("registry_collections_failed_total"), 2.0);
+    assert_eq!(sum(&world.of(CALLS)), 30.0);
+    assert!(world.log.kept_behind() <= 1, "what is not written is read again");
+    std::fs::rename(&away, &folder).unwrap();
+    world.restart();
+    world.work();
+    assert_eq!(sum(&world.of(CALLS)), 30.0);
+    world.passes(Duration::from_secs(15));
+    assert_eq!(world.of_tenant("registry_collections_failed_total"), 0.0);
+    world.restart();
+    assert_eq!(sum(&world.of(CALLS)), 30.0);
+}

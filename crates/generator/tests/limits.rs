@@ -316,3 +316,41 @@ fn settings_that_come_and_go_leave_nothing_behind() {
     assert_eq!(world.of_tenant("registry_active_entities"), 1.0);
     assert!(plain_bytes(&world) < 4000.0, "{}", plain_bytes(&world));
 }
+
+#[test]
+fn patterns_of_names_are_within_their_limits_and_leave_room_for_others() {
+    let world =
+        World::with(with(|all| all.span_names = SpanNames::Shortened), |config| config.max_bytes = 2 << 20);
+    let mut number = 0_u64;
+    let mut most = 0.0_f64;
+    for _ in 0..40 {
+        let spans: Vec<_> = (0..1000)
+            .map(|_| {
+                number += 1;
+                // Words that are no ids: each is a pattern of its own, as long as there may be more.
+                let word = |salt: u64| {
+                    let mixed = (number * 7 + salt).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                    (0..9).map(|at| char::from(b'g' + ((mixed >> (7 * at)) % 20) as u8)).collect::<String>()
+                };
+                let mut span = span(&format!("{}/{}/{}", word(1), word(2), word(3)), SERVER, number, 0);
+                span.end = world.now();
+                span
+            })
+            .collect();
+        world.arrives_for("greedy", &service("web").sends(&spans));
+        world.passes(Duration::from_secs(15));
+        most = most.max(plain_bytes(&world));
+    }
+    assert_eq!(sum(&named(&world.series_of("greedy"), CALLS)), 40_000.0);
+    assert!(most <= f64::from(2 << 20), "{most}");
+    world.arrives_for(
+        "small",
+        &service("web").sends(&[{
+            let mut span = span("x", SERVER, 1, 0);
+            span.end = world.now();
+            span
+        }]),
+    );
+    world.work();
+    assert!(!named(&world.series_of("small"), CALLS).contains_key(OVERFLOW));
+}

@@ -348,7 +348,60 @@ fn what_is_counted_is_what_came() {
     }
 }
 
-/// The same without restarts: what the generator tells of itself begins anew with each.
+/// Half a request between two of three services: its number, and whether it is the client's.
+type Half = (u64, bool);
+
+/// Both halves of so many requests in any order, and what happens before each.
+fn halves() -> impl Strategy<Value = (Vec<Half>, Vec<u8>)> {
+    (1..40_u64).prop_flat_map(|count| {
+        let all: Vec<Half> = (0..count).flat_map(|number| [(number, true), (number, false)]).collect();
+        let between = proptest::collection::vec(0..12_u8, all.len());
+        (Just(all).prop_shuffle(), between)
+    })
+}
+
+#[test]
+fn all_pairs_are_found_in_whatever_order_and_however_often_it_starts() {
+    let config =
+        Config { cases: CASES, rng_seed: RngSeed::Fixed(11), failure_persistence: None, ..Config::default() };
+    let result = TestRunner::new(config).run(&halves(), |(halves, between)| {
+        let mut all = settings(Processors { service_graphs: true, ..Processors::default() });
+        all.service_graphs.wait = Duration::from_mins(10);
+        all.slack = Duration::from_mins(10);
+        let mut world = World::new(all);
+        let names = |number: u64| (format!("a{}", number % 3), format!("b{}", number % 2));
+        let mut expected: BTreeMap<String, f64> = BTreeMap::new();
+        for ((number, is_client), before) in halves.into_iter().zip(between) {
+            match before {
+                0 => world.restart(),
+                1 => world.restart_in_order(),
+                2..5 => world.passes(Duration::from_secs(4)),
+                5..8 => world.work(),
+                _ => {}
+            }
+            let (client, server) = names(number);
+            if is_client {
+                // Many spans have one number, in other traces.
+                let call = span("call", 3, number % 4 + 1, 0).trace(u128::from(number / 4) + 1);
+                world.arrives(&service(&client).sends(&[call.with("peer.service", "nobody")]));
+                *expected.entry(format!(r#"client="{client}",server="{server}""#)).or_default() += 1.0;
+            } else {
+                let serve = span("serve", 2, number + 100, number % 4 + 1).trace(u128::from(number / 4) + 1);
+                world.arrives(&service(&server).sends(&[serve]));
+            }
+        }
+        world.work();
+        prop_assert_eq!(world.of("traces_service_graph_request_total"), expected);
+        world.passes(Duration::from_mins(11));
+        prop_assert_eq!(world.of_tenant("processor_service_graphs_expired_edges"), 0.0);
+        Ok(())
+    });
+    if let Err(error) = result {
+        panic!("{error}");
+    }
+}
+
+/// What is left out is counted by reason. Without restarts: what the generator tells of itself begins anew with each.
 #[test]
 fn what_is_left_out_is_said() {
     let seed = 7;
