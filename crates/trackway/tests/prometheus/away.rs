@@ -172,3 +172,30 @@ fn what_waits_for_a_receiver_that_was_never_there_outlives_a_restart() {
     assert!(samples.iter().any(|series| before(series) >= 4), "{samples:?}");
     server.stop();
 }
+
+#[test]
+fn what_was_sent_before_a_kill_without_a_note_of_it_is_no_loss() {
+    let Some(prometheus) = prometheus("what_was_sent_before_a_kill_without_a_note_of_it_is_no_loss") else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let gate = Gate::before(&prometheus.address, Way::Open);
+    let (ports, settings) = (Ports::free(), Settings::to(gate.write_url()));
+    let (requests, truth) = workload(10, 100);
+    let (first, rest) = requests.split_at(1);
+    let mut server = settings.start(folder.path(), ports);
+    server.expect_warning(AWAY);
+    push_all(&server, first);
+    server.wait("its first samples", |_| gate.taken(Way::Open) > 1);
+    gate.set(Way::Mute);
+    push_all(&server, rest);
+    until_collected(&mut server, 1.0);
+    until_taken(&mut server, &gate, Way::Mute, 3);
+    server.kill();
+    gate.set(Way::Open);
+    let mut server = settings.start(folder.path(), ports);
+    let time = until_counted(&mut server, &prometheus, &truth);
+    right(&prometheus, time, &truth);
+    assert_eq!(own_metric(&server, FAILED), 0.0);
+    server.stop();
+}

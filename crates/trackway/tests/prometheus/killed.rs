@@ -116,7 +116,8 @@ fn a_server_that_is_killed_again_and_again_counts_every_span_once() {
         return;
     };
     let folder = tempfile::tempdir().unwrap();
-    let settings = Settings::to(prometheus.write_url());
+    // Longer than a kill and a start may take.
+    let settings = Settings { wait: "10s", ..Settings::to(prometheus.write_url()) };
     let ports = Ports::free();
     let (requests, truth) = workload(4, 1200);
     let acknowledged = AtomicUsize::new(0);

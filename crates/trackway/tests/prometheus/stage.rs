@@ -22,6 +22,8 @@ pub(crate) const RANGE_SECONDS: f64 = 3600.0;
 pub(crate) struct Settings {
     pub(crate) url: String,
     pub(crate) interval: &'static str,
+    /// How long one half of an edge waits for the other.
+    pub(crate) wait: &'static str,
     /// YAML within `wal:`.
     pub(crate) wal: &'static str,
     /// YAML within `metrics_generator:` of the overrides.
@@ -30,16 +32,16 @@ pub(crate) struct Settings {
 
 impl Settings {
     pub(crate) fn to(url: String) -> Self {
-        Self { url, interval: "1s", wal: "", tenant: "" }
+        Self { url, interval: "1s", wait: "5s", wal: "", tenant: "" }
     }
 
     fn yaml(&self, folder: &Path) -> String {
-        let Self { url, interval, wal, tenant } = self;
+        let Self { url, interval, wait, wal, tenant } = self;
         let folder = folder.display();
         // What is slow to arrive on a busy machine is within the slack still.
         format!(
             "metrics_generator: {{registry: {{collection_interval: {interval}}}, \
-             processor: {{service_graphs: {{wait: 5s}}}}, \
+             processor: {{service_graphs: {{wait: {wait}}}}}, \
              storage: {{path: {folder}/generator, wal: {{{wal}}}, remote_write: [{{name: prometheus, url: '{url}', \
              queue_config: {{max_backoff: 200ms}}}}]}}}}\n\
              overrides: {{defaults: {{ingestion: {{rate_limit_bytes: 100000000000, \
