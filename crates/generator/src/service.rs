@@ -261,7 +261,12 @@ impl Generator {
         let limits = self.config.overrides.for_tenant(id);
         let now_ms = millis(self.clock.now());
         let end = *self.source.durable().borrow();
-        let source = Place { log: self.source.id(), counted: counted.0, end: end.0 };
+        let source = Place {
+            log: self.source.id(),
+            counted: counted.0,
+            low_water: self.source.low_water().0,
+            end: end.0,
+        };
         let tenant = Tenant::open(id, &self.config, &self.budget, limits, source, now_ms)?;
         let external = Arc::new(external_labels(&self.config.registry, id));
         let (log, end) = (Arc::clone(&tenant.log), tenant.end());

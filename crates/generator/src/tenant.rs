@@ -55,6 +55,8 @@ pub(crate) struct Place {
     pub(crate) log: u128,
     /// Up to where it does not count any more.
     pub(crate) counted: u64,
+    /// Up to where it has let go of what it had.
+    pub(crate) low_water: u64,
     /// Its end.
     pub(crate) end: u64,
 }
@@ -149,8 +151,8 @@ impl Tenant {
                 tenant = %self.id,
                 "the ingester's log has lost requests that metrics have counted; what it has from now on is counted"
             );
-        } else if record.moment.log == self.source && record.moment.sequence < place.counted {
-            // Something newer was there, and the ingester's log has let go of what led to it.
+        } else if record.moment.log == self.source && record.moment.sequence < place.low_water {
+            // Something newer was there: the ingester's log has let go of what led to it.
             tracing::warn!(
                 tenant = %self.id,
                 "the log of samples is damaged; counters begin at zero, rather than with what they were before"
