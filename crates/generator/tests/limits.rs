@@ -5,11 +5,11 @@
 #[allow(unreachable_pub)]
 mod support;
 
+use std::cell::RefCell;
 use std::io::Write;
-use std::sync::Arc;
+use std::sync::Once;
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use support::otlp::{CLIENT, SERVER, service, span};
 use support::{World, limits, named, service_graphs, settings, span_metrics, sum};
 use trackway_common::TenantId;
@@ -33,25 +33,29 @@ fn names(range: std::ops::Range<u64>) -> Vec<u8> {
     service("web").sends(&spans)
 }
 
-/// What is logged while `run` runs.
+thread_local! {
+    /// What this thread has logged.
+    static LINES: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// What is logged while `run` runs, by this thread.
 fn logged(run: impl FnOnce()) -> String {
-    #[derive(Clone, Default)]
-    struct Lines(Arc<Mutex<Vec<u8>>>);
+    struct Lines;
     impl Write for Lines {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().extend_from_slice(bytes);
+            LINES.with_borrow_mut(|lines| lines.extend_from_slice(bytes));
             Ok(bytes.len())
         }
         fn flush(&mut self) -> std::io::Result<()> {
             Ok(())
         }
     }
-    let lines = Lines::default();
-    let writer = lines.clone();
-    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
-    tracing::subscriber::with_default(subscriber, run);
-    let bytes = lines.0.lock().clone();
-    String::from_utf8(bytes).unwrap()
+    // One for all threads: of one for a single thread `tracing` remembers what another thread was not interested in.
+    static READY: Once = Once::new();
+    READY.call_once(|| tracing_subscriber::fmt().with_ansi(false).with_writer(|| Lines).init());
+    LINES.take();
+    run();
+    String::from_utf8(LINES.take()).unwrap()
 }
 
 #[test]

@@ -22,7 +22,7 @@ use trackway_engine::{AttributeValue, Filter, complete_traces};
 use trackway_overrides::Processors;
 use trackway_spans::{BatchBuilder, Limits, append_request, merge_traces};
 
-const CASES: u32 = if cfg!(debug_assertions) { 150 } else { 1000 };
+const CASES: u32 = if cfg!(debug_assertions) { 100 } else { 1000 };
 const SECOND: u64 = 1_000_000_000;
 const SLACK: u64 = 30 * SECOND;
 const SERVICES: [&str; 3] = ["", "web", "größe"];
