@@ -373,6 +373,8 @@ impl Generator {
         let mut safe = read_up_to.0;
         let all = self.all();
         let syncs_at_once = all.len() <= SYNCED_AT_ONCE;
+        // Reading took time, and a tenant that has just come in is due an interval from when it did.
+        let collect_ms = millis(self.clock.now());
         for of in &all {
             let mut tenant = of.tenant.lock();
             tenant.skip_to(read_up_to.0);
@@ -380,8 +382,8 @@ impl Generator {
             if is_caught_up {
                 tenant.expire(now_ms);
             }
-            if is_last || tenant.is_due(now_ms) {
-                self.collect(&mut tenant, now_ms);
+            if is_last || tenant.is_due(collect_ms) {
+                self.collect(&mut tenant, collect_ms);
             }
             if is_last {
                 tenant.sync(now_ms);

@@ -31,7 +31,9 @@ fn a_receiver_that_refuses_or_is_not_heard_gets_everything_in_order() {
     };
     let folder = tempfile::tempdir().unwrap();
     let gate = Gate::before(&prometheus.address, Way::Open);
-    let mut server = Settings::to(gate.write_url()).start(folder.path(), Ports::free());
+    // The halves of an edge come in different parts.
+    let settings = Settings { wait: "10s", ..Settings::to(gate.write_url()) };
+    let mut server = settings.start(folder.path(), Ports::free());
     server.expect_warning(AWAY);
     let (requests, truth) = workload(5, 400);
     // Few services at first, so that there are series that begin while nobody answers.
@@ -109,7 +111,8 @@ fn a_stop_sends_the_rest_and_a_start_goes_on_where_it_was() {
     let folder = tempfile::tempdir().unwrap();
     let ports = Ports::free();
     // None but the one at the stop.
-    let seldom = Settings { interval: "5m", ..Settings::to(prometheus.write_url()) };
+    let often = Settings { wait: "10s", ..Settings::to(prometheus.write_url()) };
+    let seldom = Settings { interval: "5m", ..often.clone() };
     let (requests, truth) = workload(7, 300);
     let parts: Vec<_> = requests.chunks(requests.len().div_ceil(3)).collect();
     let server = seldom.start(folder.path(), ports);
@@ -132,7 +135,7 @@ fn a_stop_sends_the_rest_and_a_start_goes_on_where_it_was() {
     push_all(&server, parts[1]);
     server.stop();
 
-    let mut server = Settings::to(prometheus.write_url()).start(folder.path(), ports);
+    let mut server = often.start(folder.path(), ports);
     server.expect_warning(AWAY);
     push_all(&server, parts[2]);
     until_collected(&mut server, 2.0);

@@ -219,7 +219,8 @@ fn between_collections(prometheus: &Prometheus, time: f64, truth: &Truth) {
         let (first, last) = (samples[0], samples[samples.len() - 1]);
         assert!(first.1 == 0.0 && last.0 == time, "{labels:?} begins with {first:?} and ends with {last:?}");
         let (found, wanted) = (found[&key], wanted[&key]);
-        let most = wanted * (1.0 + later / (last.0 - first.0));
+        // Seconds since 1970 are exact to less than a microsecond only.
+        let most = wanted * (1.0 + (later + 1e-6) / (last.0 - first.0 - 1e-6));
         assert!(
             found >= wanted * (1.0 - ROUNDING) && found <= most * (1.0 + ROUNDING),
             "{labels:?}: {found} for {wanted}"
