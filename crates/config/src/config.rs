@@ -204,7 +204,10 @@ impl Config {
 
     /// The folder of samples that wait to be sent.
     pub fn generator_wal_path(&self) -> PathBuf {
-        self.path_or(&self.metrics_generator.storage.path, "generator")
+        match self.metrics_generator.storage.path.as_str() {
+            "" => self.wal_path().join("generator"),
+            path => PathBuf::from(path),
+        }
     }
 
     /// How long stopping may wait for samples that have not been sent. A value a level too deep, below `wal`, counts

@@ -27,6 +27,8 @@ use crate::tenant::millis;
 const ORG_ID: HeaderName = HeaderName::from_static("x-scope-orgid");
 /// Requests to one receiver at a time, of all tenants together.
 pub(crate) const REQUESTS_MAX: usize = 100;
+/// How often it is tried again while the process stops.
+const LAST_PAUSES: u64 = 5;
 /// The longest pause after which it is tried again while the process stops.
 const LAST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause that a receiver can ask for.
@@ -76,6 +78,8 @@ pub(crate) struct Sender {
     pub(crate) clock: Arc<dyn Clock>,
     /// When it was last said that samples are refused.
     pub(crate) refused: Seldom,
+    /// Pauses while the process stops.
+    pub(crate) last_pauses: AtomicU64,
 }
 
 /// Where a sender is in the log.
@@ -403,7 +407,8 @@ impl Sender {
     async fn pause(&self, pause: Duration, stop: &Stop) -> bool {
         // While the process stops, a receiver has a little patience and no more.
         let ended = if stop.drain.is_cancelled() { &stop.abandon } else { &stop.drain };
-        if ended.is_cancelled() || (stop.drain.is_cancelled() && pause > LAST_PAUSE) {
+        let is_last = || self.last_pauses.fetch_add(1, Ordering::Relaxed) >= LAST_PAUSES;
+        if ended.is_cancelled() || (stop.drain.is_cancelled() && (pause > LAST_PAUSE || is_last())) {
             return false;
         }
         tokio::select! {

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
@@ -286,6 +286,7 @@ impl Generator {
                 numbers: Arc::clone(&numbers),
                 clock: Arc::clone(&self.clock),
                 refused: Seldom::default(),
+                last_pauses: AtomicU64::new(0),
             };
             new.push((sender, from));
             Sending { receiver: receiver.clone(), numbers, follower }

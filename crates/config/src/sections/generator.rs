@@ -194,7 +194,7 @@ section! {
 section! {
     /// `metrics_generator.storage:`.
     GeneratorStorage {
-        path: String = String::new(), "Folder for samples that wait to be sent; empty is `generator` in `trackway.data_path`.";
+        path: String = String::new(), "Folder for samples that wait to be sent; empty is `generator` in `storage.trace.wal.path`.";
         wal: GeneratorWal = GeneratorWal::default(), "What waits there.";
         remote_write_flush_deadline: GoDuration = mins(1), "How long stopping may wait for what has not been sent.";
         remote_write_add_org_id_header: bool = true, "Send the tenant as `X-Scope-OrgID`, when there are several.";
