@@ -128,22 +128,16 @@ pub struct SigV4 {
 /// How many samples wait, how many requests are under way, and when they are tried again. The caller heeds it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueueConfig {
-    /// Samples that wait in one shard.
-    pub capacity: usize,
     /// Most requests at a time.
     pub max_shards: usize,
     /// Fewest.
     pub min_shards: usize,
     /// Most samples of one request.
     pub max_samples_per_send: usize,
-    /// How long a sample waits for others.
-    pub batch_send_deadline: Duration,
     /// The first pause between two attempts.
     pub min_backoff: Duration,
     /// The longest.
     pub max_backoff: Duration,
-    /// Accepted without meaning: 429 is always tried again.
-    pub retry_on_http_429: bool,
     /// Samples older than this are dropped; zero keeps them.
     pub sample_age_limit: Duration,
 }
@@ -151,14 +145,11 @@ pub struct QueueConfig {
 impl Default for QueueConfig {
     fn default() -> Self {
         Self {
-            capacity: 10_000,
             max_shards: 50,
             min_shards: 1,
             max_samples_per_send: 2000,
-            batch_send_deadline: Duration::from_secs(5),
             min_backoff: Duration::from_millis(30),
             max_backoff: Duration::from_secs(5),
-            retry_on_http_429: false,
             sample_age_limit: Duration::ZERO,
         }
     }

@@ -179,14 +179,11 @@ fn relabel(entry: &trackway_config::sections::RelabelConfig) -> RelabelConfig {
 
 fn queue(queue: &trackway_config::sections::QueueConfig) -> QueueConfig {
     QueueConfig {
-        capacity: queue.capacity as usize,
         max_shards: queue.max_shards as usize,
         min_shards: queue.min_shards as usize,
         max_samples_per_send: queue.max_samples_per_send as usize,
-        batch_send_deadline: queue.batch_send_deadline.as_std(),
         min_backoff: queue.min_backoff.as_std(),
         max_backoff: queue.max_backoff.as_std(),
-        retry_on_http_429: queue.retry_on_http_429,
         sample_age_limit: queue.sample_age_limit.as_std(),
     }
 }

@@ -4,27 +4,31 @@
 //! (`record.rs`); so a restart goes on where the last collection stood, counts what came behind it from the log, and
 //! counts nothing twice. A change of settings keeps every series whose labels and buckets stay the same.
 
+mod count;
+mod restore;
+
 use std::io;
 use std::sync::Arc;
 
 use trackway_common::{TenantId, UnixNanos};
 use trackway_overrides::{Generator, Limits as TenantLimits, SpanNames};
-use trackway_spans::anyvalue::AnyValue;
-use trackway_spans::wire::WireError;
-use trackway_spans::{Attribute, Limits, SpanVisitor, VisitedSpan, attributes, visit_spans};
+use trackway_spans::{Limits, visit_spans};
 
 use crate::budget::Budget;
 use crate::config::Config;
-use crate::facts::{Facts, ResourceFacts};
+use crate::facts::ResourceFacts;
 use crate::host_info::HostInfoProcessor;
 use crate::patterns::Patterns;
-use crate::record::{self, Moment, Record};
-use crate::registry::{Bounds, Registry, Restored, TableId};
+use crate::record::{self, Moment};
+use crate::registry::{Bounds, Registry, TableId};
 use crate::samples::{Position, SampleLog};
 use crate::service::is_due;
 use crate::service_graphs::{EdgeTally, ServiceGraphsProcessor};
 use crate::span_metrics::SpanMetricsProcessor;
-use crate::wanted::{Wanted, put_text};
+use crate::wanted::Wanted;
+
+use self::count::Counting;
+use self::restore::State;
 
 /// How often what is not asked for any more is forgotten, milliseconds.
 const FORGET_EVERY_MS: i64 = 5 * 60 * 1000;
@@ -141,53 +145,6 @@ impl Tenant {
         tenant.take_up(&state, place, now_ms);
         tenant.schedule(now_ms);
         Ok(tenant)
-    }
-
-    /// Takes up what the last collection before a restart had.
-    fn take_up(&mut self, state: &State, place: Place, now_ms: i64) {
-        let Some(record) = state.last.as_deref().and_then(record::decode) else { return };
-        if record.moment.log == self.source && record.moment.sequence > place.end {
-            tracing::warn!(
-                tenant = %self.id,
-                "the ingester's log has lost requests that metrics have counted; what it has from now on is counted"
-            );
-        } else if record.moment.log == self.source && record.moment.sequence < place.low_water {
-            // Something newer was there: the ingester's log has let go of what led to it.
-            tracing::warn!(
-                tenant = %self.id,
-                "the log of samples is damaged; counters begin at zero, rather than with what they were before"
-            );
-            self.before_ms = self.before_ms.max(record.moment.time_ms);
-            return;
-        } else if record.moment.log == self.source {
-            // What came behind it is read from the ingester's log and counted now.
-            (self.counted, self.safe, self.unsynced) =
-                (record.moment.sequence, record.moment.sequence, record.moment.sequence);
-        }
-        self.before_ms = self.before_ms.max(record.moment.time_ms);
-        for table in &record.tables {
-            let id = self.registry.table(table.shape.clone());
-            let width = table.shape.iter().map(crate::registry::Metric::width).sum::<usize>();
-            let forms: Vec<_> = table.shape.iter().filter_map(crate::registry::Metric::native).collect();
-            for (place, entity) in table.entities.iter().enumerate() {
-                let Some(labels) =
-                    entity.labels.or_else(|| state.labels.get(&entity.id).map(|labels| &**labels))
-                else {
-                    continue;
-                };
-                let values =
-                    table.values.get(place * width..(place + 1) * width).unwrap_or_default().to_vec();
-                let of =
-                    table.natives.get(place * forms.len()..(place + 1) * forms.len()).unwrap_or_default();
-                let natives = of.iter().zip(&forms).map(|(native, form)| native.restore(*form)).collect();
-                let found = Restored { present: entity.present, updated_ms: now_ms, values, natives };
-                self.registry.restore(id, entity.id, labels, found);
-            }
-        }
-        if let Some(graphs) = &mut self.service_graphs {
-            graphs.restore(&mut record.edges.clone(), now_ms);
-        }
-        self.end_unused();
     }
 
     /// Makes the processors that the settings ask for.
@@ -455,25 +412,6 @@ impl Tenant {
     }
 }
 
-/// What is read of a log of samples at a start.
-#[derive(Debug, Default)]
-struct State {
-    labels: std::collections::HashMap<u32, Box<[u8]>>,
-    last: Option<Vec<u8>>,
-}
-
-impl State {
-    fn read(&mut self, payload: &[u8]) {
-        let Some(Record { tables, .. }) = record::decode(payload) else { return };
-        for entity in tables.iter().flat_map(|table| &table.entities) {
-            if let Some(labels) = entity.labels {
-                self.labels.insert(entity.id, labels.into());
-            }
-        }
-        self.last = Some(payload.to_vec());
-    }
-}
-
 fn bounds(config: &Config, generator: &Generator) -> Bounds {
     let registry = &config.registry;
     Bounds {
@@ -489,103 +427,4 @@ fn bounds(config: &Config, generator: &Generator) -> Bounds {
 
 pub(crate) fn millis(nanos: UnixNanos) -> i64 {
     i64::try_from(nanos / 1_000_000).unwrap_or(i64::MAX)
-}
-
-/// Goes through a request.
-struct Counting<'t, 'r> {
-    wanted: &'t Wanted,
-    registry: &'t mut Registry,
-    span_metrics: Option<&'t mut SpanMetricsProcessor>,
-    service_graphs: Option<&'t mut ServiceGraphsProcessor>,
-    host_info: Option<&'t HostInfoProcessor>,
-    patterns: Option<(&'t mut Patterns, bool)>,
-    numbers: &'t mut Numbers,
-    limits: Limits,
-    /// When a span may end that is counted, Unix nanoseconds.
-    good_ends: std::ops::RangeInclusive<u64>,
-    received_ms: i64,
-    resource: ResourceFacts<'r>,
-    attributes: Vec<Attribute<'r>>,
-    slots: Vec<Option<AnyValue<'r>>>,
-    /// Whether the resource is noted in `traces_target_info` already.
-    is_noted: bool,
-    /// The same of the metric of hosts.
-    is_host_noted: bool,
-}
-
-/// The slots of the keys that [`Tenant::build`] asks for first.
-const SERVICE: usize = 0;
-const NAMESPACE: usize = 1;
-const INSTANCE: usize = 2;
-
-impl<'r> SpanVisitor<'r> for Counting<'_, 'r> {
-    fn resource(&mut self, message: &'r [u8]) -> Result<(), WireError> {
-        attributes(message, self.limits, &mut self.attributes)?;
-        let facts = &mut self.resource;
-        self.wanted.pick(&self.attributes, &mut facts.slots);
-        let text = |slot: usize| {
-            let mut out = Vec::new();
-            if let Some(value) = facts.slots.get(slot).copied().flatten() {
-                put_text(&mut out, value);
-            }
-            out
-        };
-        let (service, namespace) = (text(SERVICE), text(NAMESPACE));
-        facts.instance = text(INSTANCE);
-        facts.job = match (service.is_empty(), namespace.is_empty()) {
-            (true, _) => Vec::new(),
-            (false, true) => service.clone(),
-            (false, false) => [&namespace[..], b"/", &service[..]].concat(),
-        };
-        let has_service = facts.slots.get(SERVICE).copied().flatten().is_some();
-        // Most requests bring the service that the one before had.
-        if !has_service {
-            facts.service = None;
-        } else if facts.service.as_deref() != Some(&service[..]) {
-            facts.service = Some(service.into());
-        }
-        (self.is_noted, self.is_host_noted) = (false, false);
-        Ok(())
-    }
-
-    #[inline]
-    fn span(&mut self, span: &VisitedSpan<'r>, attributes: &[Attribute<'r>]) {
-        self.numbers.spans_received += 1;
-        self.numbers.bytes_received += span.size as u64;
-        if !self.good_ends.contains(&span.end) {
-            self.numbers.outside_slack += 1;
-            return;
-        }
-        self.wanted.pick(attributes, &mut self.slots);
-        let facts =
-            Facts { resource: &self.resource, span, slots: &self.slots, received_ms: self.received_ms };
-        let mut is_utf8 = true;
-        if let Some(metrics) = &mut self.span_metrics {
-            if metrics.lets_in(&facts) {
-                let patterns = self.patterns.as_mut().map(|(patterns, is_used)| (&mut **patterns, *is_used));
-                let counted = metrics.span(&facts, self.registry, patterns);
-                is_utf8 &= counted.is_utf8;
-                self.numbers.spans_sanitized += u64::from(counted.is_shortened);
-                if !self.is_noted {
-                    self.is_noted = true;
-                    is_utf8 &=
-                        metrics.resource(&self.resource, &self.attributes, self.registry, self.received_ms);
-                }
-            } else {
-                self.numbers.span_metrics_filtered += 1;
-            }
-        }
-        if !self.is_host_noted {
-            self.is_host_noted = true;
-            if let Some(hosts) = self.host_info {
-                is_utf8 &= hosts.resource(&self.resource, self.registry, self.received_ms);
-            }
-        }
-        if let Some(graphs) = &mut self.service_graphs
-            && !graphs.span(&facts, self.registry)
-        {
-            self.numbers.service_graphs_filtered += 1;
-        }
-        self.numbers.invalid_utf8 += u64::from(!is_utf8);
-    }
 }

@@ -5,27 +5,29 @@
 //! not have to listen when it is short of room; then a restart counts less, and says so. While no tenant makes metrics,
 //! nothing is read.
 
+mod start;
+mod tidy;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use trackway_common::{Clock, Random, Seldom, TenantId, UnixNanos};
+use trackway_common::{Clock, Random, Seldom, TenantId};
 use trackway_remote_write::{Client, Relabel};
 use trackway_wal::{Cursor, LogError, RecentHashes, Replayed, Sequence, Visitor};
 
 use crate::budget::Budget;
 use crate::config::Config;
-use crate::expand::external_labels;
-use crate::samples::{Follower, replace};
-use crate::sender::{REQUESTS_MAX, Receiver, SendNumbers, Sender, Stop, where_it_stood};
-use crate::tenant::{Place, Tenant, millis};
+use crate::samples::Follower;
+use crate::sender::{REQUESTS_MAX, Receiver, SendNumbers, Sender, Stop};
+use crate::tenant::{Tenant, millis};
 
 /// Most tenants with metrics; those beyond are counted, said, and left out.
 pub const MAX_TENANTS: usize = 10_000;
@@ -186,117 +188,6 @@ impl Generator {
         };
         generator.take_up(end)?;
         Ok(Arc::new(generator))
-    }
-
-    /// Takes up the tenants that have a log of samples.
-    fn take_up(&self, end: Sequence) -> Result<(), OpenError> {
-        let path = &self.config.path;
-        let failed = |source| OpenError::Io { path: path.display().to_string(), source };
-        let mut reading = self.reading.lock();
-        reading.is_wanted = self.config.overrides.makes_metrics();
-        if path.exists() {
-            self.take_up_tenants(&mut reading, end).map_err(failed)?;
-        }
-        // What comes from now on counts, also after a crash that is sooner than the first look at it.
-        let from = reading.cursor.sequence().0;
-        self.keep(&mut reading, from, false);
-        Ok(())
-    }
-
-    fn take_up_tenants(&self, reading: &mut Reading, end: Sequence) -> io::Result<()> {
-        let path = &self.config.path;
-        let position = self.position().filter(|position| *position <= end);
-        let from_file = position.unwrap_or(end);
-        let mut from = from_file;
-        for entry in std::fs::read_dir(path)? {
-            let name = entry?.file_name();
-            let Some(tenant) = name.to_str().and_then(|name| TenantId::new(name).ok()) else { continue };
-            if !path.join(tenant.as_str()).join("wal").is_dir() {
-                continue;
-            }
-            // Where nothing was collected yet, what came since is counted now.
-            match self.add_tenant(&tenant, from_file, &mut reading.new) {
-                Ok(of) => {
-                    let counted = of.tenant.lock().counted();
-                    // Of another log its numbers mean nothing.
-                    from = from.min(Sequence(counted));
-                }
-                Err(error) => {
-                    tracing::error!(tenant = %tenant, %error, "log of samples cannot be opened; its metrics begin anew \
-                        when that is mended");
-                }
-            }
-        }
-        let gone = self.source.low_water();
-        if from < gone {
-            tracing::warn!(
-                records = gone.0 - from.0,
-                "the ingester's log was short of room and has let go of requests that metrics had not counted"
-            );
-        }
-        reading.cursor = Cursor::after(from.max(gone));
-        self.source.keep_behind(from.max(gone));
-        if position.is_some()
-            && let Err(error) = reading.recent.load(&path.join(RECENT), from)
-        {
-            tracing::warn!(%error, "which requests were counted lately cannot be read");
-        }
-        Ok(())
-    }
-
-    /// Up to where the ingester's log counts, by the file that says so; `None` for another log.
-    fn position(&self) -> Option<Sequence> {
-        let text = std::fs::read_to_string(self.config.path.join(POSITION)).ok()?;
-        let (log, sequence) = text.trim().split_once(' ')?;
-        let is_ours = u128::from_str_radix(log, 16).ok()? == self.source.id();
-        sequence.parse().ok().filter(|_| is_ours).map(Sequence)
-    }
-
-    fn add_tenant(
-        &self,
-        id: &TenantId,
-        counted: Sequence,
-        new: &mut Vec<(Sender, crate::samples::Position)>,
-    ) -> io::Result<Arc<OfTenant>> {
-        let limits = self.config.overrides.for_tenant(id);
-        let now_ms = millis(self.clock.now());
-        let end = *self.source.durable().borrow();
-        let source = Place {
-            log: self.source.id(),
-            counted: counted.0,
-            low_water: self.source.low_water().0,
-            end: end.0,
-        };
-        let tenant = Tenant::open(id, &self.config, &self.budget, limits, source, now_ms)?;
-        let external = Arc::new(external_labels(&self.config.registry, id));
-        let (log, end) = (Arc::clone(&tenant.log), tenant.end());
-        let sending = self.receivers.iter().map(|receiver| {
-            let from = where_it_stood(&log, &receiver.endpoint, end);
-            let follower = log.follow(from);
-            let numbers = Arc::new(SendNumbers::default());
-            numbers.sent_up_to.store(tenant.before_ms(), Ordering::Relaxed);
-            let sender = Sender {
-                tenant: id.clone(),
-                log: Arc::clone(&log),
-                follower: Arc::clone(&follower),
-                receiver: receiver.clone(),
-                overrides: Arc::clone(&self.config.overrides),
-                external: Arc::clone(&external),
-                names_tenant: self.config.add_org_id_header && self.config.has_tenants,
-                numbers: Arc::clone(&numbers),
-                clock: Arc::clone(&self.clock),
-                refused: Seldom::default(),
-                last_pauses: AtomicU64::new(0),
-            };
-            new.push((sender, from));
-            Sending { receiver: receiver.clone(), numbers, follower }
-        });
-        let sending = sending.collect();
-        let of = Arc::new(OfTenant { tenant: Mutex::new(tenant), sending });
-        let mut tenants = self.tenants.write();
-        tenants.insert(id.clone(), Arc::clone(&of));
-        self.budget.shared_by(tenants.len());
-        Ok(of)
     }
 
     /// Runs until `stop`; then counts what came before, collects once more, and has that sent.
@@ -475,95 +366,6 @@ impl Generator {
             let limits = self.config.overrides.for_tenant(&tenant.id);
             tenant.update(&self.config, &self.budget, limits, now_ms);
         }
-    }
-
-    /// Lets go of samples that everybody has, or that are too old or too many; and of tenants that are over.
-    /// `written` is up to where the ingester's log is not read again.
-    fn tidy(&self, now_ms: i64, written: u64) {
-        let age = i64::try_from(self.config.wal.max_age.as_millis()).unwrap_or(i64::MAX);
-        let mut sizes = Vec::new();
-        for of in self.all() {
-            let log = Arc::clone(&of.tenant.lock().log);
-            log.trim(now_ms.saturating_sub(age));
-            sizes.push((log.bytes(), log));
-        }
-        let mut total: u64 = sizes.iter().map(|(bytes, _)| *bytes).sum();
-        while total > self.config.wal.max_bytes {
-            let largest = (0..sizes.len()).max_by_key(|place| sizes[*place].0);
-            let Some((bytes, log)) = largest.and_then(|place| sizes.get_mut(place)) else { break };
-            if !log.give_up_oldest() {
-                // The newest of each stays.
-                total -= *bytes;
-                *bytes = 0;
-                if sizes.iter().all(|(bytes, _)| *bytes == 0) {
-                    break;
-                }
-                continue;
-            }
-            total = total - *bytes + log.bytes();
-            *bytes = log.bytes();
-        }
-        self.part(now_ms, written);
-    }
-
-    /// Takes leave of tenants that have nothing left.
-    fn part(&self, now_ms: i64, written: u64) {
-        let stale = i64::try_from(self.config.registry.stale_duration.as_millis()).unwrap_or(i64::MAX);
-        for of in self.all() {
-            let tenant = of.tenant.lock();
-            let end = tenant.end();
-            let is_sent = of.sending.iter().all(|sending| sending.follower.is_at(end));
-            // What is read again after a crash must not meet a tenant that has forgotten it.
-            if !tenant.is_over(now_ms, stale) || !is_sent || tenant.last_record() > written {
-                continue;
-            }
-            let (id, log) = (tenant.id.clone(), Arc::clone(&tenant.log));
-            drop(tenant);
-            let mut tenants = self.tenants.write();
-            tenants.remove(&id);
-            self.budget.shared_by(tenants.len());
-            drop(tenants);
-            log.close();
-            if let Err(error) = std::fs::remove_dir_all(self.config.path.join(id.as_str())) {
-                tracing::warn!(tenant = %id, %error, "empty log of samples cannot be deleted");
-            }
-        }
-    }
-
-    /// Tells the ingester's log what is needed, and writes that down.
-    fn keep(&self, reading: &mut Reading, safe: u64, is_last: bool) {
-        let now = self.clock.now();
-        let is_due = is_last || is_due(millis(now), reading.next_keep_ms, KEEP_EVERY_MS);
-        if Some(safe) == reading.written || !is_due {
-            return;
-        }
-        reading.next_keep_ms = millis(now).saturating_add(KEEP_EVERY_MS);
-        // The log need not be longer because our disk fails: then a restart counts less.
-        self.source.keep_behind(Sequence(safe));
-        if !(reading.is_wanted || self.config.path.exists()) {
-            return;
-        }
-        // After a crash records are read that were counted already; tenants know which. Of those before them it is known
-        // which requests they were.
-        match self.write_down(&reading.recent, safe, now) {
-            Ok(()) => reading.written = Some(safe),
-            Err(error) if is_last || self.failing.due() => {
-                tracing::warn!(%error, "up to where spans are counted cannot be written");
-            }
-            Err(_) => {}
-        }
-    }
-
-    fn write_down(&self, recent: &RecentHashes, safe: u64, now: UnixNanos) -> io::Result<()> {
-        std::fs::create_dir_all(&self.config.path)?;
-        recent.save(&self.config.path.join(RECENT), now)?;
-        replace(&self.config.path.join(POSITION), &format!("{:032x} {safe}\n", self.source.id()))
-    }
-
-    /// Whether all durable spans are counted, for tests and pages.
-    pub fn is_caught_up(&self) -> bool {
-        let end = *self.source.durable().borrow();
-        self.reading.lock().cursor.sequence() >= end
     }
 
     /// Samples that went before a receiver had them.
