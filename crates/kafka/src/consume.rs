@@ -9,6 +9,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use krafka::consumer::{Consumer, ConsumerRecord};
+use krafka::error::ErrorCode;
 use krafka::{CloseOptions, Kafka, KrafkaError};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -273,11 +274,14 @@ impl Member {
 
     async fn commit(&self) {
         let positions = self.progress.to_commit();
-        if let Err(error) = commit(&self.consumer, &self.progress, &positions).await
-            && self.away.due()
-        {
-            // The next commit covers it.
-            tracing::warn!("{}: offsets cannot be committed now: {error}", self.door.config.setting);
+        // The next commit covers it.
+        if let Err(error) = commit(&self.consumer, &self.progress, &positions).await {
+            let setting = self.door.config.setting;
+            if is_rebalancing(&error) {
+                tracing::debug!("{setting}: offsets are committed when partitions are shared anew: {error}");
+            } else if self.away.due() {
+                tracing::warn!("{setting}: offsets cannot be committed now: {error}");
+            }
         }
     }
 
@@ -303,4 +307,16 @@ impl Member {
             tracing::info!("{setting}: the group was not left properly, and will notice by itself: {error}");
         }
     }
+}
+
+/// Whether a broker refused because the members of the group are changing, as they do when one comes or goes.
+fn is_rebalancing(error: &KrafkaError) -> bool {
+    use ErrorCode::{
+        FencedMemberEpoch, IllegalGeneration, RebalanceInProgress, StaleMemberEpoch, UnknownMemberId,
+    };
+    let KrafkaError::Broker { code, .. } = error else { return false };
+    matches!(
+        code,
+        IllegalGeneration | UnknownMemberId | RebalanceInProgress | FencedMemberEpoch | StaleMemberEpoch
+    )
 }
